@@ -1,0 +1,2 @@
+//! The `sealfeed` binary.
+fn main() {}
