@@ -423,6 +423,13 @@ check 'verify finds a log with a line cut out' not pki verify
 P=$work/second
 pki init >/dev/null
 
+check 'a client of a CA that will be revoked' pki client acme/frank --role trader
+cp -a "$P" "$work/third"
+P=$work/third
+check 'revoke the client CA' pki revoke "$(serial_of "$P/authority/clients/ca.pem")" --reason cACompromise
+check 'its clients do not verify' not verifies clients sslclient "$P/clients/acme/frank/client.pem"
+P=$work/second
+
 concurrent() {
   local pids=() one code=0
   for one in 1 2 3 4; do pki client "acme/c$one" --role viewer & pids+=($!); done
@@ -430,7 +437,7 @@ concurrent() {
   return $code
 }
 check 'four runs at once all succeed' concurrent
-check 'and all are in the index' same "$(wc -l <"$P/authority/clients/index.txt")" 4
+check 'and all are in the index' same "$(wc -l <"$P/authority/clients/index.txt")" 5
 
 reader_sees_whole_files() {
   local pid reads=0
