@@ -12,5 +12,6 @@
 pub mod clock;
 pub mod config;
 pub mod shutdown;
+pub mod source;
 pub mod telemetry;
 pub mod types;
