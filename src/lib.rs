@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod identity;
 pub mod shutdown;
 pub mod telemetry;
 pub mod types;
