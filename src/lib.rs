@@ -11,6 +11,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod identity;
+pub mod journal;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;

@@ -1,0 +1,1 @@
+//! Says what the bytes of a log prove.
