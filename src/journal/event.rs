@@ -308,6 +308,8 @@ pub enum SyntheticInput {
         buys: bool,
         /// Limit price in 1e-9; `None` for a market order.
         price: Option<i64>,
+        /// Whether what does not trade at once rests; else it expires.
+        rests: bool,
         /// Quantity in 1e-9.
         quantity: u64,
     },

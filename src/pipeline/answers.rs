@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use sealfeed_audit::Receipt;
-use sealfeed_wire::{ErrorReply, OrderReply, RateLimit, Receipt as WireReceipt, RequestId};
+use sealfeed_wire::reply::{Encode, ErrorReply, OrderOutcome, OrderReply, RateLimit, Receipt as WireReceipt};
+use sealfeed_wire::{EntryHash, LogId, RequestId};
 
 use crate::types::{ClientOrderId, Code, OrderId, OwnerId};
 
@@ -15,6 +16,8 @@ use crate::types::{ClientOrderId, Code, OrderId, OwnerId};
 pub(super) struct Answer {
     /// The client's name for the message.
     pub(super) client_order_id: ClientOrderId,
+    /// The order it cancels, by the client's name; `None` for a new order.
+    pub(super) cancels: Option<ClientOrderId>,
     /// SHA-256 over operation and body: another body under the same name is refused.
     pub(super) digest: [u8; 32],
     /// What was decided.
@@ -45,23 +48,36 @@ pub(super) struct Envelope {
 impl Answer {
     /// The reply as JSON, with the receipt.
     pub(super) fn encode(&self, envelope: Envelope, receipt: &Receipt) -> Vec<u8> {
-        let receipt = to_wire(receipt);
+        let receipt = Some(to_wire(receipt));
+        let Envelope { id, rate_limits } = envelope;
         match self.outcome {
-            Outcome::Accepted(order) => {
-                let reply = OrderReply::accepted(envelope.id, self.client_order_id, order.0, receipt);
-                reply.with_rate_limits(envelope.rate_limits).to_json()
-            }
+            Outcome::Accepted(order) => encoded(&OrderReply {
+                id,
+                cl_ord_id: self.client_order_id,
+                orig_cl_ord_id: self.cancels,
+                order_id: Some(order.0.into()),
+                status: OrderOutcome::Accepted,
+                receipt,
+                rate_limits,
+            }),
             Outcome::Refused(code) => {
-                let reply = ErrorReply::new(Some(envelope.id), code).of_order(self.client_order_id, receipt);
-                reply.with_rate_limits(envelope.rate_limits).to_json()
+                let cl_ord_id = Some(self.client_order_id);
+                encoded(&ErrorReply { cl_ord_id, receipt, rate_limits, ..ErrorReply::new(id, code) })
             }
         }
     }
 }
 
 /// A receipt in the form of the wire.
-pub(super) fn to_wire(receipt: &Receipt) -> WireReceipt {
-    WireReceipt { log: receipt.log_id, seq: receipt.seq, hash: receipt.hash }
+pub(super) const fn to_wire(receipt: &Receipt) -> WireReceipt {
+    WireReceipt { log: LogId(receipt.log_id), seq: receipt.seq, hash: EntryHash(receipt.hash) }
+}
+
+/// A message of the server as JSON text.
+pub(super) fn encoded(message: &impl Encode) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    message.encode(&mut text);
+    text
 }
 
 /// All answers of the day.

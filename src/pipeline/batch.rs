@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sealfeed_wire::CloseCode;
 
 use super::answers::Answer;
-use crate::feed::{OutboundQueue, Publication, StreamId};
+use crate::feed::{Ending, OutboundQueue, Publication, StreamId};
 
 /// Outputs of one turn, in order, and the entry they all wait for.
 #[derive(Default)]
@@ -74,12 +73,12 @@ pub(super) enum Output {
         /// How: the request's name and the state of the limits.
         envelope: super::answers::Envelope,
     },
-    /// After everything before it, the session ends with this code.
+    /// After everything before it, the session ends.
     Finish {
         /// Whose queue.
         queue: Arc<OutboundQueue>,
-        /// Why.
-        code: CloseCode,
+        /// How.
+        ending: Ending,
     },
     /// The session is gone: all its subscriptions end.
     Forget {

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sealfeed_wire::CloseCode;
+use sealfeed_wire::reply::Done;
 use tokio::sync::watch;
 
-use super::answers::Answers;
+use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
 use super::orders::OrderBook;
@@ -13,18 +15,19 @@ use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
-use crate::feed::Feed;
+use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, event};
-use crate::source::{SourceBatch, SourceState, SourceStatus};
-use crate::types::{Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::source::{SourceBatch, SourceStatus};
+use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 use crate::venue::Venue;
-use sealfeed_wire::CloseCode;
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
     /// All instruments.
     pub instruments: Arc<Instruments>,
+    /// Which of them each source feeds: they are stale when it ends.
+    pub source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     /// Freshness and memory of orders.
     pub orders: OrdersConfig,
     /// Heartbeats.
@@ -50,6 +53,7 @@ pub struct Core {
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
     pub(super) day: u64,
+    source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
 }
 
@@ -61,10 +65,7 @@ impl Core {
         Self {
             gate: Gate::new(&options.orders),
             venue: Venue::new(&options.instruments),
-            feed: Feed::new(
-                Arc::clone(&options.instruments),
-                crate::feed::FeedOptions { epoch: options.epoch, heartbeat_ns },
-            ),
+            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
             instruments: Arc::clone(&options.instruments),
             journal,
             owners: Owners::default(),
@@ -75,6 +76,7 @@ impl Core {
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             day: 0,
+            source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
         }
     }
@@ -101,8 +103,9 @@ impl Core {
                 self.order_status(&session, id, client_order_id, batch);
             }
             Command::Logout { session, id } => {
-                batch.send(&session.queue, sealfeed_wire::OkReply::new(id).to_json());
-                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), code: CloseCode::Normal });
+                batch.send(&session.queue, encoded(&Done { id }));
+                let ending = Ending { close: CloseCode::Normal, reason: Code::SesLoggedOut };
+                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
             }
             Command::Closed { session } => self.closed(&session, batch),
         }
@@ -129,7 +132,7 @@ impl Core {
                 Ok(())
             }
             SourceBatch::Orders(orders) => self.trade_synthetic(&orders, now, batch),
-            SourceBatch::Status(status) => self.source_status(status, now, batch),
+            SourceBatch::Status(status) => self.source_status(&status, now, batch),
         }
     }
 
@@ -150,25 +153,25 @@ impl Core {
 
     fn source_status(
         &mut self,
-        status: SourceStatus,
+        status: &SourceStatus,
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let state = match &status.state {
-            SourceState::Started => "started",
-            SourceState::Ended { .. } => "ended",
-            SourceState::Failed { .. } => "failed",
+        let (source, state, detail) = match status {
+            SourceStatus::Restarted { source, counts } => (source, "restarted", format!("{counts:?}")),
+            SourceStatus::Ended { source, counts } => (source, "ended", format!("{counts:?}")),
+            SourceStatus::Failed { source, error, counts } => {
+                (source, "failed", format!("{}; {counts:?}", crate::telemetry::chain(error)))
+            }
         };
-        let detail = status.detail();
-        tracing::info!(source = status.source, state, detail, "source");
-        if !matches!(status.state, SourceState::Started) {
-            let silent: &[InstrumentId] = &status.instruments;
-            for instrument in silent {
+        tracing::info!(%source, state, detail, "source");
+        if !matches!(status, SourceStatus::Restarted { .. }) {
+            for instrument in self.source_instruments.get(source).into_iter().flatten() {
                 self.feed.mark_stale(*instrument, now, &mut batch.publications);
             }
             batch.publish();
         }
-        let event = event::Source { source: status.source, state: state.to_owned(), detail };
+        let event = event::Source { source: source.to_string(), state: state.to_owned(), detail };
         batch.depends_on(self.journal.record(event)?);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::core::Core;
+use super::executions::Cause;
 use crate::journal::JournalError;
 use crate::types::UnixNanos;
 
@@ -21,7 +22,7 @@ impl Core {
         }
         let mut events = Vec::new();
         self.venue.expire_day_orders(&mut events);
-        self.report(&events, now, batch)?;
+        self.report(&events, Cause::default(), now, batch)?;
         self.orders.forget_finished();
         self.answers.end_day(|order| self.orders.is_open(order));
         Ok(())

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sealfeed_wire::market::{Exec, ExecKind, Fill, Heartbeat, Liquidity, StreamHeader, StreamKey};
-use sealfeed_wire::market::{encode_exec, encode_heartbeat};
+use sealfeed_wire::market::{Exec, ExecKind, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
+use sealfeed_wire::reply::{Subscribed, SubscribedStream};
 use sealfeed_wire::{
-    Decimals, OkReply, OnSlow, OrderType, RequestId, Scaled, Sequence, StreamSymbol, Subscribe, Subscribed,
-    SubscribedStream,
+    Conflation, Decimals, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
 };
 
 use super::SessionHandle;
 use super::batch::Batch;
 use super::core::Core;
+use super::answers::encoded;
 use super::orders::OrderRecord;
-use super::subscriptions::recovery_of_reports;
+use super::subscriptions::{Recovery, gap, recovery};
 use crate::journal::{JournalError, event};
 use crate::types::{
-    Channel, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderKind, OrderState, OwnerId,
-    Price, Quantity, TimeArithmetic as _, TimeInForce, UnixNanos,
+    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId, OrderKind,
+    OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
 };
 use crate::venue::VenueEvent;
 
@@ -85,17 +85,27 @@ impl PrivateStream {
     }
 }
 
+/// Which message made the venue act.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cause {
+    /// The order that came in: its fills took liquidity, all others gave it.
+    pub(super) taker: Option<OrderId>,
+    /// The client's name of the cancel.
+    pub(super) cancel: Option<ClientOrderId>,
+}
+
 impl Core {
     /// Records and publishes what the venue did.
     pub(super) fn report(
         &mut self,
         events: &[VenueEvent],
+        cause: Cause,
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         for event in events {
             match event {
-                VenueEvent::Execution(execution) => self.report_execution(execution, now, batch)?,
+                VenueEvent::Execution(execution) => self.report_execution(execution, cause, now, batch)?,
                 VenueEvent::Market { instrument, kind, last } => {
                     let event = MarketEvent {
                         instrument: *instrument,
@@ -114,6 +124,7 @@ impl Core {
     fn report_execution(
         &mut self,
         execution: &Execution,
+        cause: Cause,
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
@@ -136,7 +147,7 @@ impl Core {
             cl_ord_id: record.client_order_id.to_string(),
             order_id: execution.order.0,
             symbol: instrument.symbol.to_string(),
-            exec: kind.as_str().to_owned(),
+            exec: name_of(kind).to_owned(),
             side: execution.side.as_str().to_owned(),
             price: price.nanos(),
             quantity: quantity.nanos(),
@@ -159,7 +170,7 @@ impl Core {
                 delayed_ms: None,
             };
             let mut message = Vec::with_capacity(512);
-            encode_exec(&mut message, &to_wire(header, execution, kind, record, instrument));
+            encode_exec(&mut message, &to_wire(header, execution, cause, record, instrument));
             stream.send(message, batch);
         }
         Ok(())
@@ -183,9 +194,27 @@ impl Core {
         }
         let at = stream.seq;
         let resume = request.resume.first().map(|(_, point)| *point);
-        let recovery = resume.map(|point| recovery_of_reports(point, self.reports.epoch, at));
-        let mut reply = Subscribed::new(id, request.channel, OnSlow::Disconnect);
-        reply.symbols.insert(StreamSymbol::All, SubscribedStream::new(self.reports.epoch, at, recovery));
+        let recovery = Recovery::of(resume.map(|point| recovery(point, self.reports.epoch, at)));
+        let stream = SubscribedStream {
+            epoch: self.reports.epoch,
+            seq: at,
+            recovered: recovery.recovered,
+            reason: recovery.reason.map(Into::into),
+            price_decimals: None,
+            qty_decimals: None,
+            tick: None,
+            lot: None,
+            delayed_ms: None,
+        };
+        let reply = Subscribed {
+            id,
+            channel: request.channel,
+            depth: None,
+            conflate_ms: Conflation::Off,
+            on_slow: OnSlow::Disconnect,
+            symbols: [(StreamSymbol::All, stream)].into(),
+            refused: std::collections::BTreeMap::new(),
+        };
         let event = event::Subscribe {
             principal: session.principal.to_string(),
             channel: request.channel.as_str().to_owned(),
@@ -194,7 +223,11 @@ impl Core {
             refused: Vec::new(),
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, reply.to_json());
+        batch.send(&session.queue, encoded(&reply));
+        if let (Some(point), Some(false)) = (resume, recovery.recovered) {
+            let lost = gap(key(self.reports.epoch), point, at);
+            lost.into_iter().for_each(|message| batch.send(&session.queue, message));
+        }
         Ok(())
     }
 }
@@ -206,5 +239,66 @@ fn kind_of(execution: &Execution) -> ExecKind {
         ExecutionKind::Fill { .. } => ExecKind::PartialFill,
         ExecutionKind::Canceled => ExecKind::Canceled,
         ExecutionKind::Expired => ExecKind::Expired,
+    }
+}
+
+const fn name_of(kind: ExecKind) -> &'static str {
+    match kind {
+        ExecKind::New => "new",
+        ExecKind::PartialFill => "partial_fill",
+        ExecKind::Fill => "fill",
+        ExecKind::Canceled => "canceled",
+        ExecKind::Replaced => "replaced",
+        ExecKind::Rejected => "rejected",
+        ExecKind::Expired => "expired",
+        ExecKind::Unknown => "unknown",
+    }
+}
+
+fn to_wire(
+    header: StreamHeader,
+    execution: &Execution,
+    cause: Cause,
+    record: &OrderRecord,
+    instrument: &Instrument,
+) -> Exec {
+    let decimals = instrument.decimals;
+    let price = |price: Price| Scaled::new(price, decimals.price);
+    let quantity = |quantity| Scaled::new(quantity, decimals.quantity);
+    let (order_type, limit) = match record.kind {
+        OrderKind::Limit(limit) => (OrderType::Limit, Some(price(limit))),
+        OrderKind::Market => (OrderType::Market, None),
+    };
+    let fill = match execution.kind {
+        ExecutionKind::Fill { price: at, quantity: filled, trade_id } => Some(Fill {
+            price: price(at),
+            quantity: quantity(filled),
+            trade_id: trade_id.into(),
+            liquidity: if cause.taker == Some(execution.order) { Liquidity::Taker } else { Liquidity::Maker },
+        }),
+        ExecutionKind::New | ExecutionKind::Canceled | ExecutionKind::Expired => None,
+    };
+    Exec {
+        header,
+        exec: kind_of(execution),
+        exec_id: header.seq.get().into(),
+        cl_ord_id: record.client_order_id,
+        cancel_cl_ord_id: cause.cancel,
+        order_id: execution.order.0.into(),
+        side: execution.side,
+        order_type,
+        time_in_force: match record.time_in_force {
+            TimeInForce::Day => sealfeed_wire::TimeInForce::Day,
+            TimeInForce::GoodTillCancel => sealfeed_wire::TimeInForce::Gtc,
+            TimeInForce::ImmediateOrCancel => sealfeed_wire::TimeInForce::Ioc,
+        },
+        quantity: quantity(record.quantity),
+        price: limit,
+        fill,
+        leaves_quantity: quantity(execution.leaves),
+        cumulative_quantity: quantity(execution.cumulative),
+        average_price: record.average_price(),
+        reason: None,
+        receipt: None,
     }
 }

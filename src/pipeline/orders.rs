@@ -5,19 +5,21 @@
 //! and everything before the identifier was known does not.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use sealfeed_wire::{ErrorReply, OrderStatusReply, RateLimit, RequestId};
+use sealfeed_wire::reply::{ErrorReply, OrderState as WireState, OrderStatus, RateLimit};
+use sealfeed_wire::{Decimals, RequestId, Scaled};
 
 use super::SessionHandle;
-use super::answers::{Answer, Envelope, Outcome};
+use super::answers::{Answer, Envelope, Outcome, encoded, to_wire};
 use super::batch::{Batch, Output};
 use super::core::Core;
+use super::executions::Cause;
 use crate::gate::{AuthenticOrder, OrderBody};
 use crate::journal::{JournalError, OrderTrail, event};
 use crate::types::{
     CancelOrder, ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind,
-    OrderState, OwnerId, Quantity, Side, TimeInForce, UnixNanos,
+    OrderState, OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
 };
 
 /// An order of a client, for the trading day.
@@ -70,6 +72,12 @@ impl OrderRecord {
         };
     }
 
+    /// Average price of what was filled, nine decimals; `None` before the first fill.
+    pub(super) fn average_price(&self) -> Option<Scaled<Price>> {
+        let nine = Decimals::new(9).unwrap_or_default();
+        Price::average(self.notional, self.cumulative).map(|price| Scaled::new(price, nine))
+    }
+
     const fn is_open(&self) -> bool {
         matches!(self.state, OrderState::New | OrderState::PartiallyFilled)
     }
@@ -103,6 +111,15 @@ impl OrderBook {
     pub(super) fn forget_finished(&mut self) {
         self.records.retain(|_, record| record.is_open());
     }
+}
+
+/// The client's names in an order message.
+#[derive(Clone, Copy)]
+struct Names {
+    /// Its own.
+    own: ClientOrderId,
+    /// The order it cancels.
+    cancels: Option<ClientOrderId>,
 }
 
 /// One order message on its way through the checks.
@@ -144,9 +161,10 @@ impl Core {
             Err((code, rate_limits)) => return self.refuse(&message, code, rate_limits, batch),
         };
         match body {
-            OrderBody::New(_) => self.new_order(message, name, rate_limits, batch),
+            OrderBody::New(_) => self.new_order(message, Names { own: name, cancels: None }, rate_limits, batch),
             OrderBody::Cancel(ref cancel) => {
-                self.cancel_order(message, name, cancel.orig_cl_ord_id, rate_limits, batch)
+                let names = Names { own: name, cancels: Some(cancel.orig_cl_ord_id) };
+                self.cancel_order(message, names, cancel.orig_cl_ord_id, rate_limits, batch)
             }
         }
     }
@@ -154,7 +172,7 @@ impl Core {
     fn new_order(
         &mut self,
         message: Message<'_>,
-        name: ClientOrderId,
+        names: Names,
         rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
@@ -165,7 +183,7 @@ impl Core {
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(code) if code.is_retryable() => return self.refuse(&message, code, rate_limits, batch),
-            Err(code) => return self.refuse_for_good(&message, name, code, None, rate_limits, batch),
+            Err(code) => return self.refuse_for_good(&message, names, code, None, rate_limits, batch),
         };
         let order = admitted.into_new_order(self.orders.next_id(), message.owner);
         let mut trail = OrderTrail::new(order.id.0);
@@ -173,27 +191,27 @@ impl Core {
         batch.depends_on(entry);
         let mut events = Vec::new();
         if let Err(code) = self.venue.submit(order, &mut events) {
-            return self.refuse_for_good(&message, name, code, Some(&mut trail), rate_limits, batch);
+            return self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch);
         }
         self.orders.records.insert(order.id, OrderRecord::new(&order, trail));
-        self.accept(&message, name, order.id, entry, rate_limits, batch);
-        self.report(&events, message.now, batch)
+        self.accept(&message, names, order.id, entry, rate_limits, batch);
+        self.report(&events, Cause { taker: Some(order.id), cancel: None }, message.now, batch)
     }
 
     fn cancel_order(
         &mut self,
         message: Message<'_>,
-        name: ClientOrderId,
+        names: Names,
         target: ClientOrderId,
         rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         let found = self.answers.find(message.owner, target).map(|answer| answer.outcome);
         let Some(Outcome::Accepted(id)) = found else {
-            return self.refuse_for_good(&message, name, Code::OrdOrderUnknown, None, rate_limits, batch);
+            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
         };
         let Some(record) = self.orders.records.get(&id).filter(|record| record.client_order_id == target) else {
-            return self.refuse_for_good(&message, name, Code::OrdOrderUnknown, None, rate_limits, batch);
+            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
         };
         let is_open = record.is_open();
         let mut trail = record.trail;
@@ -203,13 +221,13 @@ impl Core {
         let cancel = CancelOrder { owner: message.owner, id };
         let result = if is_open { self.venue.cancel(cancel, &mut events) } else { Err(Code::OrdTooLateToCancel) };
         if let Err(code) = result {
-            self.refuse_for_good(&message, name, code, Some(&mut trail), rate_limits, batch)?;
+            self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch)?;
             self.keep_trail(id, trail);
             return Ok(());
         }
         self.keep_trail(id, trail);
-        self.accept(&message, name, id, entry, rate_limits, batch);
-        self.report(&events, message.now, batch)
+        self.accept(&message, names, id, entry, rate_limits, batch);
+        self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)
     }
 
     fn keep_trail(&mut self, id: OrderId, trail: OrderTrail) {
@@ -230,7 +248,7 @@ impl Core {
             op: order.op().as_str().to_owned(),
             order_id: id.0,
             ts: order.ts().0,
-            nonce: *order.nonce().as_bytes(),
+            nonce: order.nonce().0,
             mac: *order.mac(),
             body: order.body_text().to_owned(),
             received: order.received().0,
@@ -242,20 +260,20 @@ impl Core {
     fn accept(
         &mut self,
         message: &Message<'_>,
-        name: ClientOrderId,
+        names: Names,
         id: OrderId,
         entry: u64,
         rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) {
         let outcome = Outcome::Accepted(id);
-        self.answer(message, name, outcome, entry, rate_limits, batch);
+        self.answer(message, names, outcome, entry, rate_limits, batch);
     }
 
     fn answer(
         &mut self,
         message: &Message<'_>,
-        name: ClientOrderId,
+        names: Names,
         outcome: Outcome,
         entry: u64,
         rate_limits: Vec<RateLimit>,
@@ -263,7 +281,14 @@ impl Core {
     ) {
         let digest = *message.order.digest();
         let answer =
-            Answer { client_order_id: name, digest, outcome, entry, receipt: std::sync::OnceLock::new() };
+            Answer {
+            client_order_id: names.own,
+            cancels: names.cancels,
+            digest,
+            outcome,
+            entry,
+            receipt: OnceLock::new(),
+        };
         let answer = self.answers.bind(message.owner, answer);
         batch.outputs.push(Output::Answer {
             queue: Arc::clone(&message.session.queue),
@@ -276,7 +301,7 @@ impl Core {
     fn refuse_for_good(
         &mut self,
         message: &Message<'_>,
-        name: ClientOrderId,
+        names: Names,
         code: Code,
         trail: Option<&mut OrderTrail>,
         rate_limits: Vec<RateLimit>,
@@ -284,7 +309,7 @@ impl Core {
     ) -> Result<(), JournalError> {
         let entry = self.record_refusal(message, code, trail)?;
         batch.depends_on(entry);
-        self.answer(message, name, Outcome::Refused(code), entry, rate_limits, batch);
+        self.answer(message, names, Outcome::Refused(code), entry, rate_limits, batch);
         Ok(())
     }
 
@@ -297,8 +322,8 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         batch.depends_on(self.record_refusal(message, code, None)?);
-        let reply = ErrorReply::new(message.id.clone(), code).with_rate_limits(rate_limits);
-        batch.send(&message.session.queue, reply.to_json());
+        let reply = ErrorReply { rate_limits, ..ErrorReply::new(message.id.clone(), code) };
+        batch.send(&message.session.queue, encoded(&reply));
         Ok(())
     }
 
@@ -314,7 +339,7 @@ impl Core {
             op: order.op().as_str().to_owned(),
             code: code.as_str().to_owned(),
             ts: order.ts().0,
-            nonce: *order.nonce().as_bytes(),
+            nonce: order.nonce().0,
             mac: *order.mac(),
             body: order.body_text().to_owned(),
             received: order.received().0,
@@ -339,7 +364,7 @@ impl Core {
             principal: message.session.principal.to_string(),
             op: message.order.op().as_str().to_owned(),
             cl_ord_id: answer.client_order_id.to_string(),
-            nonce: *message.order.nonce().as_bytes(),
+            nonce: message.order.nonce().0,
             answer: answer.entry,
         };
         batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
@@ -349,5 +374,60 @@ impl Core {
             envelope: Envelope { id: message.id.clone(), rate_limits: Vec::new() },
         });
         Ok(())
+    }
+}
+
+impl Core {
+    /// Answers `order.status`. Reads only: an identifier never seen has the state `unknown`.
+    pub(super) fn order_status(
+        &self,
+        session: &Arc<SessionHandle>,
+        id: Option<RequestId>,
+        name: ClientOrderId,
+        batch: &mut Batch,
+    ) {
+        let answer = self.owners.find(&session.principal).and_then(|owner| self.answers.find(owner, name));
+        let mut status = OrderStatus {
+            id,
+            cl_ord_id: name,
+            orig_cl_ord_id: None,
+            order_id: None,
+            state: WireState::Unknown,
+            leaves_qty: None,
+            cum_qty: None,
+            avg_price: None,
+            reason: None,
+            receipt: None,
+        };
+        if let Some(answer) = answer {
+            status.orig_cl_ord_id = answer.cancels;
+            status.receipt = answer.receipt.get().map(to_wire);
+            match answer.outcome {
+                Outcome::Accepted(order) => self.describe(order, &mut status),
+                Outcome::Refused(code) => {
+                    status.state = WireState::Rejected;
+                    status.reason = Some(code.into());
+                }
+            }
+        }
+        batch.send(&session.queue, encoded(&status));
+    }
+
+    fn describe(&self, id: OrderId, status: &mut OrderStatus) {
+        let Some(record) = self.orders.records.get(&id) else { return };
+        let decimals = self.instruments.by_id(record.instrument).map(|one| one.decimals).unwrap_or_default();
+        let quantity = |quantity| Some(Scaled::new(quantity, decimals.quantity));
+        status.order_id = Some(id.0.into());
+        status.leaves_qty = quantity(record.leaves);
+        status.cum_qty = quantity(record.cumulative);
+        status.avg_price = record.average_price();
+        status.state = match record.state {
+            OrderState::New => WireState::New,
+            OrderState::PartiallyFilled => WireState::PartiallyFilled,
+            OrderState::Filled => WireState::Filled,
+            OrderState::Canceled => WireState::Canceled,
+            OrderState::Rejected => WireState::Rejected,
+            OrderState::Expired => WireState::Expired,
+        };
     }
 }

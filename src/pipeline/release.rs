@@ -56,15 +56,17 @@ fn run(batches: &Receiver<Batch>, journal: &Journal) -> Result<(), JournalError>
 fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(), JournalError> {
     match output {
         Output::Publish(publication) => fanout.publish(&publication),
-        Output::Subscribe { stream, queue } => fanout.subscribe(stream, queue),
+        Output::Subscribe { stream, queue } => fanout.subscribe(stream, &queue),
         Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
         Output::Send { queue, message } => push(&queue, message),
         Output::Answer { queue, answer, envelope } => {
             let message = answered(&answer, envelope, journal)?;
             push(&queue, message);
         }
-        Output::Finish { queue, code } => queue.finish(code),
-        Output::Forget { queue } => fanout.remove_all(&queue),
+        Output::Finish { queue, ending } => queue.close_with(ending),
+        Output::Forget { queue } => {
+            fanout.remove_all(&queue);
+        }
     }
     Ok(())
 }

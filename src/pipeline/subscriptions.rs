@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use sealfeed_wire::market::{Gap, encode_gap};
+use sealfeed_wire::reply::{Done, ErrorReply, Refused, Subscribed, SubscribedStream};
+use sealfeed_wire::request::{ResumePoint, Unsubscribe};
 use sealfeed_wire::{
-    Conflation, Depth, ErrorReply, OkReply, OnSlow, Recovery, RequestId, ResumePoint, StreamSymbol, Subscribe,
-    Subscribed, SubscribedStream, Symbols, Unsubscribe,
+    Conflation, OnSlow, RequestId, Scaled, StreamKey, StreamSymbol, Subscribe, Symbols,
 };
 
 use super::SessionHandle;
+use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::core::Core;
-use crate::feed::{Joined, StreamId};
+use crate::feed::{StreamId, Subscribed as Joined};
 use crate::journal::{JournalError, event};
-use crate::types::{Channel, Code, InstrumentId, Symbol, UnixNanos};
+use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
 
 /// Streams of every session.
 #[derive(Default)]
@@ -74,7 +78,7 @@ struct Granted {
     stream: SubscribedStream,
     joined: Joined,
     replaced: Option<StreamId>,
-    gap: Option<Vec<u8>>,
+    gap: Option<Bytes>,
 }
 
 impl Core {
@@ -97,10 +101,15 @@ impl Core {
             Err(code) => return self.refuse_subscription(session, id, request, code, batch),
         };
         let depth = request.depth.unwrap_or(Depth::Ten);
-        let mut reply = Subscribed::new(id, request.channel, OnSlow::Disconnect);
-        if request.channel == Channel::Book {
-            reply.depth = Some(depth);
-        }
+        let mut reply = Subscribed {
+            id,
+            channel: request.channel,
+            depth: (request.channel == Channel::Book).then_some(depth),
+            conflate_ms: Conflation::Off,
+            on_slow: OnSlow::Disconnect,
+            symbols: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        };
         let (mut granted, mut refused) = (Vec::new(), Vec::new());
         for symbol in symbols {
             let resume = request.resume.iter().find(|(key, _)| key.as_ref() == Some(&symbol)).map(|(_, at)| *at);
@@ -110,7 +119,7 @@ impl Core {
                     granted.push((symbol, one));
                 }
                 Err(code) => {
-                    reply.refused.insert(symbol.into(), code.into());
+                    reply.refused.insert(symbol.into(), Refused::from(code));
                     refused.push((symbol.to_string(), code.as_str().to_owned()));
                 }
             }
@@ -126,7 +135,7 @@ impl Core {
             },
         )?;
         batch.depends_on(entry);
-        batch.send(&session.queue, reply.to_json());
+        batch.send(&session.queue, encoded(&reply));
         for (_, one) in granted {
             let queue = || Arc::clone(&session.queue);
             if let Some(stream) = one.replaced {
@@ -136,8 +145,8 @@ impl Core {
             if let Some(gap) = one.gap {
                 batch.send(&session.queue, gap);
             }
-            if let Some(state) = one.joined.state {
-                batch.send(&session.queue, state);
+            for message in one.joined.state.into_iter().chain(one.joined.stale) {
+                batch.send(&session.queue, message);
             }
             batch.outputs.push(Output::Subscribe { stream: one.joined.stream, queue: queue() });
         }
@@ -168,26 +177,29 @@ impl Core {
         now: UnixNanos,
     ) -> Result<Granted, Code> {
         // Entitlement first: who may not see a symbol does not learn whether it exists.
-        session.entitlement.may_subscribe(channel, symbol.as_str(), depth.get().into())?;
-        let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?.id;
-        if !self.feed.offers(channel, instrument) {
+        session.entitlement.may_subscribe(channel, symbol.as_str(), depth)?;
+        let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
+        if !self.feed.offers(channel, instrument.id) {
             return Err(Code::SubChannelNotOffered);
         }
-        let key = (channel, instrument);
+        let key = (channel, instrument.id);
         let subscriptions_max = session.entitlement.limits.subscriptions_max as usize;
         if !self.subscriptions.contains(session.number, key)
             && self.subscriptions.of_session(session.number) >= subscriptions_max
         {
             return Err(Code::SubSubscriptionsFull);
         }
-        let joined = self.feed.subscribe(channel, instrument, depth, now);
+        let joined = self.feed.subscribe(channel, instrument.id, depth, now)?;
         let replaced = self.subscriptions.insert(session.number, key, joined.stream);
-        let recovery = resume.map(|at| recovery(at, &joined));
-        let gap = match recovery {
-            Some(Recovery::Lost(_)) if !channel.is_state() => self.feed.gap_before(&joined, resume),
+        let outcome = Recovery::of(resume.map(|at| recovery(at, joined.epoch, joined.seq)));
+        let gap = match (resume, outcome.recovered) {
+            (Some(at), Some(false)) if !channel.is_state() => {
+                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch: joined.epoch, delayed_ms: None };
+                gap(stream, at, joined.seq)
+            }
             _ => None,
         };
-        let stream = SubscribedStream::new(joined.epoch, joined.seq, recovery);
+        let stream = subscribed(instrument, &joined, outcome);
         Ok(Granted { stream, joined, replaced, gap })
     }
 
@@ -226,7 +238,7 @@ impl Core {
             symbols: ended,
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, OkReply::new(id).to_json());
+        batch.send(&session.queue, encoded(&Done { id }));
         Ok(())
     }
 
@@ -258,7 +270,7 @@ impl Core {
             detail: detail.to_owned(),
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, ErrorReply::new(id, code).to_json());
+        batch.send(&session.queue, encoded(&ErrorReply::new(id, code)));
         Ok(())
     }
 }
@@ -279,13 +291,58 @@ fn check_options(request: &Subscribe) -> Result<(), Code> {
     }
 }
 
-/// All or nothing: nothing was missed, or what was missed is not held.
-fn recovery(at: ResumePoint, joined: &Joined) -> Recovery {
-    if at.epoch != joined.epoch {
-        Recovery::Lost(Code::SubResumeEpochOver)
-    } else if at.seq == joined.seq {
-        Recovery::Complete
+/// What a resumption came to: all or nothing.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Recovery {
+    /// `recovered` in the reply; `None` if the request did not resume.
+    pub(super) recovered: Option<bool>,
+    /// Why not.
+    pub(super) reason: Option<Code>,
+}
+
+impl Recovery {
+    pub(super) fn of(resumed: Option<Result<(), Code>>) -> Self {
+        match resumed {
+            None => Self::default(),
+            Some(Ok(())) => Self { recovered: Some(true), reason: None },
+            Some(Err(code)) => Self { recovered: Some(false), reason: Some(code) },
+        }
+    }
+}
+
+/// Nothing was missed, or what was missed is not held.
+pub(super) fn recovery(at: ResumePoint, epoch: Epoch, seq: Sequence) -> Result<(), Code> {
+    if at.epoch != epoch {
+        Err(Code::SubResumeEpochOver)
+    } else if at.seq == seq {
+        Ok(())
     } else {
-        Recovery::Lost(Code::SubResumeNotHeld)
+        Err(Code::SubResumeNotHeld)
+    }
+}
+
+/// The notice of what a resumption on an event channel lost; `None` if that is nothing.
+pub(super) fn gap(stream: StreamKey, at: ResumePoint, seq: Sequence) -> Option<Bytes> {
+    // Of an epoch that is over, nothing is known here: all of the present one is what the client lacks.
+    let from = if at.epoch == stream.epoch { at.seq.next() } else { Sequence::default().next() };
+    (from <= seq).then(|| {
+        let mut message = Vec::with_capacity(160);
+        encode_gap(&mut message, &Gap { stream, from, to: seq });
+        message.into()
+    })
+}
+
+fn subscribed(instrument: &Instrument, joined: &Joined, recovery: Recovery) -> SubscribedStream {
+    let decimals = instrument.decimals;
+    SubscribedStream {
+        epoch: joined.epoch,
+        seq: joined.seq,
+        recovered: recovery.recovered,
+        reason: recovery.reason.map(Into::into),
+        price_decimals: Some(decimals.price),
+        qty_decimals: Some(decimals.quantity),
+        tick: instrument.tradable.then(|| Scaled::new(instrument.tick, decimals.price)),
+        lot: instrument.tradable.then(|| Scaled::new(instrument.lot, decimals.quantity)),
+        delayed_ms: None,
     }
 }

@@ -1,22 +1,48 @@
 //! Orders of the synthetic market: sealed in batches as inputs of the venue (docs/adr/0007), then executed like
 //! anybody's.
 
-use std::collections::HashMap;
-
 use super::batch::Batch;
 use super::core::{Core, Owners};
-use crate::journal::event::{self, SyntheticInput};
+use super::executions::Cause;
 use crate::journal::JournalError;
-use crate::source::SyntheticOrder;
-use crate::types::{CancelOrder, ClientOrderId, NewOrder, OrderId, OrderKind, Side, TimeInForce, UnixNanos};
+use crate::journal::event::{self, SyntheticInput};
+use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
+use crate::types::{CancelOrder, ClientOrderId, NewOrder, OrderId, OrderKind, Side, UnixNanos};
 
 /// Inputs of one entry; keeps an entry far below its largest size.
 const INPUTS_PER_ENTRY_MAX: usize = 1_000;
+/// Name of every synthetic order: its owner reads no reports.
+const NAME: &str = "synthetic";
 
-/// The venue's names for the synthetic market's resting orders, by member and token.
-#[derive(Default)]
+/// The venue's names for the synthetic market's resting orders, by slot. As long as the source has slots.
 pub(super) struct SyntheticOrders {
-    by_token: HashMap<(u32, u64), OrderId>,
+    by_slot: Vec<Option<OrderId>>,
+    name: Option<ClientOrderId>,
+}
+
+impl Default for SyntheticOrders {
+    fn default() -> Self {
+        Self { by_slot: Vec::new(), name: ClientOrderId::new(NAME).ok() }
+    }
+}
+
+impl SyntheticOrders {
+    fn put(&mut self, slot: OrderSlot, order: OrderId) {
+        if self.by_slot.len() <= slot.index() {
+            self.by_slot.resize(slot.index() + 1, None);
+        }
+        self.by_slot[slot.index()] = Some(order);
+    }
+
+    fn take(&mut self, slot: OrderSlot) -> Option<OrderId> {
+        self.by_slot.get_mut(slot.index())?.take()
+    }
+}
+
+/// A synthetic order under the venue's names.
+enum Operation {
+    New(NewOrder),
+    Cancel(CancelOrder),
 }
 
 impl Core {
@@ -35,11 +61,17 @@ impl Core {
             for operation in operations {
                 // What the venue refuses (an order that is gone, nothing to trade against) has no effect, here
                 // as in a re-execution of the entry.
-                let _ = match operation {
-                    Operation::New(order) => self.venue.submit(order, &mut events),
-                    Operation::Cancel(cancel, _) => self.venue.cancel(cancel, &mut events),
+                let cause = match operation {
+                    Operation::New(order) => {
+                        let _ = self.venue.submit(order, &mut events);
+                        Cause { taker: Some(order.id), cancel: None }
+                    }
+                    Operation::Cancel(cancel) => {
+                        let _ = self.venue.cancel(cancel, &mut events);
+                        Cause::default()
+                    }
                 };
-                self.report(&events, now, batch)?;
+                self.report(&events, cause, now, batch)?;
                 events.clear();
             }
         }
@@ -47,35 +79,32 @@ impl Core {
     }
 
     fn name(&mut self, order: &SyntheticOrder) -> Option<Operation> {
-        match *order {
-            SyntheticOrder::New { member, token, instrument, side, price, quantity } => {
-                let id = self.orders.next_id();
-                let kind = price.map_or(OrderKind::Market, OrderKind::Limit);
-                if price.is_some() {
-                    self.synthetic.by_token.insert((member, token), id);
-                }
-                Some(Operation::New(NewOrder {
-                    id,
-                    owner: Owners::synthetic(member),
-                    client_order_id: ClientOrderId::new("synthetic").ok()?,
-                    instrument,
-                    side,
-                    quantity,
-                    kind,
-                    time_in_force: TimeInForce::GoodTillCancel,
-                }))
+        match order {
+            SyntheticOrder::Rest { member, slot, order } => {
+                let order = self.to_order(*member, order)?;
+                self.synthetic.put(*slot, order.id);
+                Some(Operation::New(order))
             }
-            SyntheticOrder::Cancel { member, token } => {
-                let id = self.synthetic.by_token.remove(&(member, token))?;
-                Some(Operation::Cancel(CancelOrder { owner: Owners::synthetic(member), id }, member))
+            SyntheticOrder::Take { member, order } => self.to_order(*member, order).map(Operation::New),
+            SyntheticOrder::Cancel { member, slot } => {
+                let id = self.synthetic.take(*slot)?;
+                Some(Operation::Cancel(CancelOrder { owner: Owners::synthetic(member.0), id }))
             }
         }
     }
-}
 
-enum Operation {
-    New(NewOrder),
-    Cancel(CancelOrder, u32),
+    fn to_order(&mut self, member: Member, terms: &SyntheticTerms) -> Option<NewOrder> {
+        Some(NewOrder {
+            id: self.orders.next_id(),
+            owner: Owners::synthetic(member.0),
+            client_order_id: self.synthetic.name?,
+            instrument: terms.instrument,
+            side: terms.side,
+            quantity: terms.quantity,
+            kind: terms.kind,
+            time_in_force: terms.time_in_force,
+        })
+    }
 }
 
 impl Operation {
@@ -90,11 +119,10 @@ impl Operation {
                     OrderKind::Limit(price) => Some(price.nanos()),
                     OrderKind::Market => None,
                 },
+                rests: order.time_in_force != crate::types::TimeInForce::ImmediateOrCancel,
                 quantity: order.quantity.nanos(),
             },
-            Self::Cancel(cancel, _) => {
-                SyntheticInput::Cancel { owner: cancel.owner.0, order_id: cancel.id.0 }
-            }
+            Self::Cancel(cancel) => SyntheticInput::Cancel { owner: cancel.owner.0, order_id: cancel.id.0 },
         }
     }
 }

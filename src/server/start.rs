@@ -1,5 +1,6 @@
 //! Starting and stopping a server.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::pipeline::{Core, Pipeline, PipelineOptions};
 use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, close_code_of};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
-use crate::types::{Epoch, Instruments};
+use crate::types::{Epoch, InstrumentId, Instruments};
 
 /// Why a server did not start. Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +107,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let journal = Journal::new(open_log(config, configuration)?, shutdown.clone());
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
-    let (instruments, sources) = open_sources(config)?;
+    let Opened { instruments, sources, source_instruments } = open_sources(config)?;
     let address = config.server.listen;
     let listen = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -115,7 +116,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
 
     let now = clock.now();
     let options = PipelineOptions {
-        instruments,
+        instruments: Arc::new(instruments),
+        source_instruments,
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
@@ -227,19 +229,30 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn open_sources(config: &Config) -> Result<(Arc<Instruments>, Vec<Source>), StartError> {
+/// Sources that are open, and what they feed.
+struct Opened {
+    instruments: Instruments,
+    sources: Vec<Source>,
+    source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+}
+
+fn open_sources(config: &Config) -> Result<Opened, StartError> {
     let embedded = [SourceConfig::Synthetic(SyntheticSourceConfig::default())];
     let configured = if config.sources.is_empty() { &embedded[..] } else { &config.sources };
     let synthetic = configured.iter().filter(|source| matches!(source, SourceConfig::Synthetic(_)));
     if synthetic.count() > 1 {
         return Err(StartError::TwoSyntheticMarkets);
     }
-    let mut instruments = Instruments::new();
-    let mut sources = Vec::new();
+    let mut opened =
+        Opened { instruments: Instruments::new(), sources: Vec::new(), source_instruments: HashMap::new() };
     for source in configured {
-        sources.push(source::open(source, &mut instruments).map_err(StartError::Source)?);
+        let before = opened.instruments.count();
+        let source = source::open(source, &mut opened.instruments).map_err(StartError::Source)?;
+        let fed = opened.instruments.iter().skip(before).map(|one| one.id).collect();
+        opened.source_instruments.insert(Arc::clone(source.name()), fed);
+        opened.sources.push(source);
     }
-    Ok((Arc::new(instruments), sources))
+    Ok(opened)
 }
 
 async fn record_start(
