@@ -221,7 +221,7 @@ pub(crate) fn fill_ahead(storage: &dyn Storage, bytes: u64, cancelled: &AtomicBo
         file.write_at(written, zeros.get(..length).unwrap_or_default())?;
         written += length as u64;
         writes += 1;
-        if writes % ZEROS_WRITES_PER_SYNC == 0 {
+        if writes.is_multiple_of(ZEROS_WRITES_PER_SYNC) {
             file.sync()?;
         }
     }

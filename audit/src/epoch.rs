@@ -58,6 +58,11 @@ impl EpochKey {
         Self { epoch: self.epoch + 1, key: sha256_of(&[b"sealfeed/v1 evolve\n", &self.key]) }
     }
 
+    /// The same key under another epoch's number, which no honest writer uses.
+    pub(crate) fn relabelled(&self, epoch: u64) -> Self {
+        Self { epoch, key: self.key }
+    }
+
     /// The seal of a group that ends with entry `seq` of leaf hash `leaf`.
     #[must_use]
     pub fn seal(&self, log_id: &Hash, seq: u64, leaf: &Hash) -> [u8; HASH_BYTES] {

@@ -67,10 +67,17 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
     let stored_key = read_epoch_key(&*epoch_file)?;
     let scan = scan(&last, &checkpoints, &stored_key)?;
     let epoch_key = current_key(stored_key, &scan.chain)?;
-    let previous_run_stopped = matches!(
-        State::read(disk).map_err(io("read the state"))?,
-        Some(State::Closed { size }) if size == scan.chain.frontier.size()
-    );
+    let state = State::read(disk).map_err(io("read the state"))?;
+    let previous_run_stopped =
+        matches!(state, Some(State::Closed { size }) if size == scan.chain.frontier.size());
+    if previous_run_stopped && !scan.sealed && scan.torn.is_some() {
+        // The state is set to open before anything is written, so no crash of a writer can have left this.
+        return Err(corrupt(
+            last.first_seq,
+            scan.fill.used_bytes,
+            "bytes behind the end of a log that was stopped",
+        ));
+    }
     State::Open.write(disk).map_err(io("write the state"))?;
 
     let boot_id = boot_id();

@@ -356,3 +356,40 @@ pub(crate) fn end_of_data(file: &dyn File, from: u64) -> io::Result<Option<u64>>
     }
     Ok(end)
 }
+
+/// Where an intact entry of a group later than `group` starts at or after `from`, if there is one. Bytes are searched wherever
+/// they lie: damage can be anywhere.
+pub(crate) fn later_group(
+    file: &dyn File,
+    from: u64,
+    group: u64,
+    run: Option<u64>,
+) -> io::Result<Option<u64>> {
+    let Some(end) = end_of_data(file, from)? else { return Ok(None) };
+    let overlap = frame::FRAME_BYTES_MAX as u64;
+    let mut buffer = vec![0u8; BUFFER_BYTES];
+    let mut at = from;
+    while at < end {
+        let read = file.read_at(at, &mut buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        for start in (0..read).step_by(FRAME_ALIGNMENT) {
+            let rest = bytes.get(start..).unwrap_or_default();
+            if entry_of(rest).is_some_and(|header| header.group > group && run == Some(header.run)) {
+                return Ok(Some(at + start as u64));
+            }
+        }
+        if at + read as u64 >= end {
+            break;
+        }
+        // The next buffer begins so early that a frame cut off by the end of this one is whole in it.
+        at += (read as u64).saturating_sub(overlap).max(FRAME_ALIGNMENT as u64);
+    }
+    Ok(None)
+}
+
+/// Header of the intact entry frame at the start of `bytes`.
+fn entry_of(bytes: &[u8]) -> Option<crate::entry::Header> {
+    let (FrameKind::Entry, length, _) = frame::parse(bytes).ok()? else { return None };
+    let body = bytes.get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + length)?;
+    EntryRef::parse(body).ok().map(|entry| entry.header)
+}

@@ -200,7 +200,7 @@ impl Writer {
         None
     }
 
-    /// Queues EPOCH_END, HEARTBEAT and STOP when their time has come.
+    /// Queues `EPOCH_END`, HEARTBEAT and STOP when their time has come.
     fn queue_own_entries(&mut self, queue: &mut Queue, now_ns: u64) {
         let own = |kind| Draft { kind, ..Draft::default() };
         if self.stop_queued {

@@ -1,1 +1,0 @@
-//! Says what the bytes of a log prove.
