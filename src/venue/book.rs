@@ -1,0 +1,155 @@
+//! The two sides of one instrument: price levels, each a queue of orders in the order of arrival.
+
+use std::collections::BTreeMap;
+
+use super::orders::{OrderIndex, Orders};
+use crate::types::{Price, Side};
+
+/// One instrument's resting orders, and the account of every quantity that ever came in.
+pub(super) struct Book {
+    bids: Ladder,
+    asks: Ladder,
+    resting_orders: u32,
+    /// Nano-units of all orders taken in.
+    pub(super) submitted: u128,
+    /// Nano-units traded, counted once for each of the two orders.
+    pub(super) traded: u128,
+    /// Nano-units cancelled or expired. `submitted` is what rests plus `traded` plus `returned`.
+    pub(super) returned: u128,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            bids: Ladder::new(Side::Buy),
+            asks: Ladder::new(Side::Sell),
+            resting_orders: 0,
+            submitted: 0,
+            traded: 0,
+            returned: 0,
+        }
+    }
+}
+
+impl Book {
+    /// The side on which buyers or sellers rest.
+    pub(super) fn ladder(&self, side: Side) -> &Ladder {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    /// How many orders rest on both sides.
+    pub(super) fn resting_orders(&self) -> u32 {
+        self.resting_orders
+    }
+
+    /// Puts an order at the end of the queue of its price.
+    pub(super) fn append(&mut self, index: OrderIndex, orders: &mut Orders) {
+        self.ladder_mut(orders[index].side).append(index, orders);
+        self.resting_orders += 1;
+    }
+
+    /// Takes an order out of its queue; its price level goes with its last order.
+    pub(super) fn unlink(&mut self, index: OrderIndex, orders: &mut Orders) {
+        self.ladder_mut(orders[index].side).unlink(index, orders);
+        self.resting_orders -= 1;
+    }
+
+    fn ladder_mut(&mut self, side: Side) -> &mut Ladder {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+}
+
+/// The orders at one price, oldest first. Never empty.
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    head: OrderIndex,
+    tail: OrderIndex,
+}
+
+/// One side of a book.
+pub(super) struct Ladder {
+    side: Side,
+    /// By rank: a lower rank is a better price.
+    levels: BTreeMap<i64, Queue>,
+}
+
+impl Ladder {
+    fn new(side: Side) -> Self {
+        Self { side, levels: BTreeMap::new() }
+    }
+
+    /// The best price and its oldest order, if that price is `limit` or better for the one who takes.
+    pub(super) fn best_within(&self, limit: Option<Price>) -> Option<(Price, OrderIndex)> {
+        let (rank, queue) = self.levels.first_key_value()?;
+        let is_within = limit.is_none_or(|limit| *rank <= self.rank(limit));
+        is_within.then(|| (self.price(*rank), queue.head))
+    }
+
+    /// Whether anything rests at `limit` or better.
+    pub(super) fn has_within(&self, limit: Option<Price>) -> bool {
+        self.best_within(limit).is_some()
+    }
+
+    /// Every order, best price first, oldest first.
+    pub(super) fn iter<'a>(&'a self, orders: &'a Orders) -> impl Iterator<Item = OrderIndex> + 'a {
+        let is_order = |index: OrderIndex| (index != OrderIndex::NONE).then_some(index);
+        self.levels.values().flat_map(move |queue| {
+            std::iter::successors(Some(queue.head), move |index| is_order(orders[*index].next))
+        })
+    }
+
+    fn append(&mut self, index: OrderIndex, orders: &mut Orders) {
+        let rank = self.rank(orders[index].price);
+        let queue = self.levels.entry(rank).or_insert(Queue { head: index, tail: OrderIndex::NONE });
+        let previous = std::mem::replace(&mut queue.tail, index);
+        orders[index].previous = previous;
+        if previous != OrderIndex::NONE {
+            orders[previous].next = index;
+        }
+    }
+
+    fn unlink(&mut self, index: OrderIndex, orders: &mut Orders) {
+        let (price, previous, next) = (orders[index].price, orders[index].previous, orders[index].next);
+        if previous != OrderIndex::NONE {
+            orders[previous].next = next;
+        }
+        if next != OrderIndex::NONE {
+            orders[next].previous = previous;
+        }
+        // Only the ends of a queue are known to its level: an order in the middle leaves without a search.
+        if previous != OrderIndex::NONE && next != OrderIndex::NONE {
+            return;
+        }
+        let rank = self.rank(price);
+        if previous == next {
+            self.levels.remove(&rank);
+        } else if let Some(queue) = self.levels.get_mut(&rank) {
+            if previous == OrderIndex::NONE {
+                queue.head = next;
+            } else {
+                queue.tail = previous;
+            }
+        }
+    }
+
+    /// Ascending order of ranks is best price first on either side; `!` turns the order round without overflow.
+    fn rank(&self, price: Price) -> i64 {
+        match self.side {
+            Side::Buy => !price.nanos(),
+            Side::Sell => price.nanos(),
+        }
+    }
+
+    fn price(&self, rank: i64) -> Price {
+        match self.side {
+            Side::Buy => Price::from_nanos(!rank),
+            Side::Sell => Price::from_nanos(rank),
+        }
+    }
+}
