@@ -52,8 +52,12 @@ pub(crate) struct Pki {
 
 impl Pki {
     pub(crate) fn new() -> Self {
+        Self::named("test CA")
+    }
+
+    fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self { authority: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
@@ -81,7 +85,7 @@ impl Pki {
             Shown::ForServers => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
             Shown::Revoked => params.serial_number = Some(SerialNumber::from(REVOKED_SERIAL)),
         }
-        let foreign = Self::new();
+        let foreign = Self::named("another CA");
         let issuer = if shown == Shown::Foreign { &foreign } else { self };
         let (certificate, key) = issuer.issue(&params);
         Some(ClientIdentity { chain: vec![certificate], key })
