@@ -1,1 +1,16 @@
-//! sealfeed.
+//! sealfeed: a mutual-TLS trading data feed server.
+//!
+//! Data walks one way:
+//!
+//! ```text
+//! accept -> identity -> session -> gate -> pipeline[ venue -> feed ] -> fan-out -> session -> socket
+//!                             source -> pipeline[ feed ]         everything -> journal -> audit
+//! ```
+//!
+//! ARCHITECTURE.md in the repository is the map; `tests/tidy.rs` holds the layers to it.
+
+pub mod clock;
+pub mod config;
+pub mod shutdown;
+pub mod telemetry;
+pub mod types;

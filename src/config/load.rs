@@ -1,0 +1,171 @@
+//! Reading and checking the configuration file.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, SourceConfig};
+
+/// Why a configuration is refused. The server does not start with half of one.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path:?}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has keys or values that no section knows.
+    #[error("configuration {path:?} is not valid")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what, with the line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its range.
+    #[error("configuration key `{key}` is {value}, allowed is {allowed}")]
+    Range {
+        /// Which key.
+        key: &'static str,
+        /// What it says.
+        value: u64,
+        /// What it may say.
+        allowed: &'static str,
+    },
+}
+
+/// Reads, checks and resolves the configuration at `path`. Its relative paths become relative to its folder.
+///
+/// # Errors
+/// [`ConfigError`], naming file, key and what is allowed.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    load_text(&text, path)
+}
+
+/// As [`load`], from text; `path` is where it would stand.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let mut config: Config = toml::from_str(text)
+        .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+    check_ranges(&config)?;
+    resolve(&mut config, path.parent().unwrap_or(Path::new(".")));
+    Ok(config)
+}
+
+fn check_ranges(config: &Config) -> Result<(), ConfigError> {
+    let limits = &config.limits;
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 12] = [
+        ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
+        ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
+        ("feed.heartbeat_ms", config.feed.heartbeat_ms, 100..=60_000, "100 to 60000"),
+        ("log.segment_bytes", config.log.segment_bytes, 1 << 20..=1 << 30, "1048576 to 1073741824"),
+        ("limits.connections_max", limits.connections_max as u64, 1..=1_000_000, "1 to 1000000"),
+        ("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100..=60_000, "100 to 60000"),
+        ("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms, 100..=60_000, "100 to 60000"),
+        ("limits.header_bytes_max", limits.header_bytes_max as u64, 1_024..=65_536, "1024 to 65536"),
+        ("limits.message_bytes_max", limits.message_bytes_max as u64, 1_024..=1_048_576, "1024 to 1048576"),
+        ("limits.malformed_max", limits.malformed_max.into(), 1..=1_000, "1 to 1000"),
+        ("limits.idle_timeout_ms", limits.idle_timeout_ms, 1_000..=3_600_000, "1000 to 3600000"),
+        (
+            "limits.out_queue_bytes_max",
+            limits.out_queue_bytes_max as u64,
+            65_536..=1 << 30,
+            "65536 to 1073741824",
+        ),
+    ];
+    for (key, value, range, allowed) in checks {
+        if !range.contains(&value) {
+            return Err(ConfigError::Range { key, value, allowed });
+        }
+    }
+    Ok(())
+}
+
+fn resolve(config: &mut Config, folder: &Path) {
+    let tls = &mut config.tls;
+    let identity = &mut config.identity;
+    let mut paths = vec![
+        &mut tls.certificate,
+        &mut tls.key,
+        &mut tls.client_authorities,
+        &mut tls.client_revocation_lists,
+        &mut identity.entitlements,
+        &mut identity.master_key,
+        &mut config.log.directory,
+    ];
+    paths.extend(identity.previous_master_key.as_mut());
+    paths.extend(config.server.ready_file.as_mut());
+    paths.extend(config.telemetry.directory.as_mut());
+    for source in &mut config.sources {
+        if let SourceConfig::Dbn(file) = source {
+            paths.push(&mut file.path);
+        }
+    }
+    for path in paths {
+        *path = folder.join(&*path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Speed;
+
+    const GOOD: &str = r#"
+        [server]
+        listen = "127.0.0.1:0"
+        [tls]
+        certificate = "s.pem"
+        key = "s.key"
+        client_authorities = "ca.pem"
+        client_revocation_lists = "crl.pem"
+        [identity]
+        entitlements = "entitlements.toml"
+        master_key = "/abs/current.hex"
+        [log]
+        directory = "log"
+        [[source]]
+        type = "dbn"
+        path = "x.dbn.zst"
+        speed = "max"
+    "#;
+
+    fn check(text: &str) -> Result<Config, String> {
+        load_text(text, Path::new("/etc/sealfeed/sealfeed.toml"))
+            .map_err(|error| crate::telemetry::chain(&error))
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = check(GOOD).unwrap();
+        assert_eq!(config.tls.key, Path::new("/etc/sealfeed/s.key"));
+        assert_eq!(config.identity.master_key, Path::new("/abs/current.hex"));
+        assert!(matches!(&config.sources[0], SourceConfig::Dbn(file)
+            if file.path == Path::new("/etc/sealfeed/x.dbn.zst") && file.speed == Speed::Max));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it_and_its_line() {
+        let error = check(&GOOD.replace("[tls]", "[tls]\nplaintext = true")).unwrap_err();
+        assert!(error.contains("plaintext") && error.contains("line 5"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_key_and_the_range() {
+        let error = check(&format!("{GOOD}\n[orders]\nwindow_ms = 99")).unwrap_err();
+        assert_eq!(error, "configuration key `orders.window_ms` is 99, allowed is 100 to 60000");
+    }
+
+    #[test]
+    fn a_speed_of_zero_is_refused() {
+        assert!(check(&GOOD.replace("\"max\"", "0")).is_err());
+        assert!(check(&GOOD.replace("\"max\"", "25")).is_ok());
+    }
+}

@@ -1,0 +1,176 @@
+//! The configuration file: one TOML file, every key listed here, unknown keys refused.
+//!
+//! Paths in it are relative to the file. Secrets stand in files of their own, never in the configuration.
+
+mod limits;
+mod load;
+mod source;
+
+pub use limits::LimitsConfig;
+pub use load::{ConfigError, load, load_text};
+pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The listener.
+    pub server: ServerConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Who may do what.
+    pub identity: IdentityConfig,
+    /// The sealed log.
+    pub log: LogConfig,
+    /// Bounds on what a peer can cause.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Signed orders.
+    #[serde(default)]
+    pub orders: OrdersConfig,
+    /// Market data.
+    #[serde(default)]
+    pub feed: FeedConfig,
+    /// Where market data comes from; the synthetic market when the list is empty.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<SourceConfig>,
+    /// Logs for operators (not the sealed log).
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// `[server]`: the listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Values of `Origin` that browsers may send; empty refuses every browser.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Where the address that was bound is written once the server is ready (for scripts); none by default.
+    #[serde(default)]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `[tls]`: files as `pki/pki.sh` makes them, or any PKI's of the same shape.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Authorities whose client certificates are accepted: roots and issuing CAs, PEM.
+    pub client_authorities: PathBuf,
+    /// Revocation lists, PEM: one of every authority that issues, the root's included.
+    pub client_revocation_lists: PathBuf,
+}
+
+/// `[identity]`: policy and order keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The entitlement policy, TOML.
+    pub entitlements: PathBuf,
+    /// Master secret of order keys: 64 hex digits on one line.
+    pub master_key: PathBuf,
+    /// The master before, honoured until its clients have their new keys; a missing file means there is none.
+    #[serde(default)]
+    pub previous_master_key: Option<PathBuf>,
+}
+
+/// `[log]`: the sealed log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Its directory; made at first start.
+    pub directory: PathBuf,
+    /// Name of the log in checkpoints, such as `feed.acme.example/prod`. Fixed once the log exists.
+    #[serde(default = "default_origin")]
+    pub origin: String,
+    /// Bytes of one segment file, 1 MiB to 1 GiB.
+    #[serde(default = "default_segment_bytes")]
+    pub segment_bytes: u64,
+}
+
+/// `[orders]`: freshness and memory of signed orders.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrdersConfig {
+    /// How old a signed message may be, in milliseconds, 100 to 60,000.
+    pub window_ms: u64,
+    /// Nonces remembered in all; at that many, orders are refused until some have expired.
+    pub nonces_max: usize,
+    /// Nonces remembered of one principal.
+    pub nonces_per_principal_max: usize,
+    /// Client order identifiers remembered in all; at that many, new orders are refused.
+    pub client_order_ids_max: usize,
+}
+
+impl Default for OrdersConfig {
+    fn default() -> Self {
+        Self {
+            window_ms: 5_000,
+            nonces_max: 1_000_000,
+            nonces_per_principal_max: 100_000,
+            client_order_ids_max: 1_000_000,
+        }
+    }
+}
+
+/// `[feed]`: market data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedConfig {
+    /// After how long an idle stream sends a heartbeat, in milliseconds, 100 to 60,000.
+    pub heartbeat_ms: u64,
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        Self { heartbeat_ms: 5_000 }
+    }
+}
+
+/// `[telemetry]`: logs for operators.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// Text for people or JSON lines for machines.
+    pub format: LogFormat,
+    /// Level or filter, such as `info`.
+    pub level: String,
+    /// Directory of daily files; standard error when absent.
+    pub directory: Option<PathBuf>,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned(), directory: None }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn default_origin() -> String {
+    "sealfeed.local/log".to_owned()
+}
+
+const fn default_segment_bytes() -> u64 {
+    256 * 1024 * 1024
+}

@@ -1,0 +1,237 @@
+//! What a principal may do. Made by `identity` from the policy, read by every later stage.
+
+use std::sync::Arc;
+
+use sealfeed_wire::{Channel, Code, Depth, Quantity};
+
+/// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entitlement {
+    /// Market data grants; a subscription needs one that covers it.
+    pub grants: Vec<Grant>,
+    /// Market data that is refused whatever the grants say: deny wins.
+    pub denies: Vec<Grant>,
+    /// Rights to trade; `None` means no orders at all.
+    pub orders: Option<OrderRights>,
+    /// Ceilings for each session of this principal.
+    pub limits: SessionLimits,
+}
+
+/// One line of market data entitlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Name of the rule it came from.
+    pub rule: Arc<str>,
+    /// Channels it covers.
+    pub channels: Vec<Channel>,
+    /// Symbols it covers.
+    pub symbols: SymbolPatterns,
+    /// Deepest `book` it covers, in levels; 0 means the full book. In a deny: books deeper than this are refused.
+    pub depth_max: u32,
+}
+
+/// Rights to place orders, and their bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRights {
+    /// Name of the rule it came from.
+    pub rule: Arc<str>,
+    /// Symbols that may be traded.
+    pub symbols: SymbolPatterns,
+    /// Largest quantity of one order; zero means no bound.
+    pub quantity_max: Quantity,
+    /// Largest price times quantity of one order, in whole currency units; 0 means no bound.
+    pub notional_max: u64,
+    /// Most orders resting at once; 0 means no bound.
+    pub open_orders_max: u32,
+    /// Orders and cancels a second, sustained; the burst is one second's worth. Never 0.
+    pub orders_per_second: u32,
+}
+
+/// Ceilings of one session. Every one of them is announced in `welcome`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Sessions of this principal at once; one more is refused at the upgrade.
+    pub sessions_max: u32,
+    /// Subscriptions, counted per (channel, symbol), of one session.
+    pub subscriptions_max: u32,
+    /// Inbound messages a second, sustained, control frames included; the burst is one second's worth.
+    pub messages_per_second: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { sessions_max: 8, subscriptions_max: 1024, messages_per_second: 200 }
+    }
+}
+
+/// Patterns over symbols: `*` stands for any run of characters, everything else for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SymbolPatterns(Vec<Box<str>>);
+
+impl SymbolPatterns {
+    /// Patterns in the order in which the policy lists them.
+    #[must_use]
+    pub fn new(patterns: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        Self(patterns.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether any pattern covers `symbol`. Linear in the length of each pattern times the symbol's.
+    #[must_use]
+    pub fn cover(&self, symbol: &str) -> bool {
+        self.0.iter().any(|pattern| matches(pattern.as_bytes(), symbol.as_bytes()))
+    }
+
+    /// Whether every possible symbol is covered, as the wildcard subscription demands.
+    #[must_use]
+    pub fn cover_everything(&self) -> bool {
+        self.0.iter().any(|pattern| &**pattern == "*")
+    }
+
+    /// The patterns as text.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|pattern| &**pattern)
+    }
+}
+
+/// Glob match with one backtrack point: a later `*` makes every earlier one irrelevant.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at_pattern, mut at_text) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while at_text < text.len() {
+        match pattern.get(at_pattern) {
+            Some(b'*') => {
+                star = Some((at_pattern, at_text));
+                at_pattern += 1;
+            }
+            Some(&byte) if byte == text[at_text] => {
+                at_pattern += 1;
+                at_text += 1;
+            }
+            _ => match star {
+                Some((star_pattern, star_text)) => {
+                    star = Some((star_pattern, star_text + 1));
+                    at_pattern = star_pattern + 1;
+                    at_text = star_text + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at_pattern..].iter().all(|&byte| byte == b'*')
+}
+
+impl Entitlement {
+    /// Whether anything is granted; a principal with nothing is refused at the upgrade.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.orders.is_none()
+    }
+
+    /// Whether `channel` of `symbol` may be read; `depth` counts for the book only.
+    /// Returns the name of the granting rule.
+    ///
+    /// # Errors
+    /// The code that answers the request: channel, symbol or depth not entitled, in that order.
+    pub fn may_subscribe(&self, channel: Channel, symbol: &str, depth: Depth) -> Result<&Arc<str>, Code> {
+        let is_deeper = |max: u32| max != 0 && depth.levels_max() > max as usize;
+        let of_channel = || self.grants.iter().filter(|grant| grant.channels.contains(&channel));
+        if of_channel().next().is_none() {
+            return Err(Code::SubChannelNotEntitled);
+        }
+        let denied = self.denies.iter().any(|deny| {
+            deny.channels.contains(&channel)
+                && deny.symbols.cover(symbol)
+                && (channel != Channel::Book || deny.depth_max == 0 || is_deeper(deny.depth_max))
+        });
+        let mut of_symbol = of_channel().filter(|grant| grant.symbols.cover(symbol)).peekable();
+        if denied || of_symbol.peek().is_none() {
+            return Err(Code::SubSymbolNotEntitled);
+        }
+        of_symbol
+            .find(|grant| channel != Channel::Book || !is_deeper(grant.depth_max))
+            .map(|grant| &grant.rule)
+            .ok_or(Code::SubDepthNotEntitled)
+    }
+
+    /// Whether `["*"]` may be subscribed on `channel`: an unbounded grant and no deny at all on the channel.
+    #[must_use]
+    pub fn may_subscribe_to_everything(&self, channel: Channel) -> bool {
+        self.grants.iter().any(|grant| grant.channels.contains(&channel) && grant.symbols.cover_everything())
+            && !self.denies.iter().any(|deny| deny.channels.contains(&channel))
+    }
+
+    /// The rights under which `symbol` may be traded.
+    ///
+    /// # Errors
+    /// The code that answers the order: no order rights at all, or not in this symbol.
+    pub fn may_trade(&self, symbol: &str) -> Result<&OrderRights, Code> {
+        let rights = self.orders.as_ref().ok_or(Code::OrdNotEntitled)?;
+        if rights.symbols.cover(symbol) { Ok(rights) } else { Err(Code::OrdSymbolNotEntitled) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(channels: &[Channel], symbols: &[&str], depth_max: u32) -> Grant {
+        Grant {
+            rule: "r".into(),
+            channels: channels.to_vec(),
+            symbols: SymbolPatterns::new(symbols.iter().copied()),
+            depth_max,
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_symbols_only() {
+        for (pattern, symbol, expected) in [
+            ("*", "ESH4", true),
+            ("ES*", "ESH4", true),
+            ("ES*", "NESH4", false),
+            ("*H4", "ESH4", true),
+            ("E*H*4", "ESH4", true),
+            ("ESH4", "ESH4X", false),
+            ("", "ESH4", false),
+            ("**", "", true),
+        ] {
+            assert_eq!(SymbolPatterns::new([pattern]).cover(symbol), expected, "{pattern} on {symbol}");
+        }
+    }
+
+    #[test]
+    fn deny_wins_over_every_grant() {
+        let entitlement = Entitlement {
+            grants: vec![grant(&[Channel::Book, Channel::Trades], &["*"], 0)],
+            denies: vec![grant(&[Channel::Book], &["ES*"], 0)],
+            ..Entitlement::default()
+        };
+        assert_eq!(
+            entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten),
+            Err(Code::SubSymbolNotEntitled)
+        );
+        assert!(entitlement.may_subscribe(Channel::Trades, "ESH4", Depth::Full).is_ok());
+        assert!(entitlement.may_subscribe(Channel::Book, "NQH4", Depth::Full).is_ok());
+        assert!(!entitlement.may_subscribe_to_everything(Channel::Book));
+        assert!(entitlement.may_subscribe_to_everything(Channel::Trades));
+    }
+
+    #[test]
+    fn a_book_deeper_than_every_grant_is_refused() {
+        let entitlement =
+            Entitlement { grants: vec![grant(&[Channel::Book], &["*"], 10)], ..Entitlement::default() };
+        assert!(entitlement.may_subscribe(Channel::Book, "X", Depth::Ten).is_ok());
+        assert_eq!(
+            entitlement.may_subscribe(Channel::Book, "X", Depth::Fifty),
+            Err(Code::SubDepthNotEntitled)
+        );
+        assert_eq!(
+            entitlement.may_subscribe(Channel::Book, "X", Depth::Full),
+            Err(Code::SubDepthNotEntitled)
+        );
+        assert_eq!(
+            entitlement.may_subscribe(Channel::Bbo, "X", Depth::Full),
+            Err(Code::SubChannelNotEntitled)
+        );
+    }
+}

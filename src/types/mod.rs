@@ -1,0 +1,25 @@
+//! Domain types that every stage shares: identifiers, instruments, orders, market events, entitlements.
+//!
+//! Layer 0: names only the `wire` crate. Nothing here does I/O, reads a clock or holds a lock. Types are made
+//! valid once, at the edge, and never re-checked; none of them can be serialised (that is the edges' business).
+
+pub mod entitlement;
+pub mod instrument;
+pub mod market;
+pub mod order;
+pub mod principal;
+pub mod report;
+pub mod time;
+
+pub use entitlement::{Entitlement, Grant, OrderRights, SessionLimits, SymbolPatterns};
+pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
+pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
+pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
+pub use principal::{Principal, Role};
+pub use report::{Execution, ExecutionKind};
+pub use time::{TimeArithmetic, UnixNanos};
+
+pub use sealfeed_wire::{
+    BookDecimals, Channel, ClientOrderId, Code, Decimals, Depth, Epoch, Nonce, Price, Quantity, RequestId,
+    Sequence, SessionId, Side, Symbol,
+};

@@ -1,0 +1,88 @@
+//! Who a certificate names.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The identity a client certificate proved: `firm/user`.
+///
+/// Both parts are 1 to 64 characters of `A-Z a-z 0-9 . _ -`; only `identity` makes them from a certificate.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal {
+    firm: Arc<str>,
+    user: Arc<str>,
+}
+
+/// Longest firm or user name, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+impl Principal {
+    /// A principal of these two names, or `None` if either breaks the alphabet or the length.
+    #[must_use]
+    pub fn new(firm: &str, user: &str) -> Option<Self> {
+        (is_name(firm) && is_name(user)).then(|| Self { firm: firm.into(), user: user.into() })
+    }
+
+    /// The firm: the certificate's organisation.
+    #[must_use]
+    pub fn firm(&self) -> &str {
+        &self.firm
+    }
+
+    /// The user within the firm: the certificate's common name.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.firm, self.user)
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether `text` may stand for a firm, a user or a role: the alphabet has no character that could be taken
+/// for another, for a separator, or for a control sequence.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// The role a certificate carries in its organisational unit, such as `trader`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Role(Arc<str>);
+
+impl Role {
+    /// A role of this name, or `None` if it breaks the alphabet or the length.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        is_name(name).then(|| Self(name.into()))
+    }
+
+    /// The name as it stands in the certificate.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Principal;
+
+    #[test]
+    fn names_with_separators_or_control_characters_are_refused() {
+        for hostile in ["", "a/b", "a,OU=admin", "a\0", "a\n", "\u{202e}evil", "аcme", "a b"] {
+            assert_eq!(Principal::new(hostile, "alice"), None, "{hostile:?}");
+            assert_eq!(Principal::new("acme", hostile), None, "{hostile:?}");
+        }
+        assert_eq!(Principal::new("acme", "desk-7.a_b").unwrap().to_string(), "acme/desk-7.a_b");
+    }
+}

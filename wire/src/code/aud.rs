@@ -1,0 +1,46 @@
+//! `SF-AUD-*`: the sealed log.
+
+use super::{Code, Entry, Retry};
+
+pub(super) const TABLE: &[Entry] = &[
+    Entry {
+        code: Code::AudLogUnavailable,
+        text: "SF-AUD-001",
+        retry: Retry::Later,
+        message: "the audit log is not available",
+        hint: "Try again later; ask order.status what became of an order.",
+        explain: "Nothing is done that cannot be recorded first. The log did not accept an entry in time, so the request, or the upgrade (503), was refused.",
+    },
+    Entry {
+        code: Code::AudLowSpace,
+        text: "SF-AUD-002",
+        retry: Retry::Later,
+        message: "the audit log is low on space",
+        hint: "Try again later; cancels still work.",
+        explain: "The disk of the log is nearly full. New orders are refused, while cancels and disconnects still go to a reserve. The operator must make room.",
+    },
+    Entry {
+        code: Code::AudLogFailed,
+        text: "SF-AUD-003",
+        retry: Retry::Never,
+        message: "the audit log failed",
+        hint: "Restart the server; recovery examines the log.",
+        explain: "Writing or syncing the log failed. What was written since the last sync cannot be trusted, so nothing more is acknowledged and the server ends with exit code 70.",
+    },
+    Entry {
+        code: Code::AudStartRefused,
+        text: "SF-AUD-004",
+        retry: Retry::Never,
+        message: "the state of the audit log forbids to start",
+        hint: "Run sealfeed audit verify on the log and act on its verdict.",
+        explain: "The log on disk is damaged or was rolled back in a way that a crash cannot explain. The server writes nothing and ends with exit code 71.",
+    },
+    Entry {
+        code: Code::AudLogLocked,
+        text: "SF-AUD-005",
+        retry: Retry::Never,
+        message: "another process has the audit log open",
+        hint: "Stop the other server, or configure another directory.",
+        explain: "A log has one writer. The lock on the directory is held by another process.",
+    },
+];

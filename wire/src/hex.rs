@@ -1,0 +1,109 @@
+//! Lower-case hexadecimal text for identifiers, keys and digests.
+//!
+//! The wire knows one spelling of every byte string: upper case is refused, so that two texts which differ
+//! never mean the same bytes. No allocation; lengths are known to the compiler.
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Marks a byte that is no lower-case hexadecimal digit in [`VALUES`].
+const NOT_A_DIGIT: u8 = 0xff;
+
+/// The value of every ASCII byte as a lower-case hexadecimal digit.
+const VALUES: [u8; 256] = {
+    let mut values = [NOT_A_DIGIT; 256];
+    let mut value: u8 = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// Why a text is not the hexadecimal form of `N` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HexError {
+    /// The text has another length than twice the number of bytes.
+    #[error("expected {expected} hexadecimal digits, got {got} bytes")]
+    Length {
+        /// Digits wanted.
+        expected: usize,
+        /// Bytes found.
+        got: usize,
+    },
+    /// A byte is no digit `0-9` or `a-f`.
+    #[error("byte {position} is not a lower-case hexadecimal digit")]
+    Digit {
+        /// Position of the first wrong byte, from 0.
+        position: usize,
+    },
+}
+
+/// Reads exactly `N` bytes from `2 * N` lower-case digits.
+///
+/// # Errors
+/// [`HexError`] for another length, an upper-case digit or anything that is no digit.
+pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
+    let text = text.as_bytes();
+    if text.len() != 2 * N {
+        return Err(HexError::Length { expected: 2 * N, got: text.len() });
+    }
+    let mut bytes = [0; N];
+    let mut wrong = 0;
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        wrong |= high | low;
+        *byte = high << 4 | (low & 0x0f);
+    }
+    if wrong > 0x0f {
+        let position = text.iter().position(|byte| VALUES[usize::from(*byte)] == NOT_A_DIGIT);
+        return Err(HexError::Digit { position: position.unwrap_or_default() });
+    }
+    Ok(bytes)
+}
+
+/// Appends the digits of `bytes` to `out`.
+pub fn write(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(2 * bytes.len());
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 0x0f)]);
+    }
+}
+
+/// The digits of `bytes`.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0x0f])
+        .map(|d| char::from(DIGITS[usize::from(d)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_survives_the_round_trip() {
+        let all: Vec<u8> = (0..=255).collect();
+        let text = encode(&all);
+        let mut written = Vec::new();
+        write(&mut written, &all);
+        assert_eq!(written, text.as_bytes());
+        assert_eq!(decode::<256>(&text).unwrap().as_slice(), all);
+    }
+
+    #[test]
+    fn upper_case_is_refused() {
+        assert_eq!(decode::<2>("00aB"), Err(HexError::Digit { position: 3 }));
+    }
+
+    #[test]
+    fn other_characters_and_lengths_are_refused() {
+        assert_eq!(decode::<2>("0g00"), Err(HexError::Digit { position: 1 }));
+        assert_eq!(decode::<2>("é00"), Err(HexError::Digit { position: 0 }));
+        assert_eq!(decode::<2>("000"), Err(HexError::Length { expected: 4, got: 3 }));
+        assert_eq!(decode::<2>(""), Err(HexError::Length { expected: 4, got: 0 }));
+    }
+}

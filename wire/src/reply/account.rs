@@ -1,0 +1,145 @@
+//! Who the client is and what it may do: `welcome` and `whoami`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::Quantity;
+use crate::value::{CertificateHash, RequestId, SessionId, UnixNanos};
+
+/// `welcome`: the first message of every connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "welcome")]
+pub struct Welcome {
+    /// The TLS exporter value of this connection: part of every signing string.
+    pub session: SessionId,
+    /// How the session id is bound to the connection: [`Welcome::BINDING`].
+    pub binding: Cow<'static, str>,
+    /// Who the certificate names: `firm/user`.
+    pub principal: String,
+    /// Name and version of the server's software.
+    pub server: Cow<'static, str>,
+    /// Now, by the server's clock.
+    pub ts: UnixNanos,
+    /// What the principal may do.
+    pub entitlement: Entitlement,
+    /// The ceilings of this connection.
+    pub limits: Limits,
+    /// How old a signed request may be, in milliseconds.
+    pub order_window_ms: u64,
+    /// After how long without a message a stream's heartbeat comes, in milliseconds.
+    pub heartbeat_ms: u64,
+}
+
+impl Welcome {
+    /// The session id is the connection's TLS exporter value (RFC 9266).
+    pub const BINDING: &str = "tls-exporter";
+
+    /// Label of the exporter; the context is empty and the length 32 bytes.
+    pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+}
+
+/// `whoami`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "whoami")]
+pub struct Whoami {
+    /// The request's id.
+    pub id: Option<RequestId>,
+    /// Who the certificate names: `firm/user`.
+    pub principal: String,
+    /// The certificate this connection was opened with.
+    pub certificate: Certificate,
+    /// What the principal may do now; every line names the rule that granted it.
+    pub entitlement: Entitlement,
+    /// The ceilings of this connection.
+    pub limits: Limits,
+}
+
+/// A client certificate, in brief.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Subject, for people.
+    pub subject: String,
+    /// Issuer, for people.
+    pub issuer: String,
+    /// Serial number in lower-case hexadecimal digits.
+    pub serial: String,
+    /// Start of validity.
+    pub not_before: UnixNanos,
+    /// End of validity.
+    pub not_after: UnixNanos,
+    /// SHA-256 of the DER form: part of the order key's derivation.
+    pub sha256: CertificateHash,
+}
+
+/// What a principal may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entitlement {
+    /// Market data.
+    pub channels: Vec<ChannelGrant>,
+    /// Orders; `None` (null): none.
+    pub orders: Option<OrderGrant>,
+}
+
+/// One line of a market data entitlement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelGrant {
+    /// The channel. A text, because a newer server may have more of them.
+    pub channel: Cow<'static, str>,
+    /// Symbols and patterns, `*` for any run of characters.
+    pub symbols: Vec<String>,
+    /// Most levels a side of `book`; 0: all; `None` (null) for other channels.
+    pub depth_max: Option<u16>,
+    /// Delay in milliseconds; `None`: real time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_ms: Option<u64>,
+    /// The rule that grants it; in `whoami` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// Order rights. A limit that is `None` (null) does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderGrant {
+    /// Symbols and patterns, `*` for any run of characters.
+    pub symbols: Vec<String>,
+    /// Most quantity of one order.
+    pub qty_max: Option<Quantity>,
+    /// Most price times quantity of one order, in whole units of the quote currency.
+    pub notional_max: Option<u64>,
+    /// Most open orders at once.
+    pub open_orders_max: Option<u32>,
+    /// The rule that grants it; in `whoami` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// Ceilings of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest message of a client, in bytes; above it 1009.
+    pub message_bytes_max: u32,
+    /// Most subscriptions (channel and symbol) of a connection.
+    pub subscriptions_max: u32,
+    /// Most simultaneous sessions of the principal.
+    pub sessions_max: u32,
+    /// Bytes that may wait for this connection; above it 4001.
+    pub queue_bytes_max: u64,
+    /// Malformed or unauthenticated messages that are borne in `malformed_interval_ms`; then 4505.
+    pub malformed_max: u32,
+    /// The interval of `malformed_max`, in milliseconds.
+    pub malformed_interval_ms: u64,
+    /// Rate limits.
+    pub rates: Vec<RateCeiling>,
+}
+
+/// A rate limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateCeiling {
+    /// What is limited: `messages`, `orders`.
+    pub name: Cow<'static, str>,
+    /// How many in the interval.
+    pub limit: u32,
+    /// The interval, in milliseconds.
+    pub interval_ms: u64,
+}

@@ -1,0 +1,330 @@
+//! Strict reading of client frames: one text frame in, one typed [`Request`] or one coded [`RequestError`] out.
+//!
+//! Nothing is guessed: an unknown op or field, a wrong type, a key twice, an array for an object, a byte before
+//! or behind the object each have their own code. The id is recovered wherever it can be read, so that the
+//! error finds its request. A signed request borrows the raw text of its body; the body is decoded
+//! ([`crate::body`]) only after the MAC over those bytes has verified.
+//!
+//! When several things are wrong the first of this order is the answer: JSON form, key twice, op, id, unknown
+//! field, then the op's own fields in the order of the protocol's table.
+
+use std::borrow::Cow;
+
+use crate::code::Code;
+use crate::ident::{ClientOrderId, Symbol};
+use crate::object::{Fault, Fields, Value, printable};
+use crate::term::{Channel, Conflation, Depth, OnSlow, SignedOp};
+use crate::value::{Epoch, Nonce, RequestId, Sequence, UnixNanos};
+
+mod encode;
+mod subscribe;
+
+pub use encode::encode_signed;
+
+/// Default limit of a client's message, in bytes. A larger one closes the connection (1009).
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// Most bytes of a ping's `echo`.
+pub const ECHO_BYTES_MAX: usize = 128;
+
+/// One request of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The client's name for it, to be returned in the reply. `None`: the client gave none.
+    pub id: Option<RequestId>,
+    /// What it asks for.
+    pub op: Op<'a>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// Start, or replace, subscriptions.
+    Subscribe(Subscribe),
+    /// End subscriptions.
+    Unsubscribe(Unsubscribe),
+    /// Is anybody there?
+    Ping {
+        /// Returned in the pong; at most [`ECHO_BYTES_MAX`] bytes.
+        echo: Option<Cow<'a, str>>,
+    },
+    /// Who am I and what may I do?
+    Whoami,
+    /// What became of an order?
+    OrderStatus {
+        /// The order's client order id.
+        cl_ord_id: ClientOrderId,
+    },
+    /// Orderly end of the session.
+    Logout,
+    /// A request with a MAC that has not been checked yet.
+    Signed(Signed<'a>),
+}
+
+/// `subscribe`. An option that is `None` was not sent: the server's default applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The kind of stream.
+    pub channel: Channel,
+    /// Which instruments; [`Symbols::All`] for the channel `orders`, always.
+    pub symbols: Symbols,
+    /// Levels a side; only for [`Channel::Book`].
+    pub depth: Option<Depth>,
+    /// Conflation interval; only for [`Channel::Bbo`] and [`Channel::Book`].
+    pub conflate_ms: Option<Conflation>,
+    /// Treatment when this reader is slow.
+    pub on_slow: Option<OnSlow>,
+    /// Where the client's knowledge of a stream ends; symbols of this request only, none twice.
+    /// The key is `None` for `"*"` (channel `orders`).
+    pub resume: Vec<(Option<Symbol>, ResumePoint)>,
+}
+
+/// `unsubscribe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// The kind of stream.
+    pub channel: Channel,
+    /// Which instruments; [`Symbols::All`]: all subscriptions of the channel.
+    pub symbols: Symbols,
+}
+
+/// The instruments of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Symbols {
+    /// `["*"]`.
+    All,
+    /// At least one, none twice, in the client's order.
+    List(Vec<Symbol>),
+}
+
+/// The last message a client has of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The epoch it belongs to.
+    pub epoch: Epoch,
+    /// Its sequence number; zero: from the start of the epoch.
+    pub seq: Sequence,
+}
+
+/// A signed request, well-formed but not yet authentic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed<'a> {
+    /// The operation.
+    pub op: SignedOp,
+    /// `ts` as sent: part of the signing string.
+    pub ts_text: &'a str,
+    /// `ts` as a time.
+    pub ts: UnixNanos,
+    /// `nonce` as sent: part of the signing string.
+    pub nonce_text: &'a str,
+    /// `nonce` as bytes.
+    pub nonce: Nonce,
+    /// The MAC to be checked.
+    pub mac: [u8; 32],
+    /// The raw text of the body, from its first to its last brace, exactly as it stands in the frame.
+    pub body: &'a str,
+}
+
+/// Why a frame is no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {}", code.message())]
+pub struct RequestError {
+    /// The stable code.
+    pub code: Code,
+    /// The id, if one could be read.
+    pub id: Option<RequestId>,
+    /// Which field, in a few printable words. Not stable.
+    pub detail: Cow<'static, str>,
+}
+
+/// A refusal before the id is attached.
+pub(crate) struct Refusal {
+    code: Code,
+    detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+const NAMES: [&str; 15] = [
+    "op",
+    "id",
+    "channel",
+    "symbols",
+    "depth",
+    "conflate_ms",
+    "on_slow",
+    "resume",
+    "echo",
+    "cl_ord_id",
+    "ts",
+    "nonce",
+    "mac",
+    "sig",
+    "body",
+];
+const OP: usize = 0;
+const ID: usize = 1;
+const CHANNEL: usize = 2;
+const SYMBOLS: usize = 3;
+const DEPTH: usize = 4;
+const CONFLATE_MS: usize = 5;
+const ON_SLOW: usize = 6;
+const RESUME: usize = 7;
+const ECHO: usize = 8;
+const CL_ORD_ID: usize = 9;
+const TS: usize = 10;
+const NONCE: usize = 11;
+const MAC: usize = 12;
+const SIG: usize = 13;
+const BODY: usize = 14;
+
+type Envelope<'a> = Fields<'a, { NAMES.len() }>;
+
+fn place(key: &str) -> Option<usize> {
+    NAMES.iter().position(|name| *name == key)
+}
+
+/// Reads one text frame.
+///
+/// # Errors
+/// [`RequestError`] with the code of the first thing that is wrong, and the id if it could be read.
+pub fn parse(frame: &str) -> Result<Request<'_>, RequestError> {
+    let fields = Envelope::read(frame, place);
+    let id = fields.get(ID).map(request_id);
+    match decode(&fields, id.as_ref().is_some_and(Option::is_none)) {
+        Ok(op) => Ok(Request { id: id.flatten(), op }),
+        Err(Refusal { code, detail }) => Err(RequestError { code, id: id.flatten(), detail }),
+    }
+}
+
+fn request_id(value: Value<'_>) -> Option<RequestId> {
+    if let Some(number) = value.integer() {
+        return RequestId::integer(number).ok();
+    }
+    RequestId::text(value.text()?).ok()
+}
+
+fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusal> {
+    match &fields.fault {
+        Some(Fault::NotAnObject) => return Err(Refusal::new(Code::SesNotAnObject, "")),
+        Some(Fault::Malformed) => return Err(Refusal::new(Code::SesJsonMalformed, "")),
+        Some(Fault::TrailingBytes) => return Err(Refusal::new(Code::SesTrailingBytes, "")),
+        Some(Fault::DuplicateKey(index)) => return Err(Refusal::new(Code::SesKeyDuplicate, NAMES[*index])),
+        Some(Fault::UnknownKey(_)) | None => {}
+    }
+    let op = need(fields, OP)?;
+    let op = op.text().ok_or_else(|| Refusal::new(Code::SesFieldTypeWrong, "op"))?;
+    let kind = Kind::parse(&op).ok_or_else(|| Refusal::new(Code::SesOpUnknown, printable(&op)))?;
+    if is_id_wrong {
+        return Err(Refusal::new(Code::SesIdInvalid, "id"));
+    }
+    if let Some(Fault::UnknownKey(name)) = &fields.fault {
+        return Err(Refusal::new(Code::SesFieldUnknown, name.clone()));
+    }
+    let foreign = fields.present() & !kind.allowed();
+    if foreign != 0 {
+        return Err(Refusal::new(Code::SesFieldUnknown, NAMES[foreign.trailing_zeros() as usize]));
+    }
+    match kind {
+        Kind::Subscribe => subscribe::subscribe(fields).map(Op::Subscribe),
+        Kind::Unsubscribe => subscribe::unsubscribe(fields).map(Op::Unsubscribe),
+        Kind::Ping => Ok(Op::Ping { echo: echo(fields)? }),
+        Kind::Whoami => Ok(Op::Whoami),
+        Kind::OrderStatus => {
+            let text = need_text(fields, CL_ORD_ID)?;
+            let invalid = |_| Refusal::new(Code::OrdClientOrderIdInvalid, "cl_ord_id");
+            ClientOrderId::new(&text).map(|cl_ord_id| Op::OrderStatus { cl_ord_id }).map_err(invalid)
+        }
+        Kind::Logout => Ok(Op::Logout),
+        Kind::Signed(op) => signed(fields, op).map(Op::Signed),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Subscribe,
+    Unsubscribe,
+    Ping,
+    Whoami,
+    OrderStatus,
+    Logout,
+    Signed(SignedOp),
+}
+
+impl Kind {
+    fn parse(op: &str) -> Option<Self> {
+        match op {
+            "subscribe" => Some(Self::Subscribe),
+            "unsubscribe" => Some(Self::Unsubscribe),
+            "ping" => Some(Self::Ping),
+            "whoami" => Some(Self::Whoami),
+            "order.status" => Some(Self::OrderStatus),
+            "logout" => Some(Self::Logout),
+            other => SignedOp::parse(other).ok().map(Self::Signed),
+        }
+    }
+
+    /// The fields that may stand in the request, one bit each.
+    const fn allowed(self) -> u32 {
+        let own = match self {
+            Self::Subscribe => {
+                1 << CHANNEL | 1 << SYMBOLS | 1 << DEPTH | 1 << CONFLATE_MS | 1 << ON_SLOW | 1 << RESUME
+            }
+            Self::Unsubscribe => 1 << CHANNEL | 1 << SYMBOLS,
+            Self::Ping => 1 << ECHO,
+            Self::Whoami | Self::Logout => 0,
+            Self::OrderStatus => 1 << CL_ORD_ID,
+            Self::Signed(_) => 1 << TS | 1 << NONCE | 1 << MAC | 1 << SIG | 1 << BODY,
+        };
+        own | 1 << OP | 1 << ID
+    }
+}
+
+fn need<'a>(fields: &Envelope<'a>, index: usize) -> Result<Value<'a>, Refusal> {
+    fields.get(index).ok_or_else(|| Refusal::new(Code::SesFieldMissing, NAMES[index]))
+}
+
+fn need_text<'a>(fields: &Envelope<'a>, index: usize) -> Result<Cow<'a, str>, Refusal> {
+    need(fields, index)?.text().ok_or_else(|| Refusal::new(Code::SesFieldTypeWrong, NAMES[index]))
+}
+
+fn echo<'a>(fields: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+    if fields.get(ECHO).is_none() {
+        return Ok(None);
+    }
+    let echo = need_text(fields, ECHO)?;
+    if echo.len() > ECHO_BYTES_MAX {
+        return Err(Refusal::new(Code::SesFieldValueInvalid, "echo"));
+    }
+    Ok(Some(echo))
+}
+
+fn signed<'a>(fields: &Envelope<'a>, op: SignedOp) -> Result<Signed<'a>, Refusal> {
+    let ts_text = need_plain(fields, TS, Code::OrdTimestampMalformed)?;
+    let ts = UnixNanos::parse(ts_text).map_err(|_| Refusal::new(Code::OrdTimestampMalformed, "ts"))?;
+    let nonce_text = need_plain(fields, NONCE, Code::OrdNonceMalformed)?;
+    let nonce = Nonce::parse(nonce_text).map_err(|_| Refusal::new(Code::OrdNonceMalformed, "nonce"))?;
+    if fields.get(SIG).is_some() {
+        return Err(Refusal::new(Code::OrdSignatureNotOffered, "sig"));
+    }
+    if fields.get(MAC).is_none() {
+        return Err(Refusal::new(Code::OrdMacMissing, "mac"));
+    }
+    let mac = need_plain(fields, MAC, Code::OrdMacMalformed)?;
+    let mac = crate::hex::decode(mac).map_err(|_| Refusal::new(Code::OrdMacMalformed, "mac"))?;
+    let body = need(fields, BODY)?.object().ok_or_else(|| Refusal::new(Code::OrdBodyNotObject, "body"))?;
+    Ok(Signed { op, ts_text, ts, nonce_text, nonce, mac, body })
+}
+
+/// The content of a string that is signed or compared byte for byte, so it must be written without escapes.
+fn need_plain<'a>(fields: &Envelope<'a>, index: usize, malformed: Code) -> Result<&'a str, Refusal> {
+    let value = need(fields, index)?;
+    if !value.is_text() {
+        return Err(Refusal::new(Code::SesFieldTypeWrong, NAMES[index]));
+    }
+    value.plain_text().ok_or_else(|| Refusal::new(malformed, NAMES[index]))
+}
