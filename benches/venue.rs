@@ -14,8 +14,8 @@ use std::hint::black_box;
 
 use rustix::time::{ClockId, clock_gettime};
 use sealfeed::types::{
-    CancelOrder, ClientOrderId, Instrument, InstrumentId, Instruments, MarketDepth, MarketEventKind,
-    NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol, TimeInForce,
+    BookDecimals, CancelOrder, ClientOrderId, Instrument, InstrumentId, Instruments, MarketDepth,
+    MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol, TimeInForce,
 };
 use sealfeed::venue::{Venue, VenueEvent};
 
@@ -276,8 +276,7 @@ fn instruments() -> Instruments {
     instruments.add(|id| Instrument {
         id,
         symbol,
-        price_decimals: 2,
-        quantity_decimals: 0,
+        decimals: BookDecimals::default(),
         tick: Price::from_nanos(TICK_NANOS),
         lot: Quantity::from_nanos(1_000_000_000),
         depth: MarketDepth::Orders,

@@ -11,6 +11,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod feed;
 pub mod shutdown;
 pub mod telemetry;
 pub mod types;
+pub mod venue;
