@@ -24,8 +24,9 @@ impl OrderIndex {
     }
 }
 
-/// An order that rests.
+/// An order that rests. It fills one cache line and never straddles two.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Order {
     pub(super) id: OrderId,
     pub(super) price: Price,
@@ -42,6 +43,8 @@ pub(super) struct Order {
     pub(super) side: Side,
     pub(super) time_in_force: TimeInForce,
 }
+
+const _: () = assert!(size_of::<Order>() == 64);
 
 impl Order {
     /// What is left of `order`, resting at `price`, not in a queue yet.
