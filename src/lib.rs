@@ -12,7 +12,10 @@
 pub mod clock;
 pub mod config;
 pub mod feed;
+pub mod identity;
+pub mod journal;
 pub mod shutdown;
+pub mod source;
 pub mod telemetry;
 pub mod types;
 pub mod venue;

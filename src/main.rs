@@ -1,2 +1,3 @@
-//! The `sealfeed` binary.
+//! The `sealfeed` binary; everything is in the library.
+
 fn main() {}

@@ -180,7 +180,7 @@ impl Learner {
 
 #[test]
 fn all_672_recorded_rows_of_50_levels_agree() {
-    let Some([messages, rows]) = data::recorded_files([FIRST_MESSAGES, FIRST_ROWS]) else { return };
+    let (Some(messages), Some(rows)) = (data::recorded(FIRST_MESSAGES), data::recorded(FIRST_ROWS)) else { return };
     let mut learner = Learner::default();
     let outcome = check([&messages, &rows, &rows], LEVELS, |book, row| learner.learn(book, row));
     assert_eq!(outcome, (672, vec![]));
@@ -189,9 +189,9 @@ fn all_672_recorded_rows_of_50_levels_agree() {
 
 #[test]
 fn the_recorded_best_quotes_of_an_hour_agree() {
-    let Some([messages, rows, seed]) = data::recorded_files([MESSAGES, BEST_QUOTES, FIRST_ROWS]) else {
-        return;
-    };
+    let Some(messages) = data::recorded(MESSAGES) else { return };
+    let Some(rows) = data::recorded(BEST_QUOTES) else { return };
+    let Some(seed) = data::recorded(FIRST_ROWS) else { return };
     let (count, differing) = check([&messages, &rows, &seed], 1, |_, _| {});
     assert_eq!(count, LONG_ROWS);
     let agreeing = count - differing.len();

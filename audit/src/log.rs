@@ -1,0 +1,448 @@
+//! The handle: append, wait, receipts.
+//!
+//! Sequence numbers are given out under the queue's lock, so an entry's number is its place in the queue; the log's own entries
+//! go through the same lock. The queue is bounded in entries and bytes; full means that [`Log::append`] blocks.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::{fmt, io};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::chain::Hash;
+use crate::clock::Clock;
+use crate::entry::{Draft, PAYLOAD_BYTES_MAX, Stamp};
+use crate::error::{AppendError, Failure, TryAppendError};
+use crate::kind;
+use crate::note::VerifierKey;
+use crate::options::{Options, RECEIPTS_PER_QUEUE_ENTRY};
+
+/// Proof for a client that its entry is in the log: whoever holds it is a witness of the log up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The log.
+    pub log_id: Hash,
+    /// The entry.
+    pub seq: u64,
+    /// Leaf hash of the entry.
+    pub hash: Hash,
+}
+
+/// How the log is doing. Counters since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries waiting in the queue.
+    pub queue_entries: usize,
+    /// Bytes of entries waiting in the queue.
+    pub queue_bytes: usize,
+    /// Entries durable, over the whole life of the log.
+    pub durable_entries: u64,
+    /// Groups written.
+    pub groups: u64,
+    /// Entries in the last group.
+    pub last_group_entries: u64,
+    /// Bytes of the last group.
+    pub last_group_bytes: u64,
+    /// Time the last synced write took, nanoseconds.
+    pub last_sync_ns: u64,
+    /// Size of the last checkpoint.
+    pub checkpoint_size: u64,
+    /// Epoch that seals now.
+    pub epoch: u64,
+}
+
+/// An entry waiting to be written.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) stamp: Stamp,
+    pub(crate) draft: Draft,
+}
+
+/// The queue in front of the writer, and what wakes it.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) entries: VecDeque<Queued>,
+    pub(crate) bytes: usize,
+    pub(crate) next_seq: u64,
+    /// Stop was asked for: nothing more is taken.
+    pub(crate) stopping: bool,
+    /// A new segment was asked for.
+    pub(crate) rotate: bool,
+    /// Groups handed to the disk and not yet durable.
+    pub(crate) in_flight: usize,
+    /// The writer sleeps until this many entries wait.
+    pub(crate) wake_at: usize,
+    /// The writer and syncer threads have ended.
+    pub(crate) ended: bool,
+}
+
+/// Hashes of the most recent durable entries.
+#[derive(Debug)]
+pub(crate) struct Published {
+    ring: Vec<Hash>,
+    first_seq: u64,
+    durable: u64,
+}
+
+type Callback = Box<dyn Fn(u64) + Send + Sync>;
+
+/// What handle, writer and syncer share.
+pub(crate) struct Shared {
+    pub(crate) log_id: Hash,
+    pub(crate) key: VerifierKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) writer_wakes: Condvar,
+    space: Condvar,
+    published: Mutex<Published>,
+    durable_changed: Condvar,
+    durable: AtomicU64,
+    failure: OnceLock<Failure>,
+    callbacks: RwLock<Vec<Callback>>,
+    pub(crate) counters: Counters,
+    queue_entries_max: usize,
+    queue_bytes_max: usize,
+}
+
+/// What [`Stats`] is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) groups: AtomicU64,
+    pub(crate) last_group_entries: AtomicU64,
+    pub(crate) last_group_bytes: AtomicU64,
+    pub(crate) last_sync_ns: AtomicU64,
+    pub(crate) checkpoint_size: AtomicU64,
+    pub(crate) epoch: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("key", &self.key)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(log_id: Hash, key: VerifierKey, durable: u64, options: &Options) -> Self {
+        let ring = options.queue_entries_max.saturating_mul(RECEIPTS_PER_QUEUE_ENTRY).max(1_024);
+        let queue = Queue {
+            entries: VecDeque::new(),
+            bytes: 0,
+            next_seq: durable,
+            stopping: false,
+            rotate: false,
+            in_flight: 0,
+            wake_at: 1,
+            ended: false,
+        };
+        Self {
+            log_id,
+            key,
+            clock: Arc::clone(&options.clock),
+            queue: Mutex::new(queue),
+            writer_wakes: Condvar::new(),
+            space: Condvar::new(),
+            published: Mutex::new(Published { ring: vec![[0; 32]; ring], first_seq: durable, durable }),
+            durable_changed: Condvar::new(),
+            durable: AtomicU64::new(durable),
+            failure: OnceLock::new(),
+            callbacks: RwLock::new(Vec::new()),
+            counters: Counters::default(),
+            queue_entries_max: options.queue_entries_max,
+            queue_bytes_max: options.queue_bytes_max,
+        }
+    }
+
+    /// Puts an entry of the log's own into the queue, which may be full: these are few.
+    pub(crate) fn push_own(&self, queue: &mut Queue, draft: Draft) -> u64 {
+        self.push(queue, draft)
+    }
+
+    fn push(&self, queue: &mut Queue, draft: Draft) -> u64 {
+        let seq = queue.next_seq;
+        queue.next_seq += 1;
+        queue.bytes += draft.entry_bytes();
+        queue.entries.push_back(Queued { stamp: self.clock.now(), draft });
+        seq
+    }
+
+    /// Tells those who wait for space that entries were taken out.
+    pub(crate) fn space_freed(&self) {
+        self.space.notify_all();
+    }
+
+    /// Makes a group's entries known as durable and tells everybody.
+    pub(crate) fn publish(&self, first_seq: u64, leaves: &[Hash]) {
+        let durable = first_seq + leaves.len() as u64;
+        {
+            let mut published = self.published.lock();
+            let capacity = published.ring.len();
+            let mut at = usize::try_from(first_seq % capacity as u64).unwrap_or(0);
+            for leaf in leaves {
+                published.ring[at] = *leaf;
+                at = if at + 1 == capacity { 0 } else { at + 1 };
+            }
+            published.durable = durable;
+            self.durable.store(durable, Ordering::Release);
+        }
+        self.durable_changed.notify_all();
+        for callback in self.callbacks.read().iter() {
+            callback(durable);
+        }
+    }
+
+    /// Makes the failure final; the first one counts.
+    pub(crate) fn fail(&self, what: &'static str, source: io::Error) {
+        let _ = self.failure.set(Failure { what, source: Arc::new(source) });
+        // Whoever waits checks the failure under the lock it waits with.
+        drop(self.queue.lock());
+        self.writer_wakes.notify_all();
+        self.space.notify_all();
+        drop(self.published.lock());
+        self.durable_changed.notify_all();
+        let durable = self.durable.load(Ordering::Acquire);
+        for callback in self.callbacks.read().iter() {
+            callback(durable);
+        }
+    }
+
+    /// Why the log failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// The threads have ended; nothing becomes durable any more.
+    pub(crate) fn end(&self) {
+        self.queue.lock().ended = true;
+        self.space.notify_all();
+        drop(self.published.lock());
+        self.durable_changed.notify_all();
+    }
+}
+
+/// Ends the threads when the last handle goes.
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn stop(&self) {
+        {
+            let mut queue = self.shared.queue.lock();
+            queue.stopping = true;
+            self.shared.writer_wakes.notify_all();
+            self.shared.space.notify_all();
+        }
+        // Whoever comes second waits here until the first has joined.
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                self.shared.fail("run the writer", io::Error::other("a thread of the log panicked"));
+            }
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// An open log. Cheap to clone; when the last clone is dropped the log is stopped.
+#[derive(Clone, Debug)]
+pub struct Log {
+    owner: Arc<Owner>,
+}
+
+impl Log {
+    pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { owner: Arc::new(Owner { shared, threads: Mutex::new(threads) }) }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.owner.shared
+    }
+
+    /// The last entry that opening the log made, for waiting until it is durable.
+    pub(crate) fn durable_after_open(&self) -> u64 {
+        self.shared().queue.lock().next_seq.saturating_sub(1)
+    }
+
+    /// Name of the log.
+    #[must_use]
+    pub fn id(&self) -> Hash {
+        self.shared().log_id
+    }
+
+    /// Key that signs checkpoints, segment headers and seals.
+    #[must_use]
+    pub fn public_key(&self) -> &VerifierKey {
+        &self.shared().key
+    }
+
+    /// Takes an entry and gives it its sequence number; blocks while the queue is full. The entry is durable once
+    /// [`Log::durable`] exceeds that number.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the entry can never be taken, or the log is stopped or failed.
+    pub fn append(&self, draft: Draft) -> Result<u64, AppendError> {
+        let shared = self.shared();
+        let bytes = check(&draft)?;
+        let mut queue = shared.queue.lock();
+        loop {
+            shared.check_open(&queue)?;
+            if shared.has_space(&queue, bytes) {
+                return shared.enqueue(&mut queue, draft);
+            }
+            shared.space.wait(&mut queue);
+        }
+    }
+
+    /// As [`Log::append`], but gives the draft back instead of waiting.
+    ///
+    /// # Errors
+    /// [`TryAppendError::Full`] with the draft, or why it would not be taken with waiting either.
+    pub fn try_append(&self, draft: Draft) -> Result<u64, TryAppendError> {
+        let shared = self.shared();
+        let bytes = check(&draft).map_err(TryAppendError::Refused)?;
+        let mut queue = shared.queue.lock();
+        shared.check_open(&queue).map_err(TryAppendError::Refused)?;
+        if !shared.has_space(&queue, bytes) {
+            return Err(TryAppendError::Full(Box::new(draft)));
+        }
+        shared.enqueue(&mut queue, draft).map_err(TryAppendError::Refused)
+    }
+
+    /// Number of durable entries: every entry with a smaller sequence number is on disk.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.shared().durable.load(Ordering::Acquire)
+    }
+
+    /// Blocks until an entry is durable.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] when it never will be; [`AppendError::NoSuchEntry`] when it was never appended, or is so old
+    /// that its receipt is gone (see [`Log::receipt`]).
+    pub fn wait_durable(&self, seq: u64) -> Result<Receipt, AppendError> {
+        let shared = self.shared();
+        if self.durable() <= seq && shared.queue.lock().next_seq <= seq {
+            return Err(AppendError::NoSuchEntry(seq));
+        }
+        let mut published = shared.published.lock();
+        while published.durable <= seq {
+            if let Some(failure) = shared.failure() {
+                return Err(AppendError::Failed(failure.clone()));
+            }
+            shared.durable_changed.wait(&mut published);
+        }
+        shared.receipt(&published, seq).ok_or(AppendError::NoSuchEntry(seq))
+    }
+
+    /// Receipt of a durable entry. Those of the last `4 * queue_entries_max` entries (at least 1,024) of this run are kept.
+    #[must_use]
+    pub fn receipt(&self, seq: u64) -> Option<Receipt> {
+        let shared = self.shared();
+        shared.receipt(&shared.published.lock(), seq)
+    }
+
+    /// Calls `callback` with the number of durable entries after each durable group, and once when the log fails, from the log's
+    /// own thread: it must not block and not call back into the log's waiting functions.
+    pub fn on_durable(&self, callback: Box<dyn Fn(u64) + Send + Sync>) {
+        self.shared().callbacks.write().push(callback);
+    }
+
+    /// Why the log failed, if it did. Final.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.shared().failure().cloned()
+    }
+
+    /// Asks for a new segment; it begins with the next group. Used at the turn of the UTC day.
+    pub fn rotate(&self) {
+        self.shared().queue.lock().rotate = true;
+    }
+
+    /// Writes what is queued, a STOP entry and a checkpoint, and ends the threads. May be called again.
+    ///
+    /// # Errors
+    /// The [`Failure`], if the log failed before or meanwhile.
+    pub fn stop(&self) -> Result<(), Failure> {
+        self.owner.stop();
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// How the log is doing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = self.shared();
+        let (queue_entries, queue_bytes) = {
+            let queue = shared.queue.lock();
+            (queue.entries.len(), queue.bytes)
+        };
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            queue_entries,
+            queue_bytes,
+            durable_entries: self.durable(),
+            groups: load(&shared.counters.groups),
+            last_group_entries: load(&shared.counters.last_group_entries),
+            last_group_bytes: load(&shared.counters.last_group_bytes),
+            last_sync_ns: load(&shared.counters.last_sync_ns),
+            checkpoint_size: load(&shared.counters.checkpoint_size),
+            epoch: load(&shared.counters.epoch),
+        }
+    }
+}
+
+impl Shared {
+    fn check_open(&self, queue: &Queue) -> Result<(), AppendError> {
+        if let Some(failure) = self.failure() {
+            return Err(AppendError::Failed(failure.clone()));
+        }
+        if queue.stopping || queue.ended { Err(AppendError::Stopped) } else { Ok(()) }
+    }
+
+    fn has_space(&self, queue: &Queue, bytes: usize) -> bool {
+        queue.entries.len() < self.queue_entries_max && queue.bytes + bytes <= self.queue_bytes_max
+    }
+
+    fn enqueue(&self, queue: &mut Queue, draft: Draft) -> Result<u64, AppendError> {
+        if let Some(previous) = draft.order.and_then(|order| order.previous)
+            && (previous == 0 || previous >= queue.next_seq)
+        {
+            return Err(AppendError::Link(previous));
+        }
+        let seq = self.push(queue, draft);
+        if queue.entries.len() >= queue.wake_at {
+            // Once is enough: the writer sets the mark again before it sleeps.
+            queue.wake_at = usize::MAX;
+            self.writer_wakes.notify_one();
+        }
+        Ok(seq)
+    }
+
+    fn receipt(&self, published: &Published, seq: u64) -> Option<Receipt> {
+        let capacity = published.ring.len() as u64;
+        let kept =
+            seq < published.durable && seq >= published.first_seq && published.durable - seq <= capacity;
+        let hash = *published.ring.get(usize::try_from(seq % capacity).ok()?)?;
+        kept.then_some(Receipt { log_id: self.log_id, seq, hash })
+    }
+}
+
+fn check(draft: &Draft) -> Result<usize, AppendError> {
+    if draft.payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(AppendError::TooLong { bytes: draft.payload.len() });
+    }
+    if !kind::open_to_application(draft.kind) {
+        return Err(AppendError::Kind(draft.kind));
+    }
+    Ok(draft.entry_bytes())
+}

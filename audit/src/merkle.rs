@@ -1,0 +1,120 @@
+//! The Merkle tree of RFC 6962 over the leaf hashes, kept as its frontier.
+//!
+//! The frontier of a tree of `n` leaves is the hash of each full subtree in the binary representation of `n`, largest first: at
+//! most 64 hashes, from which the root follows and to which leaves are appended in amortised constant time.
+
+use crate::chain::{Hash, node_hash, sha256};
+
+/// Hashes in the largest possible frontier.
+pub const FRONTIER_HASHES_MAX: usize = 64;
+
+/// A tree as the full subtrees it consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    subtrees: Vec<Hash>,
+}
+
+impl Frontier {
+    /// The empty tree.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { size: 0, subtrees: Vec::with_capacity(FRONTIER_HASHES_MAX) }
+    }
+
+    /// A tree of `size` leaves from its full subtrees, largest first; `None` unless there is one per set bit of `size`.
+    #[must_use]
+    pub fn from_parts(size: u64, subtrees: &[Hash]) -> Option<Self> {
+        if subtrees.len() != usize::try_from(size.count_ones()).ok()? {
+            return None;
+        }
+        let mut frontier = Self::new();
+        frontier.size = size;
+        frontier.subtrees.extend_from_slice(subtrees);
+        Some(frontier)
+    }
+
+    /// Number of leaves.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The full subtrees, largest first.
+    #[must_use]
+    pub fn subtrees(&self) -> &[Hash] {
+        &self.subtrees
+    }
+
+    /// Appends one leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut hash = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            // The set low bits of the size each own a subtree at the end of the list.
+            if let Some(left) = self.subtrees.pop() {
+                hash = node_hash(&left, &hash);
+            }
+        }
+        self.subtrees.push(hash);
+        self.size += 1;
+    }
+
+    /// The root; for the empty tree SHA-256 of nothing, as RFC 6962 has it.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let mut from_right = self.subtrees.iter().rev();
+        let Some(last) = from_right.next() else { return sha256(b"") };
+        from_right.fold(*last, |right, left| node_hash(left, &right))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chain::leaf_hash;
+
+    /// RFC 6962 section 2.1 word by word.
+    fn naive_root(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => sha256(b""),
+            [leaf] => *leaf,
+            _ => {
+                let split = leaves.len().next_power_of_two() / 2;
+                node_hash(&naive_root(&leaves[..split]), &naive_root(&leaves[split..]))
+            }
+        }
+    }
+
+    fn leaves(count: usize, seed: u8) -> Vec<Hash> {
+        (0..count)
+            .map(|i| leaf_hash(&[seed, u8::try_from(i % 256).unwrap(), u8::try_from(i / 256).unwrap()]))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn root_equals_the_naive_tree_and_frontier_resumes_anywhere(count in 0usize..600, cut in 0usize..600, seed: u8) {
+            let leaves = leaves(count, seed);
+            let cut = cut.min(count);
+            let mut first = Frontier::new();
+            for leaf in &leaves[..cut] {
+                first.push(*leaf);
+            }
+            prop_assert_eq!(first.root(), naive_root(&leaves[..cut]));
+            let mut resumed = Frontier::from_parts(first.size(), first.subtrees()).unwrap();
+            for leaf in &leaves[cut..] {
+                resumed.push(*leaf);
+            }
+            prop_assert_eq!(resumed.root(), naive_root(&leaves));
+            prop_assert_eq!(resumed.subtrees().len(), usize::try_from(resumed.size().count_ones()).unwrap());
+        }
+    }
+
+    #[test]
+    fn frontier_with_a_missing_subtree_is_refused() {
+        assert!(Frontier::from_parts(3, &[[0; 32]]).is_none());
+        assert!(Frontier::from_parts(2, &[[0; 32]]).is_some());
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line: arguments in, exit codes out. Data goes to standard output, everything else to standard
+//! error.
+//!
+//! Exit codes: 0 done; 1 failed; 2 usage; 3 cannot connect; 4 not entitled; 5 order rejected; 6 order outcome
+//! unknown; 70 the sealed log failed; 71 the state of the sealed log forbids to start; 78 configuration.
+//! `audit verify` has the verdicts of `audit/FORMAT.md`.
+
+mod audit;
+mod context;
+mod demo;
+mod explain;
+mod order;
+mod serve;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Mutual-TLS trading data feed server: certificates in, market data out, signed orders in, a sealed log behind.
+#[derive(Debug, Parser)]
+#[command(name = "sealfeed", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show everything at work in one minute: certificates, a live market, orders, attacks, the sealed log.
+    Demo(demo::DemoArgs),
+    /// Run the server.
+    Serve(serve::ServeArgs),
+    /// Follow a symbol.
+    Watch(watch::WatchArgs),
+    /// Place, cancel and look up orders.
+    Order(order::OrderArgs),
+    /// Verify and replay a sealed log.
+    Audit(audit::AuditArgs),
+    /// Say what an error code means and what to do about it.
+    Explain(explain::ExplainArgs),
+}
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Watch(arguments) => watch::run(arguments),
+        Command::Order(arguments) => order::run(arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
+        Command::Explain(arguments) => Ok(explain::run(&arguments)),
+    };
+    result.unwrap_or_else(|error| {
+        anstream::eprintln!("sealfeed: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,120 @@
+//! `sealfeed serve`: the server, until SIGTERM or SIGINT; SIGHUP reads certificates, lists, keys and policy again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock::Clock;
+use crate::config::{self, Config, DbnSourceConfig, SourceConfig, Speed};
+use crate::server::{self, Running, StartError};
+use crate::shutdown::StopReason;
+use crate::telemetry;
+
+/// The sealed log failed while running.
+const EXIT_LOG_FAILED: u8 = 70;
+/// The state of the sealed log forbids to start.
+const EXIT_LOG_REFUSED: u8 = 71;
+/// The configuration cannot be used.
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Replay this Databento file instead of the configured sources.
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
+    /// Pace of the replay: 1 is live, N is N times that, max is as fast as possible.
+    #[arg(long, requires = "source", default_value = "1", value_name = "1|N|max")]
+    speed: Speed,
+    /// Begin the replay again at its end.
+    #[arg(long = "loop", requires = "source")]
+    repeat: bool,
+}
+
+pub(super) fn run(arguments: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let (config, text) = match load(arguments) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            anstream::eprintln!("sealfeed: error: {error:#}");
+            return Ok(ExitCode::from(EXIT_CONFIGURATION));
+        }
+    };
+    let _telemetry = telemetry::start(&config.telemetry);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(&config, &text))
+}
+
+fn load(arguments: &ServeArgs) -> anyhow::Result<(Config, Vec<u8>)> {
+    let mut config = config::load(&arguments.config)?;
+    let text = std::fs::read(&arguments.config)?;
+    if let Some(path) = &arguments.source {
+        config.sources = vec![SourceConfig::Dbn(DbnSourceConfig {
+            path: path.clone(),
+            speed: arguments.speed,
+            repeat: arguments.repeat,
+            wait_for_subscribers: 0,
+        })];
+    }
+    Ok((config, text))
+}
+
+async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
+    let running = match server::start(config, text, Clock::System).await {
+        Ok(running) => running,
+        Err(error) => return Ok(start_failed(&error)),
+    };
+    anstream::eprintln!("sealfeed: listening on wss://{}{}", running.address(), sealfeed_wire::PATH);
+    until_stopped(&running).await?;
+    match running.stop().await {
+        Ok(StopReason::LogFailed(detail)) => {
+            anstream::eprintln!("sealfeed: error: the sealed log failed: {detail}");
+            Ok(ExitCode::from(EXIT_LOG_FAILED))
+        }
+        Ok(StopReason::StageFailed(stage)) => anyhow::bail!("the stage `{stage}` ended by itself"),
+        Ok(StopReason::Requested(_)) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            anstream::eprintln!("sealfeed: error: {}", telemetry::chain(&error));
+            Ok(ExitCode::from(EXIT_LOG_FAILED))
+        }
+    }
+}
+
+fn start_failed(error: &StartError) -> ExitCode {
+    anstream::eprintln!("sealfeed: error: {}", telemetry::chain(error));
+    ExitCode::from(match error {
+        StartError::LogOpen { .. } => EXIT_LOG_REFUSED,
+        StartError::Journal(_) => EXIT_LOG_FAILED,
+        _ => EXIT_CONFIGURATION,
+    })
+}
+
+async fn until_stopped(running: &Running) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return stop(running, "SIGTERM"),
+            _ = interrupt.recv() => return stop(running, "SIGINT"),
+            () = running.shutdown().wait() => return Ok(()),
+            _ = hangup.recv() => {
+                // A refused reload is logged and sealed, and changes nothing.
+                let _ = running.reload();
+            }
+        }
+    }
+}
+
+fn stop(running: &Running, signal: &'static str) -> anyhow::Result<()> {
+    running.shutdown().stop(StopReason::Requested(signal));
+    Ok(())
+}

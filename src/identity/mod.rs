@@ -1,0 +1,276 @@
+//! Who is there, and what they may do: the only module that reads certificates.
+//!
+//! In: PEM files, the entitlement policy, master secrets. Out: a rustls configuration for each handshake, the
+//! [`Identified`] holder of a certificate, its [`Entitlement`], and for every refusal a code. Knows nothing of
+//! sockets or sessions. All files together are one state, checked as a whole and swapped as a whole: a reload that
+//! fails in any file keeps everything that was in force.
+
+mod authorities;
+mod error;
+mod files;
+mod leaf;
+mod order_key;
+mod policy;
+mod policy_file;
+mod principal;
+mod refusal;
+mod revocation;
+mod signature;
+mod tls;
+mod verifier;
+
+#[cfg(test)]
+mod handshake_tests;
+#[cfg(test)]
+mod load_tests;
+#[cfg(test)]
+mod test_pki;
+
+pub use error::{FileRole, IdentityError};
+pub use files::FileRecord;
+pub use leaf::{LIFETIME_S_MAX, RSA_BITS_MIN};
+pub use order_key::OrderKeys;
+pub use policy::{Policy, PolicyError, RuleLine};
+pub use policy_file::{PolicyFileError, ROLES, RULES_MAX};
+pub use principal::{Identified, URI_SCHEME};
+pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::server::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use sealfeed_wire::Code;
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, format_utc};
+use crate::config::{IdentityConfig, TlsConfig};
+use crate::types::{Entitlement, UnixNanos};
+use authorities::Authorities;
+use error::FileRole as Role;
+use order_key::{MasterSecret, Masters};
+use tls::ServerTls;
+use verifier::{HandshakeVerifier, Trust};
+
+/// Everything that decides who gets in.
+pub struct Identity {
+    tls: TlsConfig,
+    identity: IdentityConfig,
+    clock: Clock,
+    state: ArcSwap<State>,
+}
+
+/// One consistent set of files.
+struct State {
+    server: ServerTls,
+    trust: Arc<Trust>,
+    masters: Masters,
+    policy: Policy,
+    files: Vec<FileRecord>,
+}
+
+/// What one handshake needs.
+pub struct Handshake {
+    /// For this handshake alone.
+    pub config: Arc<ServerConfig>,
+    /// Where the reason stands if it is refused.
+    pub slot: RefusalSlot,
+}
+
+/// What is in force, for the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Every file that was read, with the digest of those that are no secrets.
+    pub files: Vec<FileRecord>,
+    /// Rules, revocation lists with numbers and dates, certificate dates, names of the master secrets; one line.
+    pub summary: String,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Files whose content is another now; secrets are listed when they are in use, for their digests are not kept.
+    pub changed: Vec<FileRole>,
+    /// What is in force now.
+    pub in_force: InForce,
+}
+
+impl Identity {
+    /// Reads and checks every file.
+    ///
+    /// # Errors
+    /// [`IdentityError`] for the first file that is missing, exposed, malformed or contradicts another.
+    pub fn load(tls: &TlsConfig, identity: &IdentityConfig, clock: Clock) -> Result<Self, IdentityError> {
+        let state = State::load(tls, identity, &clock, clock.now())?;
+        Ok(Self { tls: tls.clone(), identity: identity.clone(), clock, state: ArcSwap::from_pointee(state) })
+    }
+
+    /// Reads every file again and puts all of them in force, or none. Open sessions are then to be swept with
+    /// [`Identity::still_valid`] and [`Identity::entitlement`].
+    ///
+    /// # Errors
+    /// [`IdentityError`] as from [`Identity::load`], and for a revocation list older than the one in force; what was
+    /// in force stays so.
+    pub fn reload(&self, now: UnixNanos) -> Result<Changes, IdentityError> {
+        let next = State::load(&self.tls, &self.identity, &self.clock, now)?;
+        let before = self.state.load();
+        next.trust.authorities.check_not_rolled_back(&before.trust.authorities)?;
+        let changed = next
+            .files
+            .iter()
+            .filter(|file| file.sha256.is_none() || !before.files.contains(file))
+            .map(|file| file.role)
+            .collect();
+        let changes = Changes { changed, in_force: next.in_force() };
+        self.state.store(Arc::new(next));
+        Ok(changes)
+    }
+
+    /// Configuration and refusal slot of the next handshake. Takes about a microsecond and no lock; the
+    /// configuration is freed with the handshake.
+    #[must_use]
+    pub fn accept(&self) -> Handshake {
+        let state = self.state.load();
+        let slot = RefusalSlot::default();
+        let verifier = HandshakeVerifier::new(Arc::clone(&state.trust), slot.clone());
+        Handshake { config: Arc::new(state.server.config(Arc::new(verifier))), slot }
+    }
+
+    /// Whom the certificate of a finished handshake names. Judges everything but path and signatures again, by the
+    /// files in force now: the list that revokes it may have come since the handshake.
+    ///
+    /// # Errors
+    /// The [`Refusal`], with the claim.
+    pub fn identify(&self, chain: &[CertificateDer<'_>], now: UnixNanos) -> Result<Identified, Refusal> {
+        let state = self.state.load();
+        let Some(der) = chain.first() else {
+            return Err(Refusal::bare(Code::TlsCertificateMissing, "no certificate was presented"));
+        };
+        let Some(certificate) = leaf::parse(der) else {
+            return Err(Refusal::bare(Code::TlsCertificateMalformed, "the certificate cannot be parsed"));
+        };
+        let refuse = |code, detail| Refusal { code, claim: Some(leaf::claim(&certificate)), detail };
+        state.trust.check_leaf(&certificate, now).map_err(|(code, detail)| refuse(code, detail))?;
+        let fingerprint: [u8; 32] = Sha256::digest(der).into();
+        principal::identify(&certificate, fingerprint, state.masters.order_keys(&fingerprint))
+            .map_err(|(code, detail)| refuse(code, detail.to_owned()))
+    }
+
+    /// All that an identified principal may do, by the policy in force now.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if that is nothing, or if rules contradict each other.
+    pub fn entitlement(&self, identified: &Identified) -> Result<Entitlement, PolicyError> {
+        self.state.load().policy.entitlement(&identified.principal, identified.role.as_ref())
+    }
+
+    /// Every effect of every rule on an identified principal, for `whoami`.
+    #[must_use]
+    pub fn explain(&self, identified: &Identified) -> Vec<RuleLine> {
+        self.state.load().policy.explain(&identified.principal, identified.role.as_ref())
+    }
+
+    /// Whether the certificate of an open session still holds, by the files in force now.
+    ///
+    /// # Errors
+    /// [`Code::SesCertificateExpired`], or [`Code::SesCertificateRevoked`] if it or an authority above it was revoked
+    /// or is no longer trusted.
+    pub fn still_valid(&self, identified: &Identified, now: UnixNanos) -> Result<(), Code> {
+        if now > identified.not_after {
+            return Err(Code::SesCertificateExpired);
+        }
+        self.state
+            .load()
+            .trust
+            .authorities
+            .check_standing(&identified.issuer, &identified.raw_serial, now)
+            .map_err(|_| Code::SesCertificateRevoked)
+    }
+
+    /// What is in force, for the journal.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        self.state.load().in_force()
+    }
+
+    /// When the first revocation list runs out and everybody whom it covers is refused; alarm well before.
+    #[must_use]
+    pub fn revocation_deadline(&self) -> UnixNanos {
+        let state = self.state.load();
+        let deadlines =
+            state.trust.authorities.iter().map(|(_, authority)| authority.revocations.next_update);
+        deadlines.min().unwrap_or_default()
+    }
+
+    /// Last moment of the server's own certificate.
+    #[must_use]
+    pub fn server_certificate_not_after(&self) -> UnixNanos {
+        self.state.load().server.not_after
+    }
+}
+
+impl State {
+    fn load(
+        tls: &TlsConfig,
+        identity: &IdentityConfig,
+        clock: &Clock,
+        now: UnixNanos,
+    ) -> Result<Self, IdentityError> {
+        let certificate = files::read(Role::ServerCertificate, &tls.certificate)?;
+        let key = files::read(Role::ServerKey, &tls.key)?;
+        let client_authorities = files::read(Role::ClientAuthorities, &tls.client_authorities)?;
+        let lists = files::read(Role::RevocationLists, &tls.client_revocation_lists)?;
+        let entitlements = files::read(Role::Entitlements, &identity.entitlements)?;
+        let master = files::read(Role::MasterKey, &identity.master_key)?;
+        let previous = read_previous(identity)?;
+        let files = [&certificate, &key, &client_authorities, &lists, &entitlements, &master]
+            .into_iter()
+            .chain(&previous)
+            .map(|contents| contents.record.clone())
+            .collect();
+        let server = ServerTls::load(&certificate, key, clock, now)?;
+        let authorities = Authorities::load(&client_authorities, &lists, now)?;
+        let paths = tls::path_verifier(&authorities)?;
+        let policy = Policy::parse(&entitlements.bytes).map_err(|source| IdentityError::Policy { source })?;
+        let masters = Masters {
+            current: MasterSecret::parse(master)?,
+            previous: previous.map(MasterSecret::parse).transpose()?,
+        };
+        Ok(Self { server, trust: Arc::new(Trust { authorities, paths }), masters, policy, files })
+    }
+
+    fn in_force(&self) -> InForce {
+        let mut lists: Vec<String> = self
+            .trust
+            .authorities
+            .iter()
+            .map(|(_, authority)| {
+                let list = &authority.revocations;
+                let (number, until) = (list.number_text(), format_utc(list.next_update));
+                format!("list {number} of {} revokes {} until {until}", authority.name, list.count())
+            })
+            .collect();
+        lists.sort_unstable();
+        let previous = self.masters.previous.as_ref().map(MasterSecret::name);
+        let summary = format!(
+            "{} rules; {}; server certificate {} until {}; order keys from master {}{}",
+            self.policy.count(),
+            lists.join("; "),
+            self.server.subject,
+            format_utc(self.server.not_after),
+            self.masters.current.name(),
+            previous.map_or(String::new(), |name| format!(" and {name}")),
+        );
+        InForce { files: self.files.clone(), summary }
+    }
+}
+
+/// The previous master is optional: no file, no previous master.
+fn read_previous(identity: &IdentityConfig) -> Result<Option<files::Contents>, IdentityError> {
+    let Some(path) = &identity.previous_master_key else { return Ok(None) };
+    match files::read(Role::PreviousMasterKey, path) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(IdentityError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

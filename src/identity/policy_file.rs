@@ -1,0 +1,357 @@
+//! `entitlements.toml`: the form in which people write the policy, and what makes a file invalid.
+//!
+//! ```toml
+//! roles = ["trader", "viewer", "service", "admin"]   # roles that rules may name; these four by default
+//!
+//! [[rule]]
+//! name = "traders"                                   # unique; named in whoami and in every refusal
+//! match = { firm = "acme", role = "trader" }         # any of firm, role, user; "*" or absent: any
+//! channels = ["trades", "bbo", "book"]
+//! symbols = ["ES*", "SEAL"]                          # `*` stands for any run of characters
+//! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
+//!
+//! [rule.orders]                                      # without it: no orders
+//! symbols = ["SEAL"]
+//! quantity_max = "1000"                              # absent: no bound
+//! notional_max = 5000000                             # absent or 0: no bound
+//! open_orders_max = 100                              # absent or 0: no bound
+//! orders_per_second = 50                             # the default
+//!
+//! [rule.limits]                                      # absent: the server's defaults
+//! sessions_max = 4
+//!
+//! [[deny]]                                           # wins over every rule
+//! name = "no-single-stocks"
+//! match = { firm = "acme" }
+//! channels = ["book"]                                # absent: all
+//! symbols = ["AAPL"]
+//! ```
+//!
+//! Unknown keys, channels, roles and depths are errors, with their line; so are rules that grant nothing.
+
+use std::collections::HashSet;
+
+use sealfeed_wire::{Channel, Code, Quantity};
+use serde::Deserialize;
+
+use crate::types::principal::is_name;
+
+/// Roles that rules may name unless the file lists its own: the profiles of the bundled PKI script.
+pub const ROLES: [&str; 4] = ["trader", "viewer", "service", "admin"];
+
+/// Most rules and denies of one file.
+pub const RULES_MAX: usize = 10_000;
+
+/// Most bytes of a symbol pattern.
+const PATTERN_BYTES_MAX: usize = 64;
+
+/// Why a policy is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFileError {
+    /// It is not UTF-8.
+    #[error("the policy is not UTF-8 text")]
+    NotText,
+    /// It is not TOML, or a key or value is not allowed.
+    #[error("the policy cannot be read")]
+    Parse {
+        /// What and where, with the line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Two rules have one name.
+    #[error("two rules are named `{name}`")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
+    /// A rule has a name that nobody could write down safely.
+    #[error("rule {position} has a name that is not 1 to 64 characters of A-Z a-z 0-9 . _ -")]
+    BadName {
+        /// Position in the file, from 1.
+        position: usize,
+    },
+    /// A rule is for a role that no certificate should have.
+    #[error("rule `{rule}` matches the unknown role `{role}`; known are {known}")]
+    UnknownRole {
+        /// Which rule.
+        rule: String,
+        /// The role.
+        role: String,
+        /// Roles that may be named.
+        known: String,
+    },
+    /// A rule has no effect.
+    #[error("rule `{rule}` grants nothing: it has no channels, no orders and no limits")]
+    GrantsNothing {
+        /// Which rule.
+        rule: String,
+    },
+    /// A rule has channels without symbols, or symbols without channels.
+    #[error("rule `{rule}` needs both channels and symbols, or neither")]
+    HalfGrant {
+        /// Which rule.
+        rule: String,
+    },
+    /// More rules than [`RULES_MAX`].
+    #[error("the policy has {count} rules, at most {RULES_MAX} are allowed")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl PolicyFileError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NameTwice { .. } => Code::CfgRulesAmbiguous,
+            Self::NotText | Self::Parse { .. } => Code::CfgSyntaxInvalid,
+            _ => Code::CfgRuleInvalid,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    #[serde(default = "default_roles")]
+    roles: Vec<String>,
+    #[serde(default, rename = "rule")]
+    pub(super) rules: Vec<RuleText>,
+    #[serde(default, rename = "deny")]
+    pub(super) denies: Vec<DenyText>,
+}
+
+fn default_roles() -> Vec<String> {
+    ROLES.map(str::to_owned).to_vec()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleText {
+    pub(super) name: String,
+    #[serde(rename = "match")]
+    pub(super) matches: MatchText,
+    #[serde(default)]
+    pub(super) channels: Vec<MarketChannel>,
+    #[serde(default)]
+    pub(super) symbols: Vec<Pattern>,
+    #[serde(default)]
+    pub(super) depth_max: DepthMax,
+    pub(super) orders: Option<OrdersText>,
+    pub(super) limits: Option<LimitsText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DenyText {
+    pub(super) name: String,
+    #[serde(rename = "match")]
+    pub(super) matches: MatchText,
+    /// Empty: all channels.
+    #[serde(default)]
+    pub(super) channels: Vec<MarketChannel>,
+    pub(super) symbols: Vec<Pattern>,
+    #[serde(default)]
+    pub(super) depth_max: DepthMax,
+}
+
+/// `None`: anything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MatchText {
+    pub(super) firm: Option<NameTerm>,
+    pub(super) role: Option<NameTerm>,
+    pub(super) user: Option<NameTerm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrdersText {
+    pub(super) symbols: Vec<Pattern>,
+    #[serde(default)]
+    pub(super) quantity_max: QuantityMax,
+    #[serde(default)]
+    pub(super) notional_max: u64,
+    #[serde(default)]
+    pub(super) open_orders_max: u32,
+    #[serde(default)]
+    pub(super) orders_per_second: PerSecond,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsText {
+    pub(super) sessions_max: Option<AtLeastOne>,
+    pub(super) subscriptions_max: Option<AtLeastOne>,
+    pub(super) messages_per_second: Option<PerSecond>,
+}
+
+/// A firm, role or user to match exactly; `None` stands for `"*"`.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct NameTerm(pub(super) Option<String>);
+
+impl TryFrom<String> for NameTerm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "*" => Ok(Self(None)),
+            name if is_name(name) => Ok(Self(Some(text))),
+            _ => Err(format!("{text:?} is neither `*` nor 1 to 64 characters of A-Z a-z 0-9 . _ -")),
+        }
+    }
+}
+
+/// A channel of market data; `orders` comes with the right to trade and cannot be granted by itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct MarketChannel(pub(super) Channel);
+
+impl TryFrom<String> for MarketChannel {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Channel::parse(&text) {
+            Ok(Channel::Orders) => Err("channel `orders` comes with `[rule.orders]`".to_owned()),
+            Ok(channel) => Ok(Self(channel)),
+            Err(_) => Err(format!("unknown channel {text:?}")),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Pattern(pub(super) String);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_pattern = (1..=PATTERN_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':' | b'*')
+            });
+        if is_pattern {
+            Ok(Self(text))
+        } else {
+            Err(format!("{text:?} is no symbol pattern: 1 to 64 characters of A-Z a-z 0-9 . _ - / : *"))
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct DepthMax(pub(super) u32);
+
+impl TryFrom<u32> for DepthMax {
+    type Error = String;
+
+    fn try_from(depth: u32) -> Result<Self, String> {
+        match depth {
+            0 | 10 | 50 => Ok(Self(depth)),
+            _ => Err(format!("depth {depth} is none of 10, 50 and 0 (full)")),
+        }
+    }
+}
+
+/// Zero: no bound.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct QuantityMax(pub(super) Quantity);
+
+impl TryFrom<String> for QuantityMax {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse::<Quantity>()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is no quantity: digits, at most nine decimals, no sign"))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct PerSecond(pub(super) u32);
+
+impl Default for PerSecond {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl TryFrom<u32> for PerSecond {
+    type Error = String;
+
+    fn try_from(rate: u32) -> Result<Self, String> {
+        match rate {
+            1..=1_000_000 => Ok(Self(rate)),
+            _ => Err(format!("a rate of {rate} a second is not within 1 to 1000000")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct AtLeastOne(pub(super) u32);
+
+impl TryFrom<u32> for AtLeastOne {
+    type Error = String;
+
+    fn try_from(count: u32) -> Result<Self, String> {
+        if count == 0 { Err("0 would lock everybody out: at least 1".to_owned()) } else { Ok(Self(count)) }
+    }
+}
+
+impl PolicyFile {
+    /// Reads and checks a policy.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, PolicyFileError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError::NotText)?;
+        let file: Self =
+            toml::from_str(text).map_err(|source| PolicyFileError::Parse { source: Box::new(source) })?;
+        file.check()?;
+        Ok(file)
+    }
+
+    fn check(&self) -> Result<(), PolicyFileError> {
+        let count = self.rules.len() + self.denies.len();
+        if count > RULES_MAX {
+            return Err(PolicyFileError::TooMany { count });
+        }
+        let of_rules = self.rules.iter().map(|rule| (&rule.name, &rule.matches));
+        let of_denies = self.denies.iter().map(|deny| (&deny.name, &deny.matches));
+        let mut seen = HashSet::new();
+        for (index, (name, matches)) in of_rules.chain(of_denies).enumerate() {
+            if !is_name(name) {
+                return Err(PolicyFileError::BadName { position: index + 1 });
+            }
+            if !seen.insert(name) {
+                return Err(PolicyFileError::NameTwice { name: name.clone() });
+            }
+            self.check_role(name, matches)?;
+        }
+        for rule in &self.rules {
+            let rule_name = || rule.name.clone();
+            if rule.channels.is_empty() != rule.symbols.is_empty() {
+                return Err(PolicyFileError::HalfGrant { rule: rule_name() });
+            }
+            if rule.channels.is_empty() && rule.orders.is_none() && rule.limits.is_none() {
+                return Err(PolicyFileError::GrantsNothing { rule: rule_name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_role(&self, rule: &str, matches: &MatchText) -> Result<(), PolicyFileError> {
+        match &matches.role {
+            Some(NameTerm(Some(role))) if !self.roles.contains(role) => Err(PolicyFileError::UnknownRole {
+                rule: rule.to_owned(),
+                role: role.clone(),
+                known: self.roles.join(", "),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What rules give, and which files are refused.
+
+use super::*;
+use sealfeed_wire::Depth;
+
+const FILE: &str = r#"
+[[rule]]
+name = "everybody"
+match = { firm = "*" }
+channels = ["trades"]
+symbols = ["SEAL"]
+
+[[rule]]
+name = "acme-traders"
+match = { firm = "acme", role = "trader" }
+channels = ["trades", "bbo", "book"]
+symbols = ["ES*"]
+depth_max = 10
+[rule.orders]
+symbols = ["SEAL"]
+quantity_max = "1000.5"
+notional_max = 5000000
+open_orders_max = 100
+orders_per_second = 20
+[rule.limits]
+sessions_max = 2
+
+[[rule]]
+name = "desk7"
+match = { firm = "acme", user = "desk7" }
+[rule.orders]
+symbols = ["*"]
+
+[[deny]]
+name = "no-nq"
+match = { firm = "acme" }
+symbols = ["ESZ*"]
+"#;
+
+fn who(text: &str) -> (Principal, Option<Role>) {
+    let (name, role) = text.split_once(' ').unwrap_or((text, ""));
+    let (firm, user) = name.split_once('/').unwrap();
+    (Principal::new(firm, user).unwrap(), Role::new(role))
+}
+
+fn check(file: &str, principal: &str) -> Result<Entitlement, PolicyError> {
+    let (principal, role) = who(principal);
+    Policy::parse(file.as_bytes()).unwrap().entitlement(&principal, role.as_ref())
+}
+
+/// The code and the whole chain of messages with which a file is refused.
+fn refused(file: &str) -> (Code, String) {
+    let error = Policy::parse(file.as_bytes()).unwrap_err();
+    (error.code(), crate::telemetry::chain(&error))
+}
+
+#[test]
+fn matching_rules_add_up() {
+    let entitlement = check(FILE, "acme/desk1 trader").unwrap();
+    assert_eq!(&**entitlement.may_subscribe(Channel::Trades, "SEAL", Depth::Full).unwrap(), "everybody");
+    assert_eq!(&**entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten).unwrap(), "acme-traders");
+    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Fifty).is_err());
+    assert!(entitlement.may_subscribe(Channel::Book, "SEAL", Depth::Ten).is_err());
+    assert_eq!(entitlement.limits.sessions_max, 2);
+    assert_eq!(entitlement.limits.subscriptions_max, SessionLimits::default().subscriptions_max);
+}
+
+#[test]
+fn order_rights_bring_their_private_channel_and_their_bounds() {
+    let entitlement = check(FILE, "acme/desk1 trader").unwrap();
+    assert!(entitlement.may_subscribe_to_everything(Channel::Orders));
+    let rights = entitlement.may_trade("SEAL").unwrap();
+    assert_eq!(rights.quantity_max, "1000.5".parse().unwrap());
+    assert_eq!((rights.notional_max, rights.open_orders_max, rights.orders_per_second), (5_000_000, 100, 20));
+    assert!(entitlement.may_trade("ESH4").is_err());
+}
+
+#[test]
+fn without_order_rights_there_is_no_private_channel() {
+    let entitlement = check(FILE, "other/desk1 trader").unwrap();
+    assert!(entitlement.orders.is_none());
+    assert!(entitlement.may_subscribe(Channel::Orders, "*", Depth::Full).is_err());
+}
+
+#[test]
+fn deny_wins_for_whom_it_matches() {
+    assert!(
+        check(FILE, "acme/desk1 trader")
+            .unwrap()
+            .may_subscribe(Channel::Trades, "ESZ4", Depth::Full)
+            .is_err()
+    );
+    assert!(
+        check(FILE, "acme/desk1 trader").unwrap().may_subscribe(Channel::Trades, "ESH4", Depth::Full).is_ok()
+    );
+}
+
+#[test]
+fn a_role_that_the_certificate_lacks_is_not_assumed() {
+    assert!(check(FILE, "acme/desk1").unwrap().orders.is_none());
+    assert!(check(FILE, "acme/desk1 viewer").unwrap().orders.is_none());
+}
+
+#[test]
+fn two_rules_with_order_rights_are_refused_with_both_named() {
+    let error = check(FILE, "acme/desk7 trader").unwrap_err();
+    assert_eq!(error.to_string(), "rules `acme-traders` and `desk7` both set orders for acme/desk7");
+    assert_eq!(error.code(), Code::SesEntitlementMissing);
+    assert!(check(FILE, "acme/desk7 viewer").unwrap().orders.is_some(), "only one of them matches a viewer");
+}
+
+#[test]
+fn two_rules_with_limits_are_refused() {
+    let limits =
+        |name| format!("[[rule]]\nname = \"{name}\"\nmatch = {{}}\n[rule.limits]\nsessions_max = 1\n");
+    let error = check(&(FILE.to_owned() + &limits("l1") + &limits("l2")), "other/x").unwrap_err();
+    assert!(matches!(error, PolicyError::Ambiguous { section: "limits", .. }), "{error}");
+}
+
+#[test]
+fn who_matches_no_rule_has_nothing() {
+    let file = FILE.replace("firm = \"*\"", "firm = \"other\"");
+    assert!(matches!(check(&file, "stranger/x"), Err(PolicyError::NothingGranted { .. })));
+    assert!(matches!(check("", "acme/x"), Err(PolicyError::NothingGranted { .. })));
+}
+
+#[test]
+fn every_effect_is_explained_with_its_rule() {
+    let (principal, role) = who("acme/desk1 trader");
+    let lines = Policy::parse(FILE.as_bytes()).unwrap().explain(&principal, role.as_ref());
+    let text: Vec<String> = lines.iter().map(|line| format!("{}: {}", line.rule, line.effect)).collect();
+    assert_eq!(
+        text,
+        [
+            "everybody: may read trades of SEAL",
+            "acme-traders: may read trades, bbo, book of ES*, books to 10 levels",
+            "acme-traders: may trade SEAL, 20 orders a second, quantity at most 1000.5, notional at most 5000000, at most 100 open",
+            "acme-traders: at most 2 sessions, 1024 subscriptions each, 200 messages a second",
+            "no-nq: may not read trades, bbo, book, mbo, ohlcv-1s, ohlcv-1m, status, definition of ESZ*",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_and_values_are_errors_with_their_line() {
+    for (good, bad, expected) in [
+        ("depth_max = 10", "depht_max = 10", "depht_max"),
+        ("\"trades\", \"bbo\"", "\"trades\", \"bba\"", "unknown channel \"bba\""),
+        ("\"trades\", \"bbo\"", "\"trades\", \"orders\"", "comes with `[rule.orders]`"),
+        ("\"ES*\"", "\"ES *\"", "no symbol pattern"),
+        ("depth_max = 10", "depth_max = 11", "none of 10, 50 and 0"),
+        ("\"1000.5\"", "\"-1\"", "no quantity"),
+        ("\"1000.5\"", "1000.5", "invalid type"),
+        ("orders_per_second = 20", "orders_per_second = 0", "not within 1 to 1000000"),
+        ("sessions_max = 2", "sessions_max = 0", "at least 1"),
+        ("user = \"desk7\"", "user = \"desk,7\"", "1 to 64 characters"),
+        ("user = \"desk7\"", "usr = \"desk7\"", "usr"),
+    ] {
+        let file = FILE.replacen(good, bad, 1);
+        assert_ne!(file, FILE, "{good} is in the file");
+        let (code, text) = refused(&file);
+        assert_eq!(code, Code::CfgSyntaxInvalid, "{text}");
+        assert!(text.contains(expected) && text.contains("line "), "{bad}: {text}");
+    }
+}
+
+#[test]
+fn an_unknown_role_is_refused_unless_the_file_declares_it() {
+    let file = FILE.replace("role = \"trader\"", "role = \"tradre\"");
+    let (code, text) = refused(&file);
+    assert_eq!(code, Code::CfgRuleInvalid);
+    assert!(text.contains("unknown role `tradre`; known are trader, viewer, service, admin"), "{text}");
+    assert!(Policy::parse(format!("roles = [\"tradre\"]\n{file}").as_bytes()).is_ok());
+}
+
+#[test]
+fn a_name_used_twice_is_refused() {
+    assert_eq!(refused(&FILE.replace("\"no-nq\"", "\"desk7\"")).0, Code::CfgRulesAmbiguous);
+    assert_eq!(refused(&FILE.replace("name = \"desk7\"", "name = \"desk 7\"")).0, Code::CfgRuleInvalid);
+}
+
+#[test]
+fn a_rule_that_grants_nothing_or_half_of_something_is_refused() {
+    let nothing = "[[rule]]\nname = \"r\"\nmatch = {}\n";
+    assert!(refused(nothing).1.contains("grants nothing"));
+    assert!(refused(&format!("{nothing}channels = [\"bbo\"]\n")).1.contains("both channels and symbols"));
+    assert!(refused(&format!("{nothing}symbols = [\"A\"]\n")).1.contains("both channels and symbols"));
+}
+
+#[test]
+fn a_rule_must_say_whom_it_matches() {
+    assert!(refused("[[rule]]\nname = \"r\"\nchannels = [\"bbo\"]\nsymbols = [\"A\"]\n").1.contains("match"));
+}
+
+#[test]
+fn a_policy_that_is_not_text_is_refused() {
+    assert_eq!(Policy::parse(b"\xff").unwrap_err().code(), Code::CfgSyntaxInvalid);
+}

@@ -1,0 +1,143 @@
+//! The client verifier of one handshake: path validation by rustls, then everything that rustls lets pass, and a
+//! record of what was refused and whom the certificate claimed to name.
+//!
+//! rustls tells its verifier nothing about the connection. So every handshake gets a verifier (and, around it, a
+//! configuration) of its own, with a slot for the refusal: attribution holds whatever thread or executor drives
+//! the handshake. All of it is freed when the handshake is over.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use sealfeed_wire::Code;
+use x509_parser::certificate::X509Certificate;
+
+use super::authorities::Authorities;
+use super::refusal::{self, Refusal, RefusalSlot};
+use super::{leaf, principal};
+use crate::types::UnixNanos;
+
+/// All that certificates are judged by; shared by every handshake until the files change.
+#[derive(Debug)]
+pub(super) struct Trust {
+    pub(super) authorities: Authorities,
+    /// rustls's own verifier over the same roots and lists.
+    pub(super) paths: Arc<dyn ClientCertVerifier>,
+}
+
+impl Trust {
+    /// Everything but path, signatures and order: purpose, key, lifetime, dates, revocation and names.
+    ///
+    /// Run in the handshake and again when the connection is identified, with the files in force by then.
+    pub(super) fn check_leaf(
+        &self,
+        certificate: &X509Certificate<'_>,
+        now: UnixNanos,
+    ) -> Result<(), (Code, String)> {
+        let fixed = |(code, detail): (Code, &'static str)| (code, detail.to_owned());
+        leaf::check_dates(certificate, now).map_err(fixed)?;
+        self.authorities.check_standing(certificate.issuer().as_raw(), certificate.raw_serial(), now)?;
+        leaf::check_purpose(certificate).map_err(fixed)?;
+        leaf::check_key(certificate.public_key()).map_err(fixed)?;
+        leaf::check_lifetime(certificate).map_err(fixed)?;
+        principal::name(certificate).map_err(fixed)?;
+        Ok(())
+    }
+}
+
+/// The verifier of one handshake.
+#[derive(Debug)]
+pub(super) struct HandshakeVerifier {
+    trust: Arc<Trust>,
+    slot: RefusalSlot,
+}
+
+impl HandshakeVerifier {
+    pub(super) fn new(trust: Arc<Trust>, slot: RefusalSlot) -> Self {
+        Self { trust, slot }
+    }
+
+    fn refuse(&self, certificate: Option<&X509Certificate<'_>>, code: Code, detail: String) {
+        self.slot.put(Refusal { code, claim: certificate.map(leaf::claim), detail });
+    }
+}
+
+/// The error whose TLS alert fits a refusal of ours best.
+fn alert(code: Code) -> TlsError {
+    TlsError::InvalidCertificate(match code {
+        Code::TlsCertificateMalformed => CertificateError::BadEncoding,
+        Code::TlsCertificateExpired => CertificateError::Expired,
+        Code::TlsCertificateNotYetValid => CertificateError::NotValidYet,
+        Code::TlsCertificateRevoked => CertificateError::Revoked,
+        Code::TlsIssuerUnknown => CertificateError::UnknownIssuer,
+        Code::TlsPurposeWrong => CertificateError::InvalidPurpose,
+        _ => CertificateError::ApplicationVerificationFailure,
+    })
+}
+
+impl ClientCertVerifier for HandshakeVerifier {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        true
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.trust.paths.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _sent_by_client: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        let Some(certificate) = leaf::parse(end_entity) else {
+            self.refuse(None, Code::TlsCertificateMalformed, "the certificate cannot be parsed".to_owned());
+            return Err(alert(Code::TlsCertificateMalformed));
+        };
+        let issuing = &self.trust.authorities.issuing;
+        let verified =
+            self.trust.paths.verify_client_cert(end_entity, issuing, now).inspect_err(|error| {
+                self.refuse(Some(&certificate), refusal::classify(error).code, error.to_string());
+            })?;
+        let now = UnixNanos(now.as_secs().saturating_mul(1_000_000_000));
+        self.trust.check_leaf(&certificate, now).map_err(|(code, detail)| {
+            self.refuse(Some(&certificate), code, detail);
+            alert(code)
+        })?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        Err(rustls::PeerIncompatible::SupportedVersionsExtensionRequired.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.trust.paths.verify_tls13_signature(message, certificate, signature).inspect_err(|_| {
+            let parsed = leaf::parse(certificate);
+            let detail = "the peer did not prove that it holds the certificate's key".to_owned();
+            self.refuse(parsed.as_ref(), Code::TlsSignatureInvalid, detail);
+        })
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trust.paths.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,323 @@
+//! What happens, as it stands in the sealed log.
+//!
+//! Kind numbers are permanent: append only, never renumber, never reuse. Within a kind, fields are only added, at
+//! the end, with a new schema number. Values are text where a person will read them, so that a log can be
+//! understood without this program. Nothing here may hold a secret: MACs are evidence, keys never appear.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares the events: one struct a kind, and the enum over them with its number and name.
+macro_rules! events {
+    ($($(#[doc = $doc:literal])+ $number:literal $name:literal $kind:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct $kind { $($(#[doc = $field_doc])+ pub $field: $type,)* }
+
+            impl From<$kind> for Event {
+                fn from(event: $kind) -> Self { Self::$kind(event) }
+            }
+        )+
+
+        /// Any event of the server.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Event { $($(#[doc = $doc])+ $kind($kind),)+ }
+
+        impl Event {
+            /// The permanent number of this kind.
+            #[must_use]
+            pub const fn kind(&self) -> u16 {
+                match self { $(Self::$kind(_) => $number,)+ }
+            }
+
+            /// The name of this kind, as `audit replay --kind` takes it.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$kind(_) => $name,)+ }
+            }
+
+            /// Every kind: number and name.
+            pub const KINDS: &'static [(u16, &'static str)] = &[$(($number, $name)),+];
+
+            /// The payload bytes of this event (postcard).
+            pub(super) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+                match self { $(Self::$kind(event) => postcard::to_allocvec(event),)+ }
+            }
+
+            /// The event of `kind` that `payload` holds; `None` for a kind this version does not know.
+            pub(super) fn decode(kind: u16, payload: &[u8]) -> Result<Option<Self>, postcard::Error> {
+                match kind {
+                    $($number => strict::<$kind>(payload).map(|event| Some(Self::$kind(event))),)+
+                    _ => Ok(None),
+                }
+            }
+        }
+    };
+}
+
+/// Decodes all of `payload`; bytes left over are an error, so that one payload has one meaning.
+fn strict<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, postcard::Error> {
+    match postcard::take_from_bytes(payload)? {
+        (event, []) => Ok(event),
+        _ => Err(postcard::Error::DeserializeBadEncoding),
+    }
+}
+
+events! {
+    /// The server started; nothing is admitted before this is durable.
+    256 "start" Start {
+        /// Version of the program.
+        version: String,
+        /// Address that was bound.
+        listen: String,
+        /// Instruments, by symbol.
+        symbols: Vec<String>,
+    }
+    /// The server stops, for this reason. Nothing is admitted after it.
+    257 "stop" Stop {
+        /// Why.
+        reason: String,
+    }
+    /// A file that decides what is allowed came into force.
+    258 "config" Configuration {
+        /// Which one: `configuration`, `entitlements`, `client_authorities`, `revocation_lists`, `server_certificate`.
+        what: String,
+        /// SHA-256 of its bytes, hex.
+        sha256: String,
+        /// What a person wants to know of it: rules, CRL numbers, dates.
+        summary: String,
+    }
+    /// A TLS handshake was refused, or broke off. What the peer claims is not proven.
+    259 "handshake_refused" HandshakeRefused {
+        /// Address and port of the peer.
+        address: String,
+        /// Code of the reason.
+        code: String,
+        /// Subject the certificate claims, escaped; empty if none came.
+        claimed_subject: String,
+        /// Serial the certificate claims, hex; empty if none came.
+        claimed_serial: String,
+        /// Detail for the operator, escaped.
+        detail: String,
+    }
+    /// The HTTP upgrade was refused.
+    260 "upgrade_refused" UpgradeRefused {
+        /// Address and port of the peer.
+        address: String,
+        /// Principal, if the certificate named one.
+        principal: Option<String>,
+        /// Code of the reason.
+        code: String,
+        /// HTTP status that answered.
+        status: u16,
+        /// Detail for the operator (path, origin, sub-protocol), escaped.
+        detail: String,
+    }
+    /// A session began.
+    261 "connect" Connect {
+        /// Address and port of the peer.
+        address: String,
+        /// Who.
+        principal: String,
+        /// Serial of the certificate, hex.
+        serial: String,
+        /// SHA-256 of the certificate, hex.
+        certificate: String,
+        /// `User-Agent` of the upgrade, escaped; empty if none.
+        user_agent: String,
+        /// Sub-protocol in force.
+        protocol: String,
+    }
+    /// A session ended.
+    262 "disconnect" Disconnect {
+        /// Who.
+        principal: String,
+        /// Close code that was sent, or received; 1006 if the connection broke without one.
+        close_code: u16,
+        /// Why, in words.
+        reason: String,
+        /// Messages received.
+        received: u64,
+        /// Messages sent.
+        sent: u64,
+    }
+    /// A subscription was asked for.
+    263 "subscribe" Subscribe {
+        /// Who.
+        principal: String,
+        /// Channel.
+        channel: String,
+        /// Depth in levels; 0 is the full book.
+        depth: u32,
+        /// Symbols granted.
+        granted: Vec<String>,
+        /// Symbols refused, each with its code.
+        refused: Vec<(String, String)>,
+    }
+    /// Subscriptions were ended by their owner.
+    264 "unsubscribe" Unsubscribe {
+        /// Who.
+        principal: String,
+        /// Channel.
+        channel: String,
+        /// Symbols.
+        symbols: Vec<String>,
+    }
+    /// A request was refused before it had an effect: malformed, unknown, not entitled, or not authentic.
+    265 "reject" Reject {
+        /// Who.
+        principal: String,
+        /// What was asked, if that could be read.
+        op: String,
+        /// Code of the answer.
+        code: String,
+        /// Detail, escaped; never the message itself.
+        detail: String,
+    }
+    /// A signed order message was authentic and fresh and passed every check; the input of the venue.
+    266 "order" Order {
+        /// Who.
+        principal: String,
+        /// `order.new` or `order.cancel`.
+        op: String,
+        /// The order it makes or cancels.
+        order_id: u64,
+        /// Time stamp as signed, nanoseconds.
+        ts: u64,
+        /// Nonce as signed.
+        nonce: [u8; 16],
+        /// MAC as sent.
+        mac: [u8; 32],
+        /// Body, byte for byte as signed.
+        body: String,
+        /// When we received it, nanoseconds.
+        received: u64,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
+    /// A signed order message was authentic and was refused.
+    267 "order_refused" OrderRefused {
+        /// Who.
+        principal: String,
+        /// Which operation.
+        op: String,
+        /// Code of the answer.
+        code: String,
+        /// Time stamp as signed, nanoseconds.
+        ts: u64,
+        /// Nonce as signed.
+        nonce: [u8; 16],
+        /// MAC as sent.
+        mac: [u8; 32],
+        /// Body, byte for byte as signed.
+        body: String,
+        /// When we received it, nanoseconds.
+        received: u64,
+    }
+    /// An execution report: what happened to an order.
+    268 "execution" Execution {
+        /// Whose order.
+        principal: String,
+        /// The owner's name for it.
+        cl_ord_id: String,
+        /// The venue's name for it.
+        order_id: u64,
+        /// Instrument.
+        symbol: String,
+        /// `new`, `partial_fill`, `fill`, `canceled`, `expired`.
+        exec: String,
+        /// `buy` or `sell`.
+        side: String,
+        /// Price of the fill in 1e-9; 0 if nothing traded.
+        price: i64,
+        /// Quantity of the fill in 1e-9; 0 if nothing traded.
+        quantity: u64,
+        /// Trade it belongs to; 0 if none.
+        trade_id: u64,
+        /// Open after it, in 1e-9.
+        leaves: u64,
+        /// Traded in all after it, in 1e-9.
+        cumulative: u64,
+        /// Its number in the private stream of the principal.
+        report: u64,
+    }
+    /// A limit was met.
+    269 "limit" Limit {
+        /// Who, if known.
+        principal: Option<String>,
+        /// Address of the peer.
+        address: String,
+        /// Which limit.
+        limit: String,
+        /// Code of the answer.
+        code: String,
+    }
+    /// More events of one kind from unknown peers than are written in full; this many were only counted.
+    270 "suppressed" Suppressed {
+        /// Kind of the events.
+        what: String,
+        /// Address they came from, or `*` for many.
+        address: String,
+        /// How many.
+        count: u64,
+    }
+    /// A source of market data started, ended or failed.
+    271 "source" Source {
+        /// Which one.
+        source: String,
+        /// `started`, `ended`, `failed`.
+        state: String,
+        /// Counts, or the reason.
+        detail: String,
+    }
+    /// Orders of the synthetic market, in the order in which the venue took them.
+    272 "synthetic" Synthetic {
+        /// The inputs of one batch.
+        inputs: Vec<SyntheticInput>,
+        /// When the venue took them, nanoseconds.
+        admitted: u64,
+    }
+    /// A message with a known client order identifier and the same body: it got the first answer again.
+    273 "order_repeated" OrderRepeated {
+        /// Who.
+        principal: String,
+        /// Which operation.
+        op: String,
+        /// The client's name for the message.
+        cl_ord_id: String,
+        /// Nonce of the repetition.
+        nonce: [u8; 16],
+        /// Sequence number of the entry that the first answer stands on.
+        answer: u64,
+    }
+}
+
+/// One order or cancel of the synthetic market.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyntheticInput {
+    /// A new order.
+    New {
+        /// Number of the maker or taker.
+        owner: u32,
+        /// The venue's name for it.
+        order_id: u64,
+        /// Position of the instrument in the `start` event's list.
+        instrument: u32,
+        /// Whether it buys.
+        buys: bool,
+        /// Limit price in 1e-9; `None` for a market order.
+        price: Option<i64>,
+        /// Whether what does not trade at once rests; else it expires.
+        rests: bool,
+        /// Quantity in 1e-9.
+        quantity: u64,
+    },
+    /// A cancel of this order.
+    Cancel {
+        /// Number of the maker.
+        owner: u32,
+        /// Which order.
+        order_id: u64,
+    },
+}

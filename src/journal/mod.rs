@@ -1,0 +1,186 @@
+//! The only caller of the sealed log: turns events into entries and tells when they are durable.
+//!
+//! Nothing is dropped. When the log's queue is full, the caller waits (back-pressure to the sockets). When the
+//! log has failed, every call fails, and the server stops. What an unknown peer can cause in numbers goes through
+//! [`summary::Summary`], so that nobody can fill the disk from outside.
+
+pub mod event;
+pub mod summary;
+mod trail;
+
+use std::sync::Arc;
+
+use sealfeed_audit::{AppendError, Draft, Log, Receipt, TryAppendError};
+use tokio::sync::watch;
+
+pub use event::Event;
+pub use trail::{OrderTrail, SessionTrail};
+
+use crate::shutdown::{Shutdown, StopReason};
+
+/// Why an event could not be recorded. What depended on it must not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The log has failed or is stopped.
+    #[error("the sealed log takes no more entries")]
+    Log(#[source] AppendError),
+    /// The event cannot be encoded: a bug of ours.
+    #[error("an event could not be encoded")]
+    Encode(#[source] postcard::Error),
+}
+
+/// Handle to the journal; clones share it.
+#[derive(Clone)]
+pub struct Journal {
+    log: Log,
+    durable: Arc<watch::Sender<u64>>,
+    shutdown: Shutdown,
+}
+
+/// Version of the payload encoding of every kind; see `event`.
+const SCHEMA: u16 = 1;
+
+impl Journal {
+    /// A journal over an open log. A failure of the log gives the stop signal.
+    #[must_use]
+    pub fn new(log: Log, shutdown: Shutdown) -> Self {
+        let durable = Arc::new(watch::Sender::new(log.durable()));
+        let sender = Arc::clone(&durable);
+        log.on_durable(Box::new(move |entries| {
+            sender.send_replace(entries);
+        }));
+        Self { log, durable, shutdown }
+    }
+
+    /// Records an event and returns its sequence number. It is not durable yet.
+    ///
+    /// Waits while the log's queue is full.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the stop signal was given.
+    pub fn record(&self, event: impl Into<Event>) -> Result<u64, JournalError> {
+        self.append(self.draft(&event.into())?)
+    }
+
+    /// As [`Journal::record`], as the next event of a session.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn record_in(&self, session: &SessionTrail, event: impl Into<Event>) -> Result<u64, JournalError> {
+        let mut draft = self.draft(&event.into())?;
+        session.append(|link| {
+            draft.session = Some(link);
+            self.append(draft)
+        })
+    }
+
+    /// As [`Journal::record`], as the next event of an order, and of a session if there is one.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn record_of_order(
+        &self,
+        order: &mut OrderTrail,
+        session: Option<&SessionTrail>,
+        event: impl Into<Event>,
+    ) -> Result<u64, JournalError> {
+        let mut draft = self.draft(&event.into())?;
+        draft.order = Some(order.link());
+        let sequence = match session {
+            Some(session) => session.append(|link| {
+                draft.session = Some(link);
+                self.append(draft)
+            }),
+            None => self.append(draft),
+        }?;
+        order.advance(sequence);
+        Ok(sequence)
+    }
+
+    /// Waits, blocking the thread, until the entry is durable, and returns its receipt.
+    ///
+    /// # Errors
+    /// [`JournalError::Log`] if the log failed before.
+    pub fn wait_durable(&self, sequence: u64) -> Result<Receipt, JournalError> {
+        self.log.wait_durable(sequence).map_err(|error| self.failed(error))
+    }
+
+    /// Waits until the entry is durable. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`JournalError::Log`] if the log failed before.
+    pub async fn durable(&self, sequence: u64) -> Result<(), JournalError> {
+        let mut receiver = self.durable.subscribe();
+        loop {
+            if *receiver.borrow_and_update() > sequence {
+                return Ok(());
+            }
+            if self.log.failure().is_some() {
+                // The log answers at once now; its own error says why.
+                return self.wait_durable(sequence).map(|_| ());
+            }
+            tokio::select! {
+                changed = receiver.changed() => if changed.is_err() { return self.wait_durable(sequence).map(|_| ()) },
+                () = self.shutdown.wait() => return tokio::task::block_in_place(|| self.wait_durable(sequence).map(|_| ())),
+            }
+        }
+    }
+
+    /// Whether the log still takes entries.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.log.failure().is_none()
+    }
+
+    /// Writes the last entries, a checkpoint, and closes the log.
+    ///
+    /// # Errors
+    /// [`JournalError::Log`] if the log failed before or while it stopped.
+    pub fn stop(&self) -> Result<(), JournalError> {
+        self.log.stop().map_err(|failure| JournalError::Log(AppendError::Failed(failure)))
+    }
+
+    fn draft(&self, event: &Event) -> Result<Draft, JournalError> {
+        let payload = event.encode().map_err(|error| {
+            self.shutdown.stop(StopReason::LogFailed(error.to_string()));
+            JournalError::Encode(error)
+        })?;
+        Ok(Draft { kind: event.kind(), schema: SCHEMA, session: None, order: None, payload })
+    }
+
+    fn append(&self, draft: Draft) -> Result<u64, JournalError> {
+        match self.log.try_append(draft) {
+            Ok(sequence) => Ok(sequence),
+            Err(TryAppendError::Full(draft)) => {
+                blocking(|| self.log.append(*draft)).map_err(|error| self.failed(error))
+            }
+            Err(TryAppendError::Refused(error)) => Err(self.failed(error)),
+        }
+    }
+
+    fn failed(&self, error: AppendError) -> JournalError {
+        self.shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
+        JournalError::Log(error)
+    }
+}
+
+/// Runs what may block the thread; tells the runtime if this is one of its workers.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
+    }
+}
+
+/// The event that an entry of the log holds.
+///
+/// `None` for the log's own entries and for kinds that this version does not know.
+///
+/// # Errors
+/// The payload does not decode: written by a newer version, or damaged before it was sealed.
+pub fn decode(kind: u16, schema: u16, payload: &[u8]) -> Result<Option<Event>, postcard::Error> {
+    if schema == SCHEMA { Event::decode(kind, payload) } else { Ok(None) }
+}

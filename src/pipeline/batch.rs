@@ -1,0 +1,88 @@
+//! What one turn of the pipeline brings about.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::answers::Answer;
+use crate::feed::{Ending, OutboundQueue, Publication, StreamId};
+
+/// Outputs of one turn, in order, and the entry they all wait for.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The last entry recorded in this turn: nothing below leaves before it is durable.
+    pub(super) after: Option<u64>,
+    /// What happens then.
+    pub(super) outputs: Vec<Output>,
+    /// Market data of the event at hand, before it is put among the outputs.
+    pub(super) publications: Vec<Publication>,
+}
+
+impl Batch {
+    /// Notes that the outputs depend on this entry.
+    pub(super) fn depends_on(&mut self, sequence: u64) {
+        self.after = self.after.max(Some(sequence));
+    }
+
+    /// Sends an encoded message to one session.
+    pub(super) fn send(&mut self, queue: &Arc<OutboundQueue>, message: impl Into<Bytes>) {
+        self.outputs.push(Output::Send { queue: Arc::clone(queue), message: message.into() });
+    }
+
+    /// Moves the publications behind the outputs so far.
+    pub(super) fn publish(&mut self) {
+        self.outputs.extend(self.publications.drain(..).map(Output::Publish));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+}
+
+/// One thing that leaves the pipeline.
+pub(super) enum Output {
+    /// Market data to everybody who subscribed.
+    Publish(Publication),
+    /// From here on, a session gets a stream.
+    Subscribe {
+        /// Which stream.
+        stream: StreamId,
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+    },
+    /// From here on, it does not.
+    Unsubscribe {
+        /// Which stream.
+        stream: StreamId,
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+    },
+    /// One message to one session.
+    Send {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+        /// The message.
+        message: Bytes,
+    },
+    /// The answer to an order; its receipt is known only when its entry is durable.
+    Answer {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+        /// What is answered, and on which entry it stands.
+        answer: Arc<Answer>,
+        /// How: the request's name and the state of the limits.
+        envelope: super::answers::Envelope,
+    },
+    /// After everything before it, the session ends.
+    Finish {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+        /// How.
+        ending: Ending,
+    },
+    /// The session is gone: all its subscriptions end.
+    Forget {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+    },
+}

@@ -1,0 +1,222 @@
+//! The state that the pipeline owns, and the turn of each kind of command.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sealfeed_wire::CloseCode;
+use sealfeed_wire::reply::Done;
+use tokio::sync::watch;
+
+use super::answers::{Answers, encoded};
+use super::batch::{Batch, Output};
+use super::executions::Reports;
+use super::orders::OrderBook;
+use super::subscriptions::Subscriptions;
+use super::synthetic::SyntheticOrders;
+use super::{Command, SessionHandle};
+use crate::config::{FeedConfig, OrdersConfig};
+use crate::feed::{Ending, Feed, FeedOptions};
+use crate::gate::Gate;
+use crate::journal::{Journal, JournalError, event};
+use crate::source::{SourceBatch, SourceStatus};
+use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::venue::Venue;
+
+/// What a pipeline is made of.
+pub struct PipelineOptions {
+    /// All instruments.
+    pub instruments: Arc<Instruments>,
+    /// Which of them each source feeds: they are stale when it ends.
+    pub source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    /// Freshness and memory of orders.
+    pub orders: OrdersConfig,
+    /// Heartbeats.
+    pub feed: FeedConfig,
+    /// Name of this run's sequence numbers.
+    pub epoch: Epoch,
+    /// First order identifier to give out.
+    pub first_order_id: u64,
+}
+
+/// Everything that changes, with its one owner.
+pub struct Core {
+    pub(super) instruments: Arc<Instruments>,
+    pub(super) journal: Journal,
+    pub(super) gate: Gate,
+    pub(super) venue: Venue,
+    pub(super) feed: Feed,
+    pub(super) owners: Owners,
+    pub(super) answers: Answers,
+    pub(super) answers_max: usize,
+    pub(super) orders: OrderBook,
+    pub(super) reports: Reports,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) synthetic: SyntheticOrders,
+    pub(super) day: u64,
+    source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    subscription_count: watch::Sender<u32>,
+}
+
+impl Core {
+    /// A core with nothing in it.
+    #[must_use]
+    pub fn new(options: &PipelineOptions, journal: Journal) -> Self {
+        let heartbeat_ns = options.feed.heartbeat_ms * 1_000_000;
+        Self {
+            gate: Gate::new(&options.orders),
+            venue: Venue::new(&options.instruments),
+            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
+            instruments: Arc::clone(&options.instruments),
+            journal,
+            owners: Owners::default(),
+            answers: Answers::default(),
+            answers_max: options.orders.client_order_ids_max,
+            orders: OrderBook::new(options.first_order_id),
+            reports: Reports::new(options.epoch, heartbeat_ns),
+            subscriptions: Subscriptions::default(),
+            synthetic: SyntheticOrders::default(),
+            day: 0,
+            source_instruments: options.source_instruments.clone(),
+            subscription_count: watch::Sender::new(0),
+        }
+    }
+
+    /// How many subscriptions to market data stand, for sources that wait for them.
+    #[must_use]
+    pub fn subscription_count(&self) -> watch::Receiver<u32> {
+        self.subscription_count.subscribe()
+    }
+
+    /// Takes one command.
+    pub(super) fn handle(
+        &mut self,
+        command: Command,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        self.end_day_if_over(now, batch)?;
+        match command {
+            Command::Subscribe { session, id, request } => self.subscribe(&session, id, &request, now, batch)?,
+            Command::Unsubscribe { session, id, request } => self.unsubscribe(&session, id, &request, batch)?,
+            Command::Order { session, id, order } => self.order(&session, id, *order, now, batch)?,
+            Command::OrderStatus { session, id, client_order_id } => {
+                self.order_status(&session, id, client_order_id, batch);
+            }
+            Command::Logout { session, id } => {
+                batch.send(&session.queue, encoded(&Done { id }));
+                let ending = Ending { close: CloseCode::Normal, reason: Code::SesLoggedOut };
+                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
+            }
+            Command::Closed { session } => self.closed(&session, batch),
+        }
+        self.subscription_count.send_if_modified(|count| {
+            let now = u32::try_from(self.subscriptions.count()).unwrap_or(u32::MAX);
+            std::mem::replace(count, now) != now
+        });
+        Ok(())
+    }
+
+    /// Takes a batch of a source.
+    pub(super) fn take(
+        &mut self,
+        source: SourceBatch,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        self.end_day_if_over(now, batch)?;
+        match source {
+            SourceBatch::Market(events) => {
+                for event in &events {
+                    self.publish(event, now, batch);
+                }
+                Ok(())
+            }
+            SourceBatch::Orders(orders) => self.trade_synthetic(&orders, now, batch),
+            SourceBatch::Status(status) => self.source_status(&status, now, batch),
+        }
+    }
+
+    /// Lets time pass: heartbeats.
+    pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
+        self.end_day_if_over(now, batch)?;
+        self.feed.heartbeats(now, &mut batch.publications);
+        batch.publish();
+        self.reports.heartbeats(now, batch);
+        Ok(())
+    }
+
+    /// Publishes one market event.
+    pub(super) fn publish(&mut self, event: &MarketEvent, now: UnixNanos, batch: &mut Batch) {
+        self.feed.apply(event, now, &mut batch.publications);
+        batch.publish();
+    }
+
+    fn source_status(
+        &mut self,
+        status: &SourceStatus,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let (source, state, detail) = match status {
+            SourceStatus::Restarted { source, counts } => (source, "restarted", format!("{counts:?}")),
+            SourceStatus::Ended { source, counts } => (source, "ended", format!("{counts:?}")),
+            SourceStatus::Failed { source, error, counts } => {
+                (source, "failed", format!("{}; {counts:?}", crate::telemetry::chain(error)))
+            }
+        };
+        tracing::info!(%source, state, detail, "source");
+        if !matches!(status, SourceStatus::Restarted { .. }) {
+            for instrument in self.source_instruments.get(source).into_iter().flatten() {
+                self.feed.mark_stale(*instrument, now, &mut batch.publications);
+            }
+            batch.publish();
+        }
+        let event = event::Source { source: source.to_string(), state: state.to_owned(), detail };
+        batch.depends_on(self.journal.record(event)?);
+        Ok(())
+    }
+
+    fn closed(&mut self, session: &Arc<SessionHandle>, batch: &mut Batch) {
+        for stream in self.subscriptions.remove_session(session.number) {
+            self.feed.unsubscribed(stream);
+        }
+        self.reports.forget(session);
+        batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
+    }
+}
+
+/// Numbers for principals: small, and the same for every session of one principal.
+#[derive(Default)]
+pub(super) struct Owners {
+    numbers: HashMap<Principal, OwnerId>,
+    names: Vec<Principal>,
+}
+
+impl Owners {
+    /// The number of a principal; a new one if it was never seen. Bounded by the certificates ever admitted.
+    pub(super) fn number(&mut self, principal: &Principal) -> OwnerId {
+        if let Some(owner) = self.numbers.get(principal) {
+            return *owner;
+        }
+        // Even numbers are principals, odd ones the synthetic market's members: both stay small.
+        let owner = OwnerId(u32::try_from(self.names.len() * 2).unwrap_or(u32::MAX - 1));
+        self.numbers.insert(principal.clone(), owner);
+        self.names.push(principal.clone());
+        owner
+    }
+
+    /// The number of a principal that was seen.
+    pub(super) fn find(&self, principal: &Principal) -> Option<OwnerId> {
+        self.numbers.get(principal).copied()
+    }
+
+    /// The principal of a number; `None` for the synthetic market.
+    pub(super) fn name(&self, owner: OwnerId) -> Option<&Principal> {
+        if owner.0 % 2 == 0 { self.names.get(owner.0 as usize / 2) } else { None }
+    }
+
+    /// The number of a member of the synthetic market.
+    pub(super) const fn synthetic(member: u32) -> OwnerId {
+        OwnerId(member.saturating_mul(2) | 1)
+    }
+}

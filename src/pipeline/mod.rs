@@ -1,0 +1,204 @@
+//! The one thread that changes anything: sequence numbers, venue, books, nonces, order state.
+//!
+//! In: [`Command`]s from sessions (a bounded queue: full means the session waits, and with it its socket) and
+//! batches from sources (a second bounded queue, served after every waiting command). Out: journal entries, and
+//! [`release::Release`]s in one order to the release thread, which lets nothing out before the entries it depends
+//! on are durable. Time comes in with the batch; the core itself reads no clock and touches no socket or file.
+
+mod answers;
+mod batch;
+mod core;
+mod day;
+mod executions;
+mod orders;
+mod release;
+mod session_handle;
+mod subscriptions;
+mod synthetic;
+
+pub use self::core::{Core, PipelineOptions};
+pub use session_handle::SessionHandle;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sealfeed_wire::{ClientOrderId, RequestId, Subscribe, Unsubscribe};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::gate::AuthenticOrder;
+use crate::journal::Journal;
+use crate::shutdown::{Shutdown, StopReason};
+use crate::source::SourceBatch;
+
+use batch::Batch;
+
+/// Commands that may wait at once.
+const COMMANDS_MAX: usize = 4_096;
+/// Source batches that may wait at once.
+const SOURCE_BATCHES_MAX: usize = 16;
+/// Commands taken in one go, and so in one release.
+const COMMANDS_PER_BATCH_MAX: usize = 256;
+/// How often idle streams are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Something a session asks for.
+pub enum Command {
+    /// Subscribe to market data or private reports.
+    Subscribe {
+        /// Who asks.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// What it asks.
+        request: Subscribe,
+    },
+    /// End subscriptions.
+    Unsubscribe {
+        /// Who asks.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// What it asks.
+        request: Unsubscribe,
+    },
+    /// A signed order message whose MAC verified.
+    Order {
+        /// Who sends.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// The message.
+        order: Box<AuthenticOrder>,
+    },
+    /// Where an order stands.
+    OrderStatus {
+        /// Who asks.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// Which order.
+        client_order_id: ClientOrderId,
+    },
+    /// The client logs out: answered after everything before it, then the session ends.
+    Logout {
+        /// Who.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+    },
+    /// The session has ended: nothing is sent to it any more.
+    Closed {
+        /// Which one.
+        session: Arc<SessionHandle>,
+    },
+}
+
+/// The way in for sessions; clones share it.
+#[derive(Clone)]
+pub struct PipelineHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The pipeline is gone: the server is stopping.
+#[derive(Debug, thiserror::Error)]
+#[error("the pipeline has stopped")]
+pub struct PipelineStopped;
+
+impl PipelineHandle {
+    /// Hands over a command; waits while the queue is full. Cancel-safe: a cancelled call has sent nothing.
+    ///
+    /// # Errors
+    /// [`PipelineStopped`].
+    pub async fn send(&self, command: Command) -> Result<(), PipelineStopped> {
+        self.commands.send(command).await.map_err(|_| PipelineStopped)
+    }
+}
+
+/// A running pipeline with its release thread.
+pub struct Pipeline {
+    /// The way in for sessions.
+    pub handle: PipelineHandle,
+    /// The way in for sources.
+    pub sources: mpsc::Sender<SourceBatch>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    release: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Starts the two threads.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub fn start(core: Core, journal: Journal, clock: Clock, shutdown: Shutdown) -> std::io::Result<Self> {
+        let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
+        let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
+        let (stop, stopped) = oneshot::channel();
+        let (release_sender, release) = release::start(journal, shutdown.clone())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let mut driver = Driver { core, clock, release: release_sender, shutdown };
+        let thread = std::thread::Builder::new().name("pipeline".into()).spawn(move || {
+            runtime.block_on(driver.run(command_receiver, source_receiver, stopped));
+        })?;
+        Ok(Self { handle: PipelineHandle { commands }, sources, stop, thread, release })
+    }
+
+    /// Stops taking commands, lets out everything that was recorded, and ends both threads.
+    /// Blocks until they have ended.
+    pub fn stop(self) {
+        // If the pipeline ended by itself there is nobody left to tell.
+        let _ = self.stop.send(());
+        drop((self.handle, self.sources));
+        for thread in [self.thread, self.release] {
+            if thread.join().is_err() {
+                tracing::error!("a pipeline thread panicked");
+            }
+        }
+    }
+}
+
+struct Driver {
+    core: Core,
+    clock: Clock,
+    release: release::ReleaseSender,
+    shutdown: Shutdown,
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut sources: mpsc::Receiver<SourceBatch>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let mut waiting = Vec::with_capacity(COMMANDS_PER_BATCH_MAX);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let mut batch = Batch::default();
+            let result = tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                count = commands.recv_many(&mut waiting, COMMANDS_PER_BATCH_MAX) => {
+                    if count == 0 { break }
+                    let now = self.clock.now();
+                    waiting.drain(..).try_for_each(|command| self.core.handle(command, now, &mut batch))
+                }
+                Some(source) = sources.recv() => self.core.take(source, self.clock.now(), &mut batch),
+                _ = tick.tick() => self.core.tick(self.clock.now(), &mut batch),
+            };
+            // What was done before a failure of the log must not be seen: nothing of this batch leaves.
+            if let Err(error) = result {
+                tracing::error!(error = crate::telemetry::chain(&error), "the pipeline stops");
+                self.shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
+                return;
+            }
+            if self.release.send(batch).is_err() {
+                self.shutdown.stop(StopReason::StageFailed("release"));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Signed order messages: from authentic to answered.
+//!
+//! The order of checks is the protocol's: time, nonce, body, known identifier, order rate, entitlement, risk,
+//! venue. The first failure answers. Every final answer binds the client order identifier; a retryable refusal
+//! and everything before the identifier was known does not.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use sealfeed_wire::reply::{ErrorReply, OrderState as WireState, OrderStatus, RateLimit};
+use sealfeed_wire::{Decimals, RequestId, Scaled};
+
+use super::SessionHandle;
+use super::answers::{Answer, Envelope, Outcome, encoded, to_wire};
+use super::batch::{Batch, Output};
+use super::core::Core;
+use super::executions::Cause;
+use crate::gate::{AuthenticOrder, OrderBody};
+use crate::journal::{JournalError, OrderTrail, event};
+use crate::types::{
+    CancelOrder, ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind,
+    OrderState, OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
+};
+
+/// An order of a client, for the trading day.
+pub(super) struct OrderRecord {
+    pub(super) owner: OwnerId,
+    pub(super) client_order_id: ClientOrderId,
+    pub(super) instrument: InstrumentId,
+    pub(super) side: Side,
+    pub(super) kind: OrderKind,
+    pub(super) time_in_force: TimeInForce,
+    pub(super) quantity: Quantity,
+    pub(super) leaves: Quantity,
+    pub(super) cumulative: Quantity,
+    /// Sum of price times quantity over the fills, in 1e-18.
+    pub(super) notional: i128,
+    pub(super) state: OrderState,
+    pub(super) trail: OrderTrail,
+}
+
+impl OrderRecord {
+    fn new(order: &NewOrder, trail: OrderTrail) -> Self {
+        Self {
+            owner: order.owner,
+            client_order_id: order.client_order_id,
+            instrument: order.instrument,
+            side: order.side,
+            kind: order.kind,
+            time_in_force: order.time_in_force,
+            quantity: order.quantity,
+            leaves: order.quantity,
+            cumulative: Quantity::default(),
+            notional: 0,
+            state: OrderState::New,
+            trail,
+        }
+    }
+
+    /// Takes over what an execution says.
+    pub(super) fn advance(&mut self, execution: &Execution) {
+        self.leaves = execution.leaves;
+        self.cumulative = execution.cumulative;
+        self.state = match execution.kind {
+            ExecutionKind::New => OrderState::New,
+            ExecutionKind::Fill { price, quantity, .. } => {
+                self.notional += i128::from(price.nanos()) * i128::from(quantity.nanos());
+                if execution.leaves.is_zero() { OrderState::Filled } else { OrderState::PartiallyFilled }
+            }
+            ExecutionKind::Canceled => OrderState::Canceled,
+            ExecutionKind::Expired => OrderState::Expired,
+        };
+    }
+
+    /// Average price of what was filled, nine decimals; `None` before the first fill.
+    pub(super) fn average_price(&self) -> Option<Scaled<Price>> {
+        let nine = Decimals::new(9).unwrap_or_default();
+        Price::average(self.notional, self.cumulative).map(|price| Scaled::new(price, nine))
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.state, OrderState::New | OrderState::PartiallyFilled)
+    }
+}
+
+/// Orders of clients, by the venue's name. Bounded with the answers: each order has one.
+pub(super) struct OrderBook {
+    next_id: u64,
+    records: HashMap<OrderId, OrderRecord>,
+}
+
+impl OrderBook {
+    pub(super) fn new(first_id: u64) -> Self {
+        Self { next_id: first_id, records: HashMap::new() }
+    }
+
+    pub(super) const fn next_id(&mut self) -> OrderId {
+        let id = OrderId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    pub(super) fn find_mut(&mut self, id: OrderId) -> Option<&mut OrderRecord> {
+        self.records.get_mut(&id)
+    }
+
+    pub(super) fn is_open(&self, id: OrderId) -> bool {
+        self.records.get(&id).is_some_and(OrderRecord::is_open)
+    }
+
+    pub(super) fn forget_finished(&mut self) {
+        self.records.retain(|_, record| record.is_open());
+    }
+}
+
+/// The client's names in an order message.
+#[derive(Clone, Copy)]
+struct Names {
+    /// Its own.
+    own: ClientOrderId,
+    /// The order it cancels.
+    cancels: Option<ClientOrderId>,
+}
+
+/// One order message on its way through the checks.
+struct Message<'a> {
+    session: &'a Arc<SessionHandle>,
+    id: Option<RequestId>,
+    order: AuthenticOrder,
+    owner: OwnerId,
+    now: UnixNanos,
+}
+
+impl Core {
+    pub(super) fn order(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        id: Option<RequestId>,
+        order: AuthenticOrder,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let owner = self.owners.number(&session.principal);
+        let message = Message { session, id, order, owner, now };
+        if let Err(code) = self.gate.spend(&message.order, now) {
+            return self.refuse(&message, code, Vec::new(), batch);
+        }
+        let body = match message.order.body() {
+            Ok(body) => body.clone(),
+            Err(code) => return self.refuse(&message, code, Vec::new(), batch),
+        };
+        let name = body.client_order_id();
+        if let Some(answer) = self.answers.find(owner, name) {
+            return self.repeat(&message, Arc::clone(answer), batch);
+        }
+        if self.answers.count() >= self.answers_max {
+            return self.refuse(&message, Code::OrdVenueBusy, Vec::new(), batch);
+        }
+        let rate_limits = match self.gate.charge(&session.principal, &session.entitlement, now) {
+            Ok(rate_limits) => rate_limits,
+            Err((code, rate_limits)) => return self.refuse(&message, code, rate_limits, batch),
+        };
+        match body {
+            OrderBody::New(_) => self.new_order(message, Names { own: name, cancels: None }, rate_limits, batch),
+            OrderBody::Cancel(ref cancel) => {
+                let names = Names { own: name, cancels: Some(cancel.orig_cl_ord_id) };
+                self.cancel_order(message, names, cancel.orig_cl_ord_id, rate_limits, batch)
+            }
+        }
+    }
+
+    fn new_order(
+        &mut self,
+        message: Message<'_>,
+        names: Names,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let open_orders = self.venue.open_orders(message.owner);
+        let entitlement = &message.session.entitlement;
+        let admitted =
+            self.gate.admit(&message.order, entitlement, &self.instruments, open_orders, message.now);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(code) if code.is_retryable() => return self.refuse(&message, code, rate_limits, batch),
+            Err(code) => return self.refuse_for_good(&message, names, code, None, rate_limits, batch),
+        };
+        let order = admitted.into_new_order(self.orders.next_id(), message.owner);
+        let mut trail = OrderTrail::new(order.id.0);
+        let entry = self.record_order(&message, order.id, &mut trail)?;
+        batch.depends_on(entry);
+        let mut events = Vec::new();
+        if let Err(code) = self.venue.submit(order, &mut events) {
+            return self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch);
+        }
+        self.orders.records.insert(order.id, OrderRecord::new(&order, trail));
+        self.accept(&message, names, order.id, entry, rate_limits, batch);
+        self.report(&events, Cause { taker: Some(order.id), cancel: None }, message.now, batch)
+    }
+
+    fn cancel_order(
+        &mut self,
+        message: Message<'_>,
+        names: Names,
+        target: ClientOrderId,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let found = self.answers.find(message.owner, target).map(|answer| answer.outcome);
+        let Some(Outcome::Accepted(id)) = found else {
+            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
+        };
+        let Some(record) = self.orders.records.get(&id).filter(|record| record.client_order_id == target) else {
+            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
+        };
+        let is_open = record.is_open();
+        let mut trail = record.trail;
+        let entry = self.record_order(&message, id, &mut trail)?;
+        batch.depends_on(entry);
+        let mut events = Vec::new();
+        let cancel = CancelOrder { owner: message.owner, id };
+        let result = if is_open { self.venue.cancel(cancel, &mut events) } else { Err(Code::OrdTooLateToCancel) };
+        if let Err(code) = result {
+            self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch)?;
+            self.keep_trail(id, trail);
+            return Ok(());
+        }
+        self.keep_trail(id, trail);
+        self.accept(&message, names, id, entry, rate_limits, batch);
+        self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)
+    }
+
+    fn keep_trail(&mut self, id: OrderId, trail: OrderTrail) {
+        if let Some(record) = self.orders.records.get_mut(&id) {
+            record.trail = trail;
+        }
+    }
+
+    fn record_order(
+        &self,
+        message: &Message<'_>,
+        id: OrderId,
+        trail: &mut OrderTrail,
+    ) -> Result<u64, JournalError> {
+        let order = &message.order;
+        let event = event::Order {
+            principal: message.session.principal.to_string(),
+            op: order.op().as_str().to_owned(),
+            order_id: id.0,
+            ts: order.ts().0,
+            nonce: order.nonce().0,
+            mac: *order.mac(),
+            body: order.body_text().to_owned(),
+            received: order.received().0,
+            admitted: message.now.0,
+        };
+        self.journal.record_of_order(trail, Some(&message.session.trail), event)
+    }
+
+    fn accept(
+        &mut self,
+        message: &Message<'_>,
+        names: Names,
+        id: OrderId,
+        entry: u64,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) {
+        let outcome = Outcome::Accepted(id);
+        self.answer(message, names, outcome, entry, rate_limits, batch);
+    }
+
+    fn answer(
+        &mut self,
+        message: &Message<'_>,
+        names: Names,
+        outcome: Outcome,
+        entry: u64,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) {
+        let digest = *message.order.digest();
+        let answer =
+            Answer {
+            client_order_id: names.own,
+            cancels: names.cancels,
+            digest,
+            outcome,
+            entry,
+            receipt: OnceLock::new(),
+        };
+        let answer = self.answers.bind(message.owner, answer);
+        batch.outputs.push(Output::Answer {
+            queue: Arc::clone(&message.session.queue),
+            answer,
+            envelope: Envelope { id: message.id.clone(), rate_limits },
+        });
+    }
+
+    /// A final refusal: binds the identifier, carries a receipt.
+    fn refuse_for_good(
+        &mut self,
+        message: &Message<'_>,
+        names: Names,
+        code: Code,
+        trail: Option<&mut OrderTrail>,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let entry = self.record_refusal(message, code, trail)?;
+        batch.depends_on(entry);
+        self.answer(message, names, Outcome::Refused(code), entry, rate_limits, batch);
+        Ok(())
+    }
+
+    /// A refusal that leaves the identifier free.
+    fn refuse(
+        &mut self,
+        message: &Message<'_>,
+        code: Code,
+        rate_limits: Vec<RateLimit>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        batch.depends_on(self.record_refusal(message, code, None)?);
+        let reply = ErrorReply { rate_limits, ..ErrorReply::new(message.id.clone(), code) };
+        batch.send(&message.session.queue, encoded(&reply));
+        Ok(())
+    }
+
+    fn record_refusal(
+        &self,
+        message: &Message<'_>,
+        code: Code,
+        trail: Option<&mut OrderTrail>,
+    ) -> Result<u64, JournalError> {
+        let order = &message.order;
+        let event = event::OrderRefused {
+            principal: message.session.principal.to_string(),
+            op: order.op().as_str().to_owned(),
+            code: code.as_str().to_owned(),
+            ts: order.ts().0,
+            nonce: order.nonce().0,
+            mac: *order.mac(),
+            body: order.body_text().to_owned(),
+            received: order.received().0,
+        };
+        match trail {
+            Some(trail) => self.journal.record_of_order(trail, Some(&message.session.trail), event),
+            None => self.journal.record_in(&message.session.trail, event),
+        }
+    }
+
+    /// The same body again gets the first answer again; another body under the same name is refused.
+    fn repeat(
+        &mut self,
+        message: &Message<'_>,
+        answer: Arc<Answer>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        if answer.digest != *message.order.digest() {
+            return self.refuse(message, Code::OrdClientOrderIdReused, Vec::new(), batch);
+        }
+        let event = event::OrderRepeated {
+            principal: message.session.principal.to_string(),
+            op: message.order.op().as_str().to_owned(),
+            cl_ord_id: answer.client_order_id.to_string(),
+            nonce: message.order.nonce().0,
+            answer: answer.entry,
+        };
+        batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
+        batch.outputs.push(Output::Answer {
+            queue: Arc::clone(&message.session.queue),
+            answer,
+            envelope: Envelope { id: message.id.clone(), rate_limits: Vec::new() },
+        });
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Answers `order.status`. Reads only: an identifier never seen has the state `unknown`.
+    pub(super) fn order_status(
+        &self,
+        session: &Arc<SessionHandle>,
+        id: Option<RequestId>,
+        name: ClientOrderId,
+        batch: &mut Batch,
+    ) {
+        let answer = self.owners.find(&session.principal).and_then(|owner| self.answers.find(owner, name));
+        let mut status = OrderStatus {
+            id,
+            cl_ord_id: name,
+            orig_cl_ord_id: None,
+            order_id: None,
+            state: WireState::Unknown,
+            leaves_qty: None,
+            cum_qty: None,
+            avg_price: None,
+            reason: None,
+            receipt: None,
+        };
+        if let Some(answer) = answer {
+            status.orig_cl_ord_id = answer.cancels;
+            status.receipt = answer.receipt.get().map(to_wire);
+            match answer.outcome {
+                Outcome::Accepted(order) => self.describe(order, &mut status),
+                Outcome::Refused(code) => {
+                    status.state = WireState::Rejected;
+                    status.reason = Some(code.into());
+                }
+            }
+        }
+        batch.send(&session.queue, encoded(&status));
+    }
+
+    fn describe(&self, id: OrderId, status: &mut OrderStatus) {
+        let Some(record) = self.orders.records.get(&id) else { return };
+        let decimals = self.instruments.by_id(record.instrument).map(|one| one.decimals).unwrap_or_default();
+        let quantity = |quantity| Some(Scaled::new(quantity, decimals.quantity));
+        status.order_id = Some(id.0.into());
+        status.leaves_qty = quantity(record.leaves);
+        status.cum_qty = quantity(record.cumulative);
+        status.avg_price = record.average_price();
+        status.state = match record.state {
+            OrderState::New => WireState::New,
+            OrderState::PartiallyFilled => WireState::PartiallyFilled,
+            OrderState::Filled => WireState::Filled,
+            OrderState::Canceled => WireState::Canceled,
+            OrderState::Rejected => WireState::Rejected,
+            OrderState::Expired => WireState::Expired,
+        };
+    }
+}

@@ -1,0 +1,88 @@
+//! The release thread: nothing that depends on an entry leaves before the entry is durable.
+//!
+//! Outputs wait in one first-in-first-out queue, so that order is kept between market data, answers and
+//! subscriptions (docs/adr/0006). The queue is bounded: when it is full the pipeline waits.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::answers::{Answer, Envelope};
+use super::batch::{Batch, Output};
+use crate::feed::{Fanout, OutboundQueue};
+use crate::journal::{Journal, JournalError};
+use crate::shutdown::{Shutdown, StopReason};
+
+/// Batches that may wait for the log at once.
+const RELEASES_MAX: usize = 64;
+
+/// The way into the release thread.
+pub(super) struct ReleaseSender(SyncSender<Batch>);
+
+/// The release thread has ended.
+pub(super) struct ReleaseGone;
+
+impl ReleaseSender {
+    /// Hands over a batch; blocks while too many wait for the log. An empty batch goes nowhere.
+    pub(super) fn send(&self, batch: Batch) -> Result<(), ReleaseGone> {
+        if batch.is_empty() { Ok(()) } else { self.0.send(batch).map_err(|_| ReleaseGone) }
+    }
+}
+
+/// Starts the thread; it ends when the sender is dropped and everything has left, or when the log fails.
+pub(super) fn start(journal: Journal, shutdown: Shutdown) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
+    let (sender, receiver) = sync_channel(RELEASES_MAX);
+    let thread = std::thread::Builder::new().name("release".into()).spawn(move || {
+        if let Err(error) = run(&receiver, &journal) {
+            shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
+        }
+    })?;
+    Ok((ReleaseSender(sender), thread))
+}
+
+fn run(batches: &Receiver<Batch>, journal: &Journal) -> Result<(), JournalError> {
+    let mut fanout = Fanout::default();
+    while let Ok(batch) = batches.recv() {
+        if let Some(sequence) = batch.after {
+            journal.wait_durable(sequence)?;
+        }
+        for output in batch.outputs {
+            let_out(output, &mut fanout, journal)?;
+        }
+    }
+    Ok(())
+}
+
+fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(), JournalError> {
+    match output {
+        Output::Publish(publication) => fanout.publish(&publication),
+        Output::Subscribe { stream, queue } => fanout.subscribe(stream, &queue),
+        Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
+        Output::Send { queue, message } => push(&queue, message),
+        Output::Answer { queue, answer, envelope } => {
+            let message = answered(&answer, envelope, journal)?;
+            push(&queue, message);
+        }
+        Output::Finish { queue, ending } => queue.close_with(ending),
+        Output::Forget { queue } => {
+            fanout.remove_all(&queue);
+        }
+    }
+    Ok(())
+}
+
+fn push(queue: &Arc<OutboundQueue>, message: impl Into<bytes::Bytes>) {
+    // A full queue marks itself slow, and its session ends with 4001: there is nothing more to do here.
+    let _ = queue.push(message.into());
+}
+
+fn answered(answer: &Answer, envelope: Envelope, journal: &Journal) -> Result<Vec<u8>, JournalError> {
+    let receipt = match answer.receipt.get() {
+        Some(receipt) => receipt,
+        None => {
+            let receipt = journal.wait_durable(answer.entry)?;
+            answer.receipt.get_or_init(|| receipt)
+        }
+    };
+    Ok(answer.encode(envelope, receipt))
+}

@@ -1,0 +1,30 @@
+//! What the pipeline knows of a session.
+
+use std::sync::Arc;
+
+use crate::feed::OutboundQueue;
+use crate::journal::SessionTrail;
+use crate::types::{Entitlement, Principal, SessionId};
+
+/// A session as later stages see it: who it is, what it may do, and where its messages go.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Number of the connection in this process; never reused.
+    pub number: u64,
+    /// Who.
+    pub principal: Principal,
+    /// What it may do.
+    pub entitlement: Arc<Entitlement>,
+    /// Where its messages go.
+    pub queue: Arc<OutboundQueue>,
+    /// Its events in the log.
+    pub trail: SessionTrail,
+}
+
+impl SessionHandle {
+    /// The session's name: the TLS exporter value of its connection.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.trail.id()
+    }
+}

@@ -1,0 +1,382 @@
+//! Starting and stopping a server.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle as ThreadHandle;
+
+use sealfeed_audit::{InitError, InitOptions, Log, OpenError, Options};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::accept;
+use crate::clock::Clock;
+use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::identity::{Identity, IdentityError, InForce};
+use crate::journal::summary::Summary;
+use crate::journal::{Journal, JournalError, event};
+use crate::pipeline::{Core, Pipeline, PipelineOptions};
+use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, close_code_of};
+use crate::shutdown::{Shutdown, StopReason};
+use crate::source::{self, Outlet, Source, SourceError};
+use crate::types::{Epoch, InstrumentId, Instruments};
+
+/// Why a server did not start. Nothing was accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log could not be made.
+    #[error("cannot make the sealed log in {directory:?}")]
+    LogInit {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: InitError,
+    },
+    /// The log's escrow files could not be written.
+    #[error("cannot write the log's escrow files in {directory:?}")]
+    Escrow {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The log could not be opened, or its state forbids to start.
+    #[error("cannot open the sealed log in {directory:?}")]
+    LogOpen {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// Certificates, revocation lists, keys or policy cannot be used.
+    #[error("cannot load certificates and policy")]
+    Identity(#[source] IdentityError),
+    /// A source of market data cannot be used.
+    #[error("cannot open a source of market data")]
+    Source(#[source] SourceError),
+    /// Two synthetic markets were configured.
+    #[error("there can be one synthetic market only; list its symbols in one [[source]]")]
+    TwoSyntheticMarkets,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operating system refuses a thread or a file.
+    #[error("the operating system refuses {what}")]
+    System {
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The first entries could not be written.
+    #[error("cannot write to the sealed log")]
+    Journal(#[from] JournalError),
+}
+
+/// A running server.
+pub struct Running {
+    address: SocketAddr,
+    context: Arc<SessionContext>,
+    accepting: JoinHandle<()>,
+    pipeline: Pipeline,
+    sources: Vec<ThreadHandle<()>>,
+    stop_sources: Shutdown,
+    journal: Journal,
+}
+
+/// Name of this build, in the log.
+const BUILD: &str = concat!("sealfeed ", env!("CARGO_PKG_VERSION"));
+
+/// Starts a server; it accepts connections when this returns. `configuration` are the bytes it was read from.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Result<Running, StartError> {
+    let shutdown = Shutdown::new();
+    let journal = Journal::new(open_log(config, configuration)?, shutdown.clone());
+    let identity =
+        Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
+    let Opened { instruments, sources, source_instruments } = open_sources(config)?;
+    let address = config.server.listen;
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    record_start(&journal, configuration, &identity, &instruments, address).await?;
+
+    let now = clock.now();
+    let options = PipelineOptions {
+        instruments: Arc::new(instruments),
+        source_instruments,
+        orders: config.orders.clone(),
+        feed: config.feed.clone(),
+        epoch: Epoch(now.0),
+        // Names of orders grow from the microsecond of the start: no two runs of one log share any.
+        first_order_id: now.0 / 1_000,
+    };
+    let core = Core::new(&options, journal.clone());
+    let subscribers = core.subscription_count();
+    let system = |what| move |source| StartError::System { what, source };
+    let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone())
+        .map_err(system("the pipeline's threads"))?;
+    let stop_sources = Shutdown::new();
+    let outlet = |sender| Outlet { sender, subscribers: subscribers.clone(), stop: stop_sources.clone() };
+    let mut threads = Vec::new();
+    for source in sources {
+        let thread = source.spawn(outlet(pipeline.sources.clone())).map_err(system("a source's thread"))?;
+        threads.push(thread);
+    }
+    let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown));
+    let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
+    if let Some(path) = &config.server.ready_file {
+        write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
+    }
+    tracing::info!(%address, "listening");
+    Ok(Running { address, context, accepting, pipeline, sources: threads, stop_sources, journal })
+}
+
+fn context(
+    config: &Config,
+    journal: &Journal,
+    pipeline: &Pipeline,
+    identity: Identity,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> SessionContext {
+    let limits = &config.limits;
+    SessionContext {
+        journal: journal.clone(),
+        summary: Arc::new(Summary::new(journal.clone(), clock.clone())),
+        pipeline: pipeline.handle.clone(),
+        registry: Registry::new(RegistryLimits {
+            connections_max: limits.connections_max,
+            connections_per_address_max: limits.connections_per_address_max,
+            connects_per_address_per_second: limits.connects_per_address_per_second,
+        }),
+        identity: Arc::new(identity),
+        clock,
+        limits: limits.clone(),
+        upgrade: UpgradeRules {
+            origins: config.server.origins.clone(),
+            header_bytes_max: limits.header_bytes_max,
+        },
+        order_window_ms: config.orders.window_ms,
+        heartbeat_ms: config.feed.heartbeat_ms,
+        shutdown,
+    }
+}
+
+fn open_log(config: &Config, configuration: &[u8]) -> Result<Log, StartError> {
+    let directory = &config.log.directory;
+    let hash = sealfeed_audit::sha256(configuration);
+    if !directory.join("segments").exists() {
+        let mut options = InitOptions::new(&config.log.origin);
+        options.build = BUILD.to_owned();
+        options.configuration_hash = hash;
+        options.segment_bytes = config.log.segment_bytes;
+        let made = sealfeed_audit::init(directory, &options)
+            .map_err(|source| StartError::LogInit { directory: directory.clone(), source })?;
+        write_escrow(directory, &made)?;
+    }
+    let mut options = Options::new(&config.log.origin);
+    options.build = BUILD.to_owned();
+    options.configuration_hash = hash;
+    options.segment_bytes = config.log.segment_bytes;
+    Log::open(directory, &options)
+        .map_err(|source| StartError::LogOpen { directory: directory.clone(), source })
+}
+
+/// Where the log's public key and its first epoch key are put when the log is made: beside the log, to be taken
+/// to another place. `k0.hex` belongs into compliance's safe and then off this machine.
+#[must_use]
+pub fn escrow_directory(log: &Path) -> PathBuf {
+    let mut name = log.file_name().unwrap_or_default().to_owned();
+    name.push(".escrow");
+    log.with_file_name(name)
+}
+
+fn write_escrow(log: &Path, made: &sealfeed_audit::Initialised) -> Result<(), StartError> {
+    let directory = escrow_directory(log);
+    let failed = |source| StartError::Escrow { directory: directory.clone(), source };
+    std::fs::create_dir_all(&directory).map_err(failed)?;
+    write_new(&directory.join("log.pub"), &format!("{}\n", made.public_key)).map_err(failed)?;
+    write_new(&directory.join("k0.hex"), &format!("{}\n", sealfeed_audit::hex(&made.k0))).map_err(failed)?;
+    tracing::warn!(
+        directory = %directory.display(),
+        "a new sealed log was made: keep log.pub where the log cannot be changed, and take k0.hex off this machine"
+    );
+    Ok(())
+}
+
+/// Writes a file that only its owner can read, all of it or nothing.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Sources that are open, and what they feed.
+struct Opened {
+    instruments: Instruments,
+    sources: Vec<Source>,
+    source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+}
+
+fn open_sources(config: &Config) -> Result<Opened, StartError> {
+    let embedded = [SourceConfig::Synthetic(SyntheticSourceConfig::default())];
+    let configured = if config.sources.is_empty() { &embedded[..] } else { &config.sources };
+    let synthetic = configured.iter().filter(|source| matches!(source, SourceConfig::Synthetic(_)));
+    if synthetic.count() > 1 {
+        return Err(StartError::TwoSyntheticMarkets);
+    }
+    let mut opened =
+        Opened { instruments: Instruments::new(), sources: Vec::new(), source_instruments: HashMap::new() };
+    for source in configured {
+        let before = opened.instruments.count();
+        let source = source::open(source, &mut opened.instruments).map_err(StartError::Source)?;
+        let fed = opened.instruments.iter().skip(before).map(|one| one.id).collect();
+        opened.source_instruments.insert(Arc::clone(source.name()), fed);
+        opened.sources.push(source);
+    }
+    Ok(opened)
+}
+
+async fn record_start(
+    journal: &Journal,
+    configuration: &[u8],
+    identity: &Identity,
+    instruments: &Instruments,
+    address: SocketAddr,
+) -> Result<(), StartError> {
+    journal.record(event::Start {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        listen: address.to_string(),
+        symbols: instruments.iter().map(|one| one.symbol.to_string()).collect(),
+    })?;
+    journal.record(event::Configuration {
+        what: "configuration".to_owned(),
+        sha256: sealfeed_audit::hex(&sealfeed_audit::sha256(configuration)),
+        summary: String::new(),
+    })?;
+    let entry = record_in_force(journal, &identity.in_force())?;
+    journal.durable(entry).await?;
+    Ok(())
+}
+
+/// Seals which files decide from here on; returns the last entry. Of secrets only the use is recorded.
+fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, JournalError> {
+    for file in &in_force.files {
+        journal.record(event::Configuration {
+            what: file.role.to_string(),
+            sha256: file.sha256.map(|hash| sealfeed_wire::hex::encode(&hash)).unwrap_or_default(),
+            summary: file.path.display().to_string(),
+        })?;
+    }
+    journal.record(event::Configuration {
+        what: "in_force".to_owned(),
+        sha256: String::new(),
+        summary: in_force.summary.clone(),
+    })
+}
+
+/// What a reload has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Sessions that were ended because their certificate no longer holds.
+    pub sessions_ended: usize,
+}
+
+impl Running {
+    /// The address it listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The signal that stops it; give it, then call [`Running::stop`].
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.context.shutdown
+    }
+
+    /// Sessions there are now.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.context.registry.sessions()
+    }
+
+    /// Reads certificates, revocation lists, keys and policy again, and ends the sessions whose certificate no
+    /// longer holds. A file that cannot be used leaves everything as it was.
+    ///
+    /// # Errors
+    /// [`StartError::Identity`] with what is wrong, or [`StartError::Journal`].
+    pub fn reload(&self) -> Result<Reloaded, StartError> {
+        let now = self.context.clock.now();
+        let identity = &self.context.identity;
+        let changes = match identity.reload(now) {
+            Ok(changes) => changes,
+            Err(error) => {
+                let detail = crate::telemetry::chain(&error);
+                tracing::error!(error = detail, "reload refused: what was in force stays in force");
+                self.journal.record(event::Configuration {
+                    what: "reload_refused".to_owned(),
+                    sha256: String::new(),
+                    summary: detail,
+                })?;
+                return Err(StartError::Identity(error));
+            }
+        };
+        record_in_force(&self.journal, &changes.in_force)?;
+        let sessions_ended = self.context.registry.sweep(|session, _| {
+            identity.still_valid(session, now).err().map(close_code_of)
+        });
+        tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
+        Ok(Reloaded { sessions_ended })
+    }
+
+    /// Stops: no new connections, every session ends with a close frame, everything recorded leaves, the log is
+    /// closed. Returns why it stopped.
+    ///
+    /// # Errors
+    /// [`StartError::Journal`] if the log failed, before or at its end: exit code 70.
+    pub async fn stop(self) -> Result<StopReason, StartError> {
+        self.context.shutdown.stop(StopReason::Requested("stop"));
+        let reason = self.context.shutdown.reason().unwrap_or(StopReason::Requested("stop"));
+        if self.accepting.await.is_err() {
+            tracing::error!("the listener's task panicked");
+        }
+        self.stop_sources.stop(StopReason::Requested("stop"));
+        // The sessions' handle to the pipeline goes with the context, so that the pipeline sees its end.
+        drop(self.context);
+        let (pipeline, sources, journal) = (self.pipeline, self.sources, self.journal);
+        let stopped = tokio::task::spawn_blocking(move || {
+            for source in sources {
+                if source.join().is_err() {
+                    tracing::error!("a source's thread panicked");
+                }
+            }
+            pipeline.stop();
+            journal.record(event::Stop { reason: format!("{reason:?}") })?;
+            journal.stop()?;
+            Ok(reason)
+        });
+        match stopped.await {
+            Ok(result) => result.map_err(StartError::Journal),
+            Err(_) => Ok(StopReason::StageFailed("stop")),
+        }
+    }
+}

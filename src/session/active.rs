@@ -1,0 +1,182 @@
+//! The state that reaches the gate, and its life: welcome, then reading and writing side by side, then the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealfeed_wire::reply::{Encode as _, ServerShutdown};
+use sealfeed_wire::{CloseCode, SUBPROTOCOL_JSON, SessionId};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::inbound::Reader;
+use super::registry::PrincipalSlot;
+use super::upgrade::{Refused, Upgrade};
+use super::{Session, SessionContext, outbound, transport, welcome};
+use crate::feed::OutboundQueue;
+use crate::identity::Identified;
+use crate::journal::{JournalError, SessionTrail, event};
+use crate::pipeline::{Command, SessionHandle};
+use crate::types::{Entitlement, TimeArithmetic as _, UnixNanos};
+use std::net::SocketAddr;
+
+/// Admitted: an entitled principal with a place of its own.
+pub struct Active {
+    pub(super) handle: Arc<SessionHandle>,
+    pub(super) identity: Identified,
+    slot: PrincipalSlot,
+}
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// We close with this code.
+    Close(CloseCode),
+    /// The peer closed first, with this code if it gave one.
+    Peer(Option<u16>),
+    /// The connection broke, or takes nothing more.
+    Broken,
+}
+
+/// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
+const NO_CLOSE_FRAME: u16 = 1006;
+/// Number that the log shows for a close frame without a code.
+const NO_CODE: u16 = 1005;
+
+impl Active {
+    pub(super) fn new(
+        context: &Arc<SessionContext>,
+        _address: SocketAddr,
+        id: SessionId,
+        identity: Identified,
+        entitlement: Entitlement,
+    ) -> Result<Self, Refused> {
+        let slot = context
+            .registry
+            .begin(&identity.principal, entitlement.limits.sessions_max)
+            .map_err(|code| Refused::new(code, "as many sessions as the entitlement allows"))?;
+        let handle = Arc::new(SessionHandle {
+            number: slot.number,
+            principal: identity.principal.clone(),
+            entitlement: Arc::new(entitlement),
+            queue: OutboundQueue::new(context.limits.out_queue_bytes_max),
+            trail: SessionTrail::new(id),
+        });
+        Ok(Self { handle, identity, slot })
+    }
+}
+
+impl Session<Active> {
+    /// Runs the session to its end. The upgrade has been answered with 101.
+    pub(super) async fn run<S>(self, stream: S, upgrade: Upgrade)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let context = Arc::clone(&self.context);
+        let handle = Arc::clone(&self.state.handle);
+        let bytes_max = context.limits.message_bytes_max;
+        let user_agent = upgrade.user_agent;
+        let (mut inbound, mut outbound) = transport::open(stream, upgrade.already_read, bytes_max).await;
+        // Reachable for revocation from here on: one that lands between the check and this line is seen by the
+        // check that follows.
+        context.registry.enter(&handle, self.state.identity.clone());
+        let still_valid = context.identity.still_valid(&self.state.identity, context.clock.now());
+        let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
+        let end = match (self.connected(&user_agent).await, still_valid) {
+            (Err(_), _) => End::Close(CloseCode::GoingAway),
+            (Ok(()), Err(code)) => End::Close(close_code_of(code)),
+            (Ok(()), Ok(())) => {
+                // The queue is empty, so the welcome fits.
+                let _ = handle.queue.push(welcome::message(&context, &handle).into());
+                let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
+                tokio::select! {
+                    end = reader.run(&mut inbound) => end,
+                    end = outbound::run(&mut outbound, &handle.queue, ping) => end,
+                    end = self.times_out() => end,
+                }
+            }
+        };
+        self.closed(end, reader.received(), outbound.sent()).await;
+        if end == End::Close(CloseCode::Drain) {
+            // Told before the close frame, so that clients do not all come back at once.
+            let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
+            let _ = handle.queue.push(notice.to_json().into());
+        }
+        match end {
+            End::Close(code) => {
+                let _ = tokio::time::timeout(
+                    transport::CLOSE_TIMEOUT,
+                    outbound::write_rest(&mut outbound, &handle.queue),
+                )
+                .await;
+                outbound.close(inbound, code, code.name()).await;
+            }
+            End::Peer(_) => outbound.finish().await,
+            End::Broken => {}
+        }
+        drop(self.state.slot);
+    }
+
+    async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
+        let Self { context, address, state } = self;
+        let entry = context.journal.record_in(
+            &state.handle.trail,
+            event::Connect {
+                address: address.to_string(),
+                principal: state.handle.principal.to_string(),
+                serial: state.identity.serial.clone(),
+                certificate: sealfeed_wire::hex::encode(&state.identity.fingerprint),
+                user_agent: user_agent.to_owned(),
+                protocol: SUBPROTOCOL_JSON.to_owned(),
+            },
+        )?;
+        context.journal.durable(entry).await
+    }
+
+    async fn closed(&self, end: End, received: u64, sent: u64) {
+        let Self { context, state, .. } = self;
+        let (close_code, reason) = match end {
+            End::Close(code) => (code.number(), code.name().to_owned()),
+            End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
+            End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
+            End::Broken => (NO_CLOSE_FRAME, "the connection broke".to_owned()),
+        };
+        let event = event::Disconnect {
+            principal: state.handle.principal.to_string(),
+            close_code,
+            reason,
+            received,
+            sent,
+        };
+        // If the pipeline or the journal is gone the server is stopping, and both know why.
+        let _ = context.pipeline.send(Command::Closed { session: Arc::clone(&state.handle) }).await;
+        let _ = context.journal.record_in(&state.handle.trail, event);
+    }
+
+    /// Ends with the session's lifetime, its certificate, or the server.
+    async fn times_out(&self) -> End {
+        let context = &self.context;
+        let now = context.clock.now();
+        let lifetime = Duration::from_secs(context.limits.session_lifetime_s);
+        let certificate = until(self.state.identity.not_after, now);
+        let started = Instant::now();
+        tokio::select! {
+            () = tokio::time::sleep_until(started + lifetime) => End::Close(CloseCode::LifetimeReached),
+            () = tokio::time::sleep_until(started + certificate) => End::Close(CloseCode::CertificateExpired),
+            () = context.shutdown.wait() => End::Close(CloseCode::Drain),
+        }
+    }
+}
+
+/// Time left until `then`; at most ten years, which timers can hold.
+fn until(then: UnixNanos, now: UnixNanos) -> Duration {
+    Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
+}
+
+/// How a session ends whose certificate no longer holds.
+#[must_use]
+pub const fn close_code_of(code: crate::types::Code) -> CloseCode {
+    match code {
+        crate::types::Code::SesCertificateExpired => CloseCode::CertificateExpired,
+        _ => CloseCode::CertificateRevoked,
+    }
+}

@@ -1,0 +1,255 @@
+//! The reading side of a session: each message is counted, parsed, authenticated, and answered or handed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealfeed_wire::{
+    CloseCode, ErrorReply, Op, Pong, RateLimit, Request, RequestError, RequestId, Signed, SignedOp,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::abuse::Faults;
+use super::active::End;
+use super::transport::{Inbound, Incoming};
+use super::{SessionContext, welcome};
+use crate::gate::{Rate, SessionGate};
+use crate::identity::Identified;
+use crate::journal::event;
+use crate::pipeline::{Command, SessionHandle};
+use crate::types::{Code, UnixNanos};
+
+/// Reads one session.
+pub(super) struct Reader {
+    context: Arc<SessionContext>,
+    handle: Arc<SessionHandle>,
+    identity: Identified,
+    gate: SessionGate,
+    rate: Rate,
+    faults: Faults,
+    received: u64,
+}
+
+/// What became of one message.
+enum Outcome {
+    /// The session goes on.
+    Done,
+    /// A fault of the client: answered, and counted.
+    Fault,
+    /// The session ends.
+    End(End),
+}
+
+impl Reader {
+    pub(super) fn new(context: Arc<SessionContext>, handle: Arc<SessionHandle>, identity: Identified) -> Self {
+        let per_second = handle.entitlement.limits.messages_per_second;
+        Self {
+            gate: SessionGate::new(handle.id(), &handle.principal, &identity.order_keys),
+            rate: Rate::new("messages", per_second, per_second),
+            faults: Faults::new(context.limits.malformed_max),
+            received: 0,
+            context,
+            handle,
+            identity,
+        }
+    }
+
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Reads until the session ends.
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, inbound: &mut Inbound<S>) -> End {
+        let limits = &self.context.limits;
+        let first = Duration::from_millis(limits.first_request_timeout_ms);
+        let idle = Duration::from_millis(limits.idle_timeout_ms);
+        let mut must_ask_by = Some(Instant::now() + first);
+        let mut silent_at = Instant::now() + idle;
+        loop {
+            let deadline = must_ask_by.map_or(silent_at, |by| by.min(silent_at));
+            let incoming = tokio::select! {
+                incoming = inbound.next() => incoming,
+                () = tokio::time::sleep_until(deadline) => {
+                    return if must_ask_by.is_some() {
+                        self.limit("first_request", Code::SesSubscribeDeadline);
+                        End::Close(CloseCode::ProtocolViolation)
+                    } else {
+                        End::Close(CloseCode::HeartbeatLost)
+                    };
+                }
+            };
+            silent_at = Instant::now() + idle;
+            let outcome = match incoming {
+                Incoming::Text(text) => {
+                    must_ask_by = None;
+                    self.received += 1;
+                    self.message(text.as_str()).await
+                }
+                Incoming::Ping => self.control(),
+                Incoming::Pong => Outcome::Done,
+                Incoming::Binary(_) => Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame)),
+                Incoming::Violation(code) => Outcome::End(self.violation(code, violation_code(code))),
+                Incoming::Closed(code) => Outcome::End(End::Peer(code)),
+                Incoming::Broken => Outcome::End(End::Broken),
+            };
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Fault => {
+                    if self.faults.add(self.context.clock.now()) {
+                        self.limit("malformed", Code::SesMalformedRepeated);
+                        return End::Close(CloseCode::MalformedRepeated);
+                    }
+                }
+                Outcome::End(end) => return end,
+            }
+        }
+    }
+
+    async fn message(&mut self, text: &str) -> Outcome {
+        let received = self.context.clock.now();
+        let charged = self.rate.charge(received);
+        let request = match sealfeed_wire::parse(text) {
+            Ok(request) => request,
+            Err(error) => return self.malformed(error).await,
+        };
+        if let Err(limit) = charged {
+            return self.over_rate(request, limit).await;
+        }
+        let Request { id, op } = request;
+        match op {
+            Op::Ping { echo } => {
+                let pong = Pong::new(id, self.context.clock.now(), echo.map(std::borrow::Cow::into_owned));
+                self.reply(pong.to_json())
+            }
+            Op::Whoami => {
+                let whoami = welcome::whoami(&self.context, &self.handle, &self.identity, id);
+                self.reply(whoami)
+            }
+            Op::Subscribe(request) => {
+                let session = Arc::clone(&self.handle);
+                self.hand_on(Command::Subscribe { session, id, request }).await
+            }
+            Op::Unsubscribe(request) => {
+                let session = Arc::clone(&self.handle);
+                self.hand_on(Command::Unsubscribe { session, id, request }).await
+            }
+            Op::OrderStatus { cl_ord_id } => {
+                let session = Arc::clone(&self.handle);
+                self.hand_on(Command::OrderStatus { session, id, client_order_id: cl_ord_id }).await
+            }
+            Op::Logout => self.logout(id).await,
+            Op::Signed(signed) => self.signed(id, &signed, received).await,
+        }
+    }
+
+    async fn signed(&mut self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Outcome {
+        match self.gate.authenticate(signed, received) {
+            Ok(order) => {
+                let session = Arc::clone(&self.handle);
+                self.hand_on(Command::Order { session, id, order: Box::new(order) }).await
+            }
+            Err(code) => {
+                let detail = signed.op.as_str();
+                self.refuse(id, detail, code, "the message is not authentic").await;
+                Outcome::Fault
+            }
+        }
+    }
+
+    /// Answered by the pipeline, behind everything that was asked before; nothing is read any more.
+    async fn logout(&mut self, id: Option<RequestId>) -> Outcome {
+        let session = Arc::clone(&self.handle);
+        match self.hand_on(Command::Logout { session, id }).await {
+            Outcome::Done => std::future::pending().await,
+            ended => ended,
+        }
+    }
+
+    async fn hand_on(&self, command: Command) -> Outcome {
+        match self.context.pipeline.send(command).await {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::End(End::Close(CloseCode::GoingAway)),
+        }
+    }
+
+    fn reply(&self, message: Vec<u8>) -> Outcome {
+        // A full queue ends the session with 4001 from the writing side.
+        let _ = self.handle.queue.push(message.into());
+        Outcome::Done
+    }
+
+    async fn malformed(&mut self, error: RequestError) -> Outcome {
+        let detail: String = error.detail.chars().take(200).flat_map(char::escape_default).collect();
+        self.refuse(error.id, "", error.code, &detail).await;
+        Outcome::Fault
+    }
+
+    async fn over_rate(&mut self, request: Request<'_>, limit: RateLimit) -> Outcome {
+        self.limit("messages", Code::SesMessageRate);
+        let reply = ErrorReply::new(request.id, Code::SesMessageRate).with_rate_limits(vec![limit]);
+        self.reply(reply.to_json());
+        // Going on against the answer is a fault like any other, with its own end.
+        if self.faults.add(self.context.clock.now()) {
+            return Outcome::End(End::Close(CloseCode::RateLimited));
+        }
+        Outcome::Done
+    }
+
+    fn control(&mut self) -> Outcome {
+        let now = self.context.clock.now();
+        if self.rate.charge(now).is_ok() {
+            return Outcome::Done;
+        }
+        if self.faults.add(now) {
+            self.limit("pings", Code::SesRateRepeated);
+            return Outcome::End(End::Close(CloseCode::RateLimited));
+        }
+        Outcome::Done
+    }
+
+    /// Answers with an error, once its entry is durable.
+    async fn refuse(&self, id: Option<RequestId>, op: &str, code: Code, detail: &str) {
+        let event = event::Reject {
+            principal: self.handle.principal.to_string(),
+            op: op.to_owned(),
+            code: code.as_str().to_owned(),
+            detail: detail.to_owned(),
+        };
+        let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return };
+        if self.context.journal.durable(entry).await.is_ok() {
+            self.reply(ErrorReply::new(id, code).to_json());
+        }
+    }
+
+    /// A fault that ends the session at once.
+    fn violation(&self, close: CloseCode, code: Code) -> End {
+        let event = event::Reject {
+            principal: self.handle.principal.to_string(),
+            op: String::new(),
+            code: code.as_str().to_owned(),
+            detail: close.name().to_owned(),
+        };
+        // If the journal fails the server stops; the session ends either way.
+        let _ = self.context.journal.record_in(&self.handle.trail, event);
+        End::Close(close)
+    }
+
+    fn limit(&self, limit: &str, code: Code) {
+        let event = event::Limit {
+            principal: Some(self.handle.principal.to_string()),
+            address: String::new(),
+            limit: limit.to_owned(),
+            code: code.as_str().to_owned(),
+        };
+        // If the journal fails the server stops.
+        let _ = self.context.journal.record_in(&self.handle.trail, event);
+    }
+}
+
+fn violation_code(code: CloseCode) -> Code {
+    match code {
+        CloseCode::TooBig => Code::SesMessageTooBig,
+        CloseCode::InvalidUtf8 => Code::SesUtf8Invalid,
+        _ => Code::SesProtocolViolation,
+    }
+}

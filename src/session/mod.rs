@@ -1,0 +1,153 @@
+//! One client connection, from the end of its TLS handshake to its close frame.
+//!
+//! States are types: [`Session<Identified>`] knows who is there and may only upgrade; [`Session<Active>`] alone
+//! reaches the gate. In: messages of the client. Out: commands to the pipeline, and whatever stands in the
+//! session's bounded queue. Invariants: every session has a `connect` and a `disconnect` entry; no message of the
+//! client is acted on before the `connect` entry is durable; every end has its close frame.
+
+mod abuse;
+mod active;
+mod inbound;
+mod outbound;
+mod registry;
+pub mod transport;
+pub mod upgrade;
+mod welcome;
+
+pub use active::{Active, close_code_of};
+pub use registry::{AddressSlot, Registry, RegistryLimits};
+pub use upgrade::{Refused, UpgradeRules};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealfeed_wire::{Code, SessionId};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::clock::Clock;
+use crate::config::LimitsConfig;
+use crate::identity::{Identity, Refusal};
+use crate::journal::summary::Summary;
+use crate::journal::{Journal, event};
+use crate::pipeline::PipelineHandle;
+use crate::shutdown::Shutdown;
+
+/// What all sessions of a server share.
+pub struct SessionContext {
+    /// Where events go.
+    pub journal: Journal,
+    /// Where events of unknown peers go.
+    pub summary: Arc<Summary>,
+    /// Where requests go.
+    pub pipeline: PipelineHandle,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// Who may do what.
+    pub identity: Arc<Identity>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Bounds on what a peer can cause.
+    pub limits: LimitsConfig,
+    /// What an upgrade is checked against.
+    pub upgrade: UpgradeRules,
+    /// How old a signed message may be, in milliseconds.
+    pub order_window_ms: u64,
+    /// After how long an idle stream sends a heartbeat, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The signal to stop.
+    pub shutdown: Shutdown,
+}
+
+/// One connection in state `S`.
+pub struct Session<S> {
+    context: Arc<SessionContext>,
+    address: SocketAddr,
+    state: S,
+}
+
+/// TLS is up and the certificate verified; who it names, or why it names nobody.
+pub struct Identified {
+    identity: Result<crate::identity::Identified, Refusal>,
+    id: SessionId,
+}
+
+impl Session<Identified> {
+    /// A connection whose TLS handshake has succeeded. `id` is the exporter value of the connection.
+    #[must_use]
+    pub const fn new(
+        context: Arc<SessionContext>,
+        address: SocketAddr,
+        id: SessionId,
+        identity: Result<crate::identity::Identified, Refusal>,
+    ) -> Self {
+        Self { context, address, state: Identified { identity, id } }
+    }
+
+    /// Takes the upgrade and runs the session to its end. A refusal is recorded before it is answered.
+    pub async fn serve<S>(self, mut stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self.upgrade(&mut stream).await {
+            Ok((session, upgrade)) => {
+                if upgrade.accept(&mut stream).await.is_ok() {
+                    session.run(stream, upgrade).await;
+                }
+            }
+            Err((context, refused)) => {
+                let answer = upgrade::refuse(&mut stream, &refused);
+                // A peer that does not take its answer loses it; the connection ends either way.
+                let _ = tokio::time::timeout(Duration::from_millis(context.limits.upgrade_timeout_ms), answer).await;
+            }
+        }
+    }
+
+    async fn upgrade<S: AsyncRead + Unpin>(
+        self,
+        stream: &mut S,
+    ) -> Result<(Session<Active>, upgrade::Upgrade), (Arc<SessionContext>, Refused)> {
+        let context = Arc::clone(&self.context);
+        let deadline = Duration::from_millis(context.limits.upgrade_timeout_ms);
+        let address = self.address;
+        let principal = self.state.identity.as_ref().ok().map(|identity| identity.principal.to_string());
+        let received = tokio::time::timeout(deadline, upgrade::receive(stream, &context.upgrade)).await;
+        let result = match received {
+            Ok(Ok(upgrade)) => self.admit().map(|session| (session, upgrade)),
+            Ok(Err(refused)) => Err(refused),
+            Err(_) => Err(Refused::new(Code::SesUpgradeTimeout, "no whole request before the deadline")),
+        };
+        result.map_err(|refused| {
+            let event = event::UpgradeRefused {
+                address: address.to_string(),
+                principal,
+                code: refused.code.as_str().to_owned(),
+                status: refused.status,
+                detail: refused.detail.clone(),
+            };
+            // The journal tells the server to stop when it fails; the refusal stands either way.
+            let _ = context.summary.record(address.ip(), event);
+            (context, refused)
+        })
+    }
+
+    /// The checks that need to know who it is.
+    fn admit(self) -> Result<Session<Active>, Refused> {
+        let Self { context, address, state } = self;
+        let refusal_detail = |refusal: &Refusal| format!("{}: {}", refusal.code.as_str(), refusal.detail);
+        let identity =
+            state.identity.map_err(|refusal| Refused::new(Code::SesEntitlementMissing, refusal_detail(&refusal)))?;
+        if context.shutdown.is_stopping() {
+            return Err(Refused::new(Code::SesDraining, "the server is stopping"));
+        }
+        if !context.journal.is_available() {
+            return Err(Refused::new(Code::AudLogUnavailable, "the sealed log takes no entries"));
+        }
+        let entitlement = context
+            .identity
+            .entitlement(&identity)
+            .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
+        Active::new(&context, address, state.id, identity, entitlement)
+            .map(|state| Session { context, address, state })
+    }
+}

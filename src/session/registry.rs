@@ -1,0 +1,187 @@
+//! Who is connected: counts for the limits, and the way to end sessions from outside.
+//!
+//! A slot is a value: dropping it gives the place back, on every path. All maps are bounded by
+//! `connections_max`, since every entry belongs to an open connection (rates are forgotten once they are idle).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sealfeed_wire::CloseCode;
+
+use crate::gate::Rate;
+use crate::identity::Identified;
+use crate::pipeline::SessionHandle;
+use crate::types::{Code, Principal, UnixNanos};
+
+/// Bounds on connections.
+#[derive(Clone, Debug)]
+pub struct RegistryLimits {
+    /// Connections at once, in any state.
+    pub connections_max: usize,
+    /// Connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// New connections a second from one address.
+    pub connects_per_address_per_second: u32,
+}
+
+/// The table of connections and sessions.
+pub struct Registry {
+    limits: RegistryLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: usize,
+    addresses: HashMap<IpAddr, Address>,
+    principals: HashMap<Principal, u32>,
+    sessions: HashMap<u64, Entry>,
+    next_number: u64,
+}
+
+struct Address {
+    connections: usize,
+    rate: Rate,
+}
+
+struct Entry {
+    handle: Arc<SessionHandle>,
+    identity: Identified,
+}
+
+/// Addresses whose rate is remembered after their last connection, before the table is swept.
+const IDLE_ADDRESSES_MAX: usize = 65_536;
+
+impl Registry {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: RegistryLimits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
+    }
+
+    /// A place for a new connection from `address`, before TLS.
+    ///
+    /// # Errors
+    /// The code of the limit that was met; the connection is closed without an answer.
+    pub fn connect(self: &Arc<Self>, address: IpAddr, now: UnixNanos) -> Result<AddressSlot, Code> {
+        let address = prefix(address);
+        let mut state = self.state.lock();
+        if state.connections >= self.limits.connections_max {
+            return Err(Code::TlsConnectionsFull);
+        }
+        if state.addresses.len() >= IDLE_ADDRESSES_MAX + self.limits.connections_max {
+            state.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+        }
+        let per_second = self.limits.connects_per_address_per_second;
+        let entry = state.addresses.entry(address).or_insert_with(|| Address {
+            connections: 0,
+            rate: Rate::new("connects", per_second, per_second.saturating_mul(5)),
+        });
+        if entry.connections >= self.limits.connections_per_address_max {
+            return Err(Code::TlsAddressConnectionsFull);
+        }
+        if entry.rate.charge(now).is_err() {
+            return Err(Code::TlsHandshakeRate);
+        }
+        entry.connections += 1;
+        state.connections += 1;
+        Ok(AddressSlot { registry: Arc::clone(self), address })
+    }
+
+    /// A place for a new session of `principal`, and its number.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        principal: &Principal,
+        sessions_max: u32,
+    ) -> Result<PrincipalSlot, Code> {
+        let mut state = self.state.lock();
+        let count = state.principals.entry(principal.clone()).or_default();
+        if *count >= sessions_max {
+            return Err(Code::SesPrincipalSessionsFull);
+        }
+        *count += 1;
+        state.next_number += 1;
+        let number = state.next_number;
+        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number })
+    }
+
+    /// Makes a session reachable for [`Registry::sweep`].
+    pub(super) fn enter(&self, handle: &Arc<SessionHandle>, identity: Identified) {
+        self.state.lock().sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity });
+    }
+
+    /// Looks at every session and ends those for which `verdict` gives a code. Returns how many that were.
+    pub fn sweep(&self, verdict: impl Fn(&Identified, &SessionHandle) -> Option<CloseCode>) -> usize {
+        let state = self.state.lock();
+        let mut ended = 0;
+        for entry in state.sessions.values() {
+            if let Some(code) = verdict(&entry.identity, &entry.handle) {
+                entry.handle.queue.close_with(code);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.state.lock().sessions.len()
+    }
+
+    /// How many connections there are, in any state.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.lock().connections
+    }
+}
+
+/// One address: itself for IPv4, its /64 for IPv6, where one host owns as many as it likes.
+fn prefix(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let mut octets = address.octets();
+            octets[8..].fill(0);
+            IpAddr::V6(octets.into())
+        }
+    }
+}
+
+/// The place of one connection.
+pub struct AddressSlot {
+    registry: Arc<Registry>,
+    address: IpAddr,
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        let mut state = self.registry.state.lock();
+        state.connections = state.connections.saturating_sub(1);
+        if let Some(entry) = state.addresses.get_mut(&self.address) {
+            entry.connections = entry.connections.saturating_sub(1);
+        }
+    }
+}
+
+/// The place of one session of a principal.
+pub(super) struct PrincipalSlot {
+    registry: Arc<Registry>,
+    principal: Principal,
+    pub(super) number: u64,
+}
+
+impl Drop for PrincipalSlot {
+    fn drop(&mut self) {
+        let mut state = self.registry.state.lock();
+        state.sessions.remove(&self.number);
+        if let Some(count) = state.principals.get_mut(&self.principal) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.principals.remove(&self.principal);
+            }
+        }
+    }
+}

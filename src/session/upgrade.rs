@@ -1,0 +1,288 @@
+//! The HTTP/1.1 upgrade: everything that can refuse a connection before `101 Switching Protocols`.
+//!
+//! In: bytes of an authenticated TLS connection, within a deadline and a size. Out: an accepted upgrade, or an
+//! HTTP status with a JSON body `{code, message, hint}`. Sources: RFC 9112 (requests), RFC 6455 section 4.2.
+
+use sealfeed_wire::{Code, PATH, SUBPROTOCOL_JSON};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+
+/// More header lines than any client of ours sends.
+const HEADERS_MAX: usize = 64;
+/// Longest `User-Agent` that is kept for the log, in bytes.
+const USER_AGENT_BYTES_MAX: usize = 200;
+
+/// What the upgrade is checked against.
+#[derive(Clone, Debug)]
+pub struct UpgradeRules {
+    /// Origins that browsers may come from.
+    pub origins: Vec<String>,
+    /// Bytes of the whole request.
+    pub header_bytes_max: usize,
+}
+
+/// A request for an upgrade that is well-formed, for our path, from an allowed origin, in our protocol.
+#[derive(Debug)]
+pub struct Upgrade {
+    request: Request,
+    /// Bytes that came behind the request: the client's first frames.
+    pub already_read: Vec<u8>,
+    /// `User-Agent`, control characters escaped; empty if none came.
+    pub user_agent: String,
+}
+
+/// Why an upgrade was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The code for log and client.
+    pub code: Code,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// For the operator, escaped.
+    pub detail: String,
+}
+
+impl Refused {
+    /// A refusal with the status that belongs to the code.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, status: status_of(code), detail: detail.into() }
+    }
+}
+
+/// The HTTP status that goes with a refusal, as PROTOCOL.md lists them.
+const fn status_of(code: Code) -> u16 {
+    match code {
+        Code::SesPathUnknown => 404,
+        Code::SesOriginRefused | Code::SesEntitlementMissing => 403,
+        Code::SesSubprotocolUnsupported => 426,
+        Code::SesAddressSessionsFull | Code::SesPrincipalSessionsFull => 429,
+        Code::SesDraining | Code::AudLogUnavailable => 503,
+        _ => 400,
+    }
+}
+
+/// Reads one request and checks it. The caller holds the deadline; dropping this loses nothing but the request.
+///
+/// # Errors
+/// [`Refused`], with nothing answered yet.
+pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, rules: &UpgradeRules) -> Result<Upgrade, Refused> {
+    let malformed = |detail: &str| Refused::new(Code::SesUpgradeMalformed, detail);
+    let mut buffer = Vec::with_capacity(1024);
+    let head_bytes = loop {
+        if let Some(end) = find_end(&buffer) {
+            break end;
+        }
+        if buffer.len() >= rules.header_bytes_max {
+            return Err(Refused::new(Code::SesUpgradeTooLarge, "the request is larger than allowed"));
+        }
+        let room = rules.header_bytes_max - buffer.len();
+        match (&mut *stream).take(room as u64).read_buf(&mut buffer).await {
+            Ok(0) => return Err(malformed("the connection ended inside the request")),
+            Ok(_) => {}
+            Err(error) => return Err(malformed(&format!("the connection broke: {}", error.kind()))),
+        }
+    };
+    let already_read = buffer.split_off(head_bytes);
+    let request = parse(&buffer)?;
+    check(&request, rules)?;
+    let user_agent = header(&request, "user-agent").map(escaped).unwrap_or_default();
+    Ok(Upgrade { request, already_read, user_agent })
+}
+
+fn find_end(buffer: &[u8]) -> Option<usize> {
+    buffer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn parse(head: &[u8]) -> Result<Request, Refused> {
+    let malformed = |detail: &str| Refused::new(Code::SesUpgradeMalformed, detail);
+    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut lines);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(malformed("the request is not whole")),
+        Err(error) => return Err(malformed(&format!("the request is not HTTP/1.1: {error}"))),
+    }
+    if parsed.method != Some("GET") || parsed.version != Some(1) {
+        return Err(malformed("the request is not a GET of HTTP/1.1"));
+    }
+    let uri: Uri = parsed.path.unwrap_or_default().parse().map_err(|_| malformed("the target is no URI"))?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| malformed("a header name"))?;
+        let value = HeaderValue::from_bytes(line.value).map_err(|_| malformed("a header value"))?;
+        headers.append(name, value);
+    }
+    let mut request = Request::new(());
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    *request.version_mut() = Version::HTTP_11;
+    Ok(request)
+}
+
+fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
+    if request.uri().path() != PATH || request.uri().query().is_some() {
+        return Err(Refused::new(Code::SesPathUnknown, format!("path {:?}", request.uri().to_string())));
+    }
+    for name in ["origin", "host", "sec-websocket-key", "sec-websocket-version", "upgrade"] {
+        if request.headers().get_all(name).iter().count() > 1 {
+            return Err(Refused::new(Code::SesUpgradeMalformed, format!("header {name} stands twice")));
+        }
+    }
+    if request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding") {
+        return Err(Refused::new(Code::SesUpgradeMalformed, "the request has a body"));
+    }
+    if let Some(origin) = request.headers().get("origin") {
+        let is_allowed = origin.to_str().is_ok_and(|origin| rules.origins.iter().any(|allowed| allowed == origin));
+        if !is_allowed {
+            return Err(Refused::new(Code::SesOriginRefused, format!("origin {origin:?}")));
+        }
+    }
+    create_response(request).map_err(|error| Refused::new(Code::SesUpgradeMalformed, error.to_string()))?;
+    if offers(request).is_some_and(|mut offered| !offered.any(|name| name == SUBPROTOCOL_JSON)) {
+        let offered = request.headers().get("sec-websocket-protocol");
+        return Err(Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered:?}")));
+    }
+    Ok(())
+}
+
+/// Sub-protocols that the client offers; `None` if it names none.
+fn offers(request: &Request) -> Option<impl Iterator<Item = &str>> {
+    let lines = request.headers().get_all("sec-websocket-protocol");
+    lines.iter().next()?;
+    Some(lines.iter().flat_map(|line| line.to_str().unwrap_or("\0").split(',').map(str::trim)))
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a HeaderValue> {
+    request.headers().get(name)
+}
+
+fn escaped(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    bytes[..bytes.len().min(USER_AGENT_BYTES_MAX)].escape_ascii().to_string()
+}
+
+impl Upgrade {
+    /// Answers `101 Switching Protocols`.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn accept<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> std::io::Result<()> {
+        let mut response = create_response(&self.request).map_err(std::io::Error::other)?;
+        if offers(&self.request).is_some() {
+            let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
+            response.headers_mut().insert("sec-websocket-protocol", protocol);
+        }
+        let mut head = Vec::with_capacity(256);
+        write_response(&mut head, &response).map_err(std::io::Error::other)?;
+        stream.write_all(&head).await?;
+        stream.flush().await
+    }
+}
+
+/// Answers with the refusal's status and the JSON body, and ends the connection.
+///
+/// # Errors
+/// The connection broke; it is over either way.
+pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) -> std::io::Result<()> {
+    let body = serde_json::json!({
+        "code": refused.code.as_str(),
+        "message": refused.code.message(),
+        "hint": refused.code.hint(),
+    })
+    .to_string();
+    let reason = match refused.status {
+        403 => "Forbidden",
+        404 => "Not Found",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Bad Request",
+    };
+    let extra = match refused.status {
+        426 => format!("Upgrade: websocket\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}\r\n"),
+        429 | 503 => "Retry-After: 1\r\n".to_owned(),
+        _ => String::new(),
+    };
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{extra}Connection: close\r\n\r\n",
+        refused.status,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /v1/feed HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    fn rules() -> UpgradeRules {
+        UpgradeRules { origins: vec!["https://desk.example".into()], header_bytes_max: 2048 }
+    }
+
+    async fn check(request: &str) -> Result<Upgrade, Refused> {
+        receive(&mut request.as_bytes(), &rules()).await
+    }
+
+    async fn refusal(request: &str) -> (u16, Code) {
+        let refused = check(request).await.unwrap_err();
+        (refused.status, refused.code)
+    }
+
+    fn with(line: &str) -> String {
+        GOOD.replace("Host: h\r\n", &format!("Host: h\r\n{line}\r\n"))
+    }
+
+    #[tokio::test]
+    async fn a_well_formed_request_is_accepted_and_the_bytes_behind_it_are_kept() {
+        let upgrade = check(&format!("{GOOD}frames")).await.unwrap();
+        assert_eq!(upgrade.already_read, b"frames");
+        let mut answer = Vec::new();
+        upgrade.accept(&mut answer).await.unwrap();
+        assert!(String::from_utf8(answer).unwrap().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+    }
+
+    #[tokio::test]
+    async fn each_fault_has_its_status_and_code() {
+        let bad = |from: &str, to: &str| GOOD.replace(from, to);
+        for (request, status, code) in [
+            (bad("/v1/feed", "/v2/feed"), 404, Code::SesPathUnknown),
+            (bad("/v1/feed", "/v1/feed?token=x"), 404, Code::SesPathUnknown),
+            (bad("GET", "POST"), 400, Code::SesUpgradeMalformed),
+            (bad("HTTP/1.1", "HTTP/1.0"), 400, Code::SesUpgradeMalformed),
+            (bad("Upgrade: websocket", "Upgrade: h2c"), 400, Code::SesUpgradeMalformed),
+            (bad("Version: 13", "Version: 8"), 400, Code::SesUpgradeMalformed),
+            (bad("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400, Code::SesUpgradeMalformed),
+            (with("Content-Length: 4"), 400, Code::SesUpgradeMalformed),
+            (with("Upgrade: websocket"), 400, Code::SesUpgradeMalformed),
+            (with("Origin: https://evil.example"), 403, Code::SesOriginRefused),
+            (with("Sec-WebSocket-Protocol: chat"), 426, Code::SesSubprotocolUnsupported),
+            (format!("GET /v1/feed HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(3000)), 400, Code::SesUpgradeTooLarge),
+            ("\x16\x03\x01 garbage\r\n\r\n".to_owned(), 400, Code::SesUpgradeMalformed),
+            ("GET /v1/feed HTTP/1.1\r\n".to_owned(), 400, Code::SesUpgradeMalformed),
+        ] {
+            assert_eq!(refusal(&request).await, (status, code), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_allowed_origin_and_our_protocol_among_others_are_accepted() {
+        assert!(check(&with("Origin: https://desk.example")).await.is_ok());
+        let upgrade = check(&with("Sec-WebSocket-Protocol: chat, sealfeed.v1.json")).await.unwrap();
+        let mut answer = Vec::new();
+        upgrade.accept(&mut answer).await.unwrap();
+        assert!(String::from_utf8(answer).unwrap().contains("sec-websocket-protocol: sealfeed.v1.json\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_user_agent_cannot_bring_control_characters_into_the_log() {
+        let upgrade = check(&with("User-Agent: a\tb\u{7f}")).await;
+        assert!(upgrade.map_or(true, |upgrade| !upgrade.user_agent.contains(['\t', '\u{7f}'])));
+    }
+}

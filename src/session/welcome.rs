@@ -1,0 +1,98 @@
+//! What a session is told about itself: `welcome` and `whoami`.
+
+use sealfeed_wire::reply::{
+    Certificate, ChannelGrant, Encode as _, Entitlement as WireEntitlement, Limits, OrderGrant, RateCeiling,
+    Welcome, Whoami,
+};
+use sealfeed_wire::{Channel, RequestId};
+
+use super::SessionContext;
+use crate::identity::Identified;
+use crate::pipeline::SessionHandle;
+use crate::types::Entitlement;
+
+/// Name and version of this software, as `welcome` shows it.
+const SERVER: &str = concat!("sealfeed/", env!("CARGO_PKG_VERSION"));
+/// Faults count for this long; see `abuse`.
+const MALFORMED_INTERVAL_MS: u64 = 10_000;
+
+/// The first message of a session.
+pub(super) fn message(context: &SessionContext, handle: &SessionHandle) -> Vec<u8> {
+    Welcome {
+        session: handle.id(),
+        binding: Welcome::BINDING.into(),
+        principal: handle.principal.to_string(),
+        server: SERVER.into(),
+        ts: context.clock.now(),
+        entitlement: entitlement(&handle.entitlement),
+        limits: limits(context, &handle.entitlement),
+        order_window_ms: context.order_window_ms,
+        heartbeat_ms: context.heartbeat_ms,
+    }
+    .to_json()
+}
+
+/// The answer to `whoami`.
+pub(super) fn whoami(
+    context: &SessionContext,
+    handle: &SessionHandle,
+    identity: &Identified,
+    id: Option<RequestId>,
+) -> Vec<u8> {
+    Whoami {
+        id,
+        principal: handle.principal.to_string(),
+        certificate: Certificate {
+            subject: identity.subject.clone(),
+            issuer: identity.issuer.clone(),
+            serial: identity.serial.clone(),
+            not_before: identity.not_before,
+            not_after: identity.not_after,
+            sha256: sealfeed_wire::CertificateHash(identity.fingerprint),
+        },
+        entitlement: entitlement(&handle.entitlement),
+        limits: limits(context, &handle.entitlement),
+    }
+    .to_json()
+}
+
+fn entitlement(entitlement: &Entitlement) -> WireEntitlement {
+    let channels = entitlement.grants.iter().flat_map(|grant| {
+        grant.channels.iter().map(|channel| ChannelGrant {
+            channel: channel.as_str().into(),
+            symbols: grant.symbols.iter().map(str::to_owned).collect(),
+            depth_max: (*channel == Channel::Book).then(|| u16::try_from(grant.depth_max).unwrap_or(u16::MAX)),
+            delayed_ms: None,
+            rule: Some(grant.rule.to_string()),
+        })
+    });
+    let orders = entitlement.orders.as_ref().map(|rights| OrderGrant {
+        symbols: rights.symbols.iter().map(str::to_owned).collect(),
+        qty_max: (!rights.quantity_max.is_zero()).then_some(rights.quantity_max),
+        notional_max: (rights.notional_max != 0).then_some(rights.notional_max),
+        open_orders_max: (rights.open_orders_max != 0).then_some(rights.open_orders_max),
+        rule: Some(rights.rule.to_string()),
+    });
+    WireEntitlement { channels: channels.collect(), orders }
+}
+
+fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {
+    let limits = &context.limits;
+    let mut rates = vec![RateCeiling {
+        name: "messages".into(),
+        limit: entitlement.limits.messages_per_second,
+        interval_ms: 1_000,
+    }];
+    if let Some(rights) = &entitlement.orders {
+        rates.push(RateCeiling { name: "orders".into(), limit: rights.orders_per_second, interval_ms: 1_000 });
+    }
+    Limits {
+        message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
+        subscriptions_max: entitlement.limits.subscriptions_max,
+        sessions_max: entitlement.limits.sessions_max,
+        queue_bytes_max: limits.out_queue_bytes_max as u64,
+        malformed_max: limits.malformed_max,
+        malformed_interval_ms: MALFORMED_INTERVAL_MS,
+        rates,
+    }
+}

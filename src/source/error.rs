@@ -1,0 +1,146 @@
+//! Why a source cannot be opened, or cannot go on.
+
+use std::io;
+use std::path::PathBuf;
+
+use sealfeed_wire::ident::IdentError;
+
+use crate::types::Symbol;
+
+/// Why a source cannot be opened, or why it ended before its end. Records are counted from 1.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be read on; damaged compression counts as this.
+    #[error("cannot read the file after record {record}")]
+    Read {
+        /// The last record that could be read.
+        record: u64,
+        /// The system's or the decompressor's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file ends inside its header.
+    #[error("the file ends inside its header")]
+    HeaderTruncated,
+    /// The header announces more than we are ready to hold.
+    #[error("the header announces {bytes} bytes, at most {max} are read")]
+    HeaderTooLong {
+        /// Bytes announced.
+        bytes: u32,
+        /// Bytes allowed.
+        max: u32,
+    },
+    /// The header is not one of a DBN file of version 1 to 3.
+    #[error("the file is no DBN file of version 1 to 3")]
+    Header(#[source] Box<dbn::Error>),
+    /// The file holds another kind of record than MBO, MBP-1 or trades.
+    #[error("the file's schema is {found}, only mbo, mbp-1 and trades can be replayed")]
+    Schema {
+        /// The schema's name; `mixed` if the header names none.
+        found: String,
+    },
+    /// The file has no record of any instrument.
+    #[error("the file holds no record to replay")]
+    Empty,
+    /// The header names a symbol that our wire cannot carry.
+    #[error("{symbol:?} cannot be a symbol")]
+    SymbolName {
+        /// The name.
+        symbol: String,
+        /// What is wrong with it.
+        #[source]
+        source: IdentError,
+    },
+    /// Two sources, or one source twice, name the same symbol.
+    #[error("symbol {symbol} has a source already")]
+    SymbolTaken {
+        /// The symbol.
+        symbol: Symbol,
+    },
+    /// The header gives an instrument two names, or a symbol two instruments (a roll, say): its book would be
+    /// a mixture of both.
+    #[error("the header's mapping of {name:?} is not one symbol for one instrument number")]
+    Mapping {
+        /// The number or symbol that has several counterparts, or is no number where one is due.
+        name: String,
+    },
+    /// A record names an instrument that the header does not.
+    #[error("instrument {number} has no symbol in the header")]
+    InstrumentUnmapped {
+        /// The recording's number.
+        number: u32,
+    },
+    /// How many symbols a synthetic market can have.
+    #[error("{count} symbols are configured, a synthetic market has 1 to {max}")]
+    SymbolCount {
+        /// Symbols configured.
+        count: usize,
+        /// Symbols allowed.
+        max: usize,
+    },
+    /// The file ends inside a record.
+    #[error("the file ends inside record {record}")]
+    Truncated {
+        /// The record that is cut off.
+        record: u64,
+    },
+    /// A record cannot be decoded.
+    #[error("record {record} cannot be decoded")]
+    Malformed {
+        /// Which record.
+        record: u64,
+        /// The decoder's reason.
+        #[source]
+        source: Box<dbn::Error>,
+    },
+    /// A record lacks, or has a value that makes no sense, in a field that its action needs.
+    #[error("record {record} has no usable {field}")]
+    Unusable {
+        /// Which record.
+        record: u64,
+        /// Which field.
+        field: &'static str,
+    },
+    /// A record was received before the one in front of it.
+    #[error("record {record} is {by_ns} ns older than the one before it")]
+    Backwards {
+        /// Which record.
+        record: u64,
+        /// By how much, in nanoseconds.
+        by_ns: u64,
+    },
+    /// A price has more decimals than the instrument was given from the start of the file.
+    #[error("record {record} has a price of more than {decimals} decimals")]
+    PriceTooFine {
+        /// Which record.
+        record: u64,
+        /// Decimals of the instrument.
+        decimals: u8,
+    },
+    /// Two venues report one instrument: their books cannot be told apart.
+    #[error("record {record} comes from another venue than its instrument's first")]
+    SeveralVenues {
+        /// Which record.
+        record: u64,
+    },
+    /// An event has more records than we are ready to hold.
+    #[error("the event that ends after record {record} has more than {max} records")]
+    EventTooLong {
+        /// The last record read.
+        record: u64,
+        /// Records allowed.
+        max: usize,
+    },
+    /// The timer of the source's thread cannot be started.
+    #[error("cannot start the source's timer")]
+    Timer(#[source] io::Error),
+}

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change goes in; the same on every machine, CI included.
+#
+#   ./test.sh           all of it: half an hour on two cores from a fresh clone, minutes after that
+#   ./test.sh --quick   format, lints and tests only
+#
+# One line a step. What a step prints goes to a file under target/test-logs and is shown where it failed; the
+# result lines of the tests are always shown. Every step runs, whatever the ones before it did.
+# Exit: 0 all passed, 1 a step failed, 2 this machine lacks something.
+#
+# With CI=true nothing is left out for want of a tool or of recorded data: its absence is a failure.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 2
+
+readonly SHOWN_LINES=80             # of a failed step's output
+readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
+readonly BENCHES=(gate audit_append audit_verify venue replay_cache fanout)
+
+# Colours would hide the result lines from whoever reads them by machine.
+export CARGO_TERM_COLOR=never
+
+logs=${CARGO_TARGET_DIR:-target}/test-logs
+steps=0
+failed=()
+
+is_ci() { [[ ${CI:-} == true ]]; }
+
+lacks() { # WHAT WHY
+  printf 'test.sh: %s is missing: %s.\n' "$1" "$2" >&2
+  exit 2
+}
+
+# Whether a tool that few steps need is there. Without it they are left out, but never in CI.
+has() { # TOOL WHAT-FOR
+  command -v "$1" >/dev/null && return 0
+  ! is_ci || lacks "$1" "$2"
+  printf 'left out           %s (%s is not installed)\n' "$2" "$1"
+  return 1
+}
+
+step() { # NAME COMMAND...
+  local name=$1 log began=$SECONDS
+  shift
+  steps=$((steps + 1))
+  log=$(printf '%s/%02d-%s.log' "$logs" "$steps" "${name//[^a-z0-9]/-}")
+  if "$@" >"$log" 2>&1 </dev/null; then
+    printf 'ok      %5d s    %s\n' $((SECONDS - began)) "$name"
+  else
+    failed+=("$name")
+    printf 'FAILED  %5d s    %s: the last lines of %s:\n' $((SECONDS - began)) "$name" "$log"
+    tail -n "$SHOWN_LINES" "$log" | sed 's/^/    | /'
+  fi
+  # CI counts these.
+  grep -E '^(     Running |   Doc-tests |test result:)' "$log" || true
+}
+
+# --- What must be there ------------------------------------------------------------------------
+
+check_tools() {
+  local version
+  command -v cargo >/dev/null || lacks cargo 'install Rust from https://rustup.rs'
+  cargo fmt --version >/dev/null 2>&1 || lacks rustfmt 'rustup component add rustfmt'
+  cargo clippy --version >/dev/null 2>&1 || lacks clippy 'rustup component add clippy'
+  command -v cc >/dev/null || lacks 'a C compiler (cc)' 'the cryptography and zstd are C; install gcc or clang'
+  command -v openssl >/dev/null || lacks openssl "the PKI script needs version $OPENSSL_MAJOR_MIN"
+  version=$(openssl version)
+  [[ $version =~ ^OpenSSL\ ([0-9]+)\. && ${BASH_REMATCH[1]} -ge $OPENSSL_MAJOR_MIN ]] ||
+    lacks "OpenSSL $OPENSSL_MAJOR_MIN" "this is $version"
+  [[ ${BASH_VERSINFO[0]} -ge $BASH_MAJOR_MIN ]] || lacks "bash $BASH_MAJOR_MIN" "this is bash $BASH_VERSION"
+}
+
+check_data() {
+  [[ ! -d ${SEALFEED_DATA:-../shared/data} ]] || return 0
+  ! is_ci || lacks 'recorded market data' "there is no folder ${SEALFEED_DATA:-../shared/data}"
+  echo 'left out           tests on recorded market data (none in ../shared/data; SEALFEED_DATA may name a folder)'
+}
+
+# --- The steps that are more than one command --------------------------------------------------
+
+docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps; }
+
+shell_scripts() {
+  local scripts=(.ci/run)
+  while IFS= read -r script; do scripts+=("$script"); done < <(
+    find . \( -name target -o -name .git \) -prune -o -name '*.sh' -type f -print | sort
+  )
+  printf '%s\n' "${scripts[@]}"
+  shellcheck "${scripts[@]}"
+}
+
+# The documents hold by themselves: checks in another language that know only what is written.
+documents() {
+  local check
+  python3 tests/vectors/check.py || return 1
+  for check in audit/tests/*.py; do
+    [[ ! -e $check ]] || python3 "$check" || return 1
+  done
+}
+
+# Each named benchmark must exist; `*` takes in those that nobody listed.
+benches() {
+  local named=() bench
+  for bench in "${BENCHES[@]}"; do named+=(--bench "$bench"); done
+  SEALFEED_BENCH_SMOKE=1 cargo bench --locked "${named[@]}" --bench '*'
+}
+
+examples() {
+  cargo build --locked --workspace --examples && cargo run --locked --quiet --example echo_server -- --help
+}
+
+# The README's command, in a pipe.
+demo() { cargo run --release -- demo | cat; }
+
+# -----------------------------------------------------------------------------------------------
+
+case ${1:-} in
+  '' | --quick) ;;
+  *)
+    printf 'usage: ./test.sh [--quick]\n' >&2
+    exit 2
+    ;;
+esac
+
+check_tools
+check_data
+mkdir -p "$logs" && rm -f "$logs"/*.log || exit 2
+
+step format cargo fmt --all --check
+step lints cargo clippy --locked --workspace --all-targets -- -D warnings
+step tests cargo test --locked --workspace --no-fail-fast
+if [[ ${1:-} != --quick ]]; then
+  step docs docs
+  step examples examples
+  # It computes the order keys a second time, in Python.
+  if has python3 'the test of the PKI script'; then step pki bash pki/test.sh; fi
+  if has shellcheck 'the lint of the shell scripts'; then step 'shell scripts' shell_scripts; fi
+  if has python3 'the check of the documents'; then step documents documents; fi
+  step benches benches
+  step demo demo
+fi
+
+printf -v took '%d min %02d s' $((SECONDS / 60)) $((SECONDS % 60))
+if [[ ${#failed[@]} -gt 0 ]]; then
+  printf -v names '%s, ' "${failed[@]}"
+  printf 'FAILED: %d of %d steps in %s: %s\n' "${#failed[@]}" "$steps" "$took" "${names%, }"
+  exit 1
+fi
+printf 'passed: %d steps in %s\n' "$steps" "$took"
