@@ -180,7 +180,9 @@ impl Learner {
 
 #[test]
 fn all_672_recorded_rows_of_50_levels_agree() {
-    let (Some(messages), Some(rows)) = (data::recorded(FIRST_MESSAGES), data::recorded(FIRST_ROWS)) else { return };
+    let (Some(messages), Some(rows)) = (data::recorded(FIRST_MESSAGES), data::recorded(FIRST_ROWS)) else {
+        return;
+    };
     let mut learner = Learner::default();
     let outcome = check([&messages, &rows, &rows], LEVELS, |book, row| learner.learn(book, row));
     assert_eq!(outcome, (672, vec![]));
