@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod config;
 pub mod feed;
+pub mod gate;
 pub mod identity;
 pub mod journal;
 pub mod shutdown;
