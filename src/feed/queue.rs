@@ -26,12 +26,12 @@ pub struct Ending {
     /// The close code.
     pub close: CloseCode,
     /// The reason, as it goes into the close frame and the log.
-    pub reason: Code,
+    pub reason: Option<Code>,
 }
 
 impl Ending {
     /// The reader was too slow.
-    pub const SLOW: Self = Self { close: CloseCode::SlowConsumer, reason: Code::SesSlowConsumer };
+    pub const SLOW: Self = Self { close: CloseCode::SlowConsumer, reason: Some(Code::SesSlowConsumer) };
 }
 
 /// A queue shared by those who write to a reader and the reader.
@@ -118,6 +118,17 @@ impl OutboundQueue {
         }
     }
 
+    /// Waits until the session must end. For a reader that is busy writing: it must not wait in [`Self::ready`] at the
+    /// same time. Cancel-safe.
+    pub async fn ended(&self) -> Ending {
+        loop {
+            if let Some(ending) = self.ending() {
+                return ending;
+            }
+            self.ready.notified().await;
+        }
+    }
+
     /// Bytes waiting, places included.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
@@ -192,7 +203,7 @@ mod tests {
         queue.push(message(10)).unwrap();
         assert_eq!(queue.push(message(60)), Err(Overflow));
         assert_eq!(queue.push(message(1)), Err(Overflow));
-        queue.close_with(Ending { close: CloseCode::Normal, reason: Code::SesDraining });
+        queue.close_with(Ending { close: CloseCode::Normal, reason: Some(Code::SesDraining) });
         let mut drained = Vec::new();
         assert_eq!(queue.drain(&mut drained), Some(Ending::SLOW));
         assert_eq!(drained, [] as [Bytes; 0]);
@@ -201,10 +212,10 @@ mod tests {
     #[test]
     fn the_first_ending_stands_and_what_was_queued_before_it_is_still_delivered() {
         let queue = OutboundQueue::new(1000);
-        let revoked = Ending { close: CloseCode::CertificateRevoked, reason: Code::SesCertificateRevoked };
+        let revoked = Ending { close: CloseCode::CertificateRevoked, reason: Some(Code::SesCertificateRevoked) };
         queue.push(message(1)).unwrap();
         queue.close_with(revoked);
-        queue.close_with(Ending { close: CloseCode::Drain, reason: Code::SesDraining });
+        queue.close_with(Ending { close: CloseCode::Drain, reason: Some(Code::SesDraining) });
         assert_eq!(queue.push(message(2)), Err(Overflow));
         let mut drained = Vec::new();
         assert_eq!(queue.drain(&mut drained), Some(revoked));

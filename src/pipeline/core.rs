@@ -19,7 +19,7 @@ use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, event};
 use crate::source::{SourceBatch, SourceStatus};
-use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::types::{Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 use crate::venue::Venue;
 
 /// What a pipeline is made of.
@@ -104,7 +104,7 @@ impl Core {
             }
             Command::Logout { session, id } => {
                 batch.send(&session.queue, encoded(&Done { id }));
-                let ending = Ending { close: CloseCode::Normal, reason: Code::SesLoggedOut };
+                let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
             }
             Command::Closed { session } => self.closed(&session, batch),

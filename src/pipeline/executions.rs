@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sealfeed_wire::market::{Exec, ExecKind, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
 use sealfeed_wire::reply::{Subscribed, SubscribedStream};
 use sealfeed_wire::{
-    Conflation, Decimals, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
+    Conflation, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
 };
 
 use super::SessionHandle;

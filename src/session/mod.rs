@@ -14,7 +14,7 @@ pub mod transport;
 pub mod upgrade;
 mod welcome;
 
-pub use active::{Active, close_code_of};
+pub use active::{Active, ending_of};
 pub use registry::{AddressSlot, Registry, RegistryLimits};
 pub use upgrade::{Refused, UpgradeRules};
 
@@ -147,7 +147,7 @@ impl Session<Identified> {
             .identity
             .entitlement(&identity)
             .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
-        Active::new(&context, address, state.id, identity, entitlement)
+        Active::new(&context, state.id, identity, entitlement)
             .map(|state| Session { context, address, state })
     }
 }

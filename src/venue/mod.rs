@@ -140,6 +140,13 @@ impl Venue {
         self.orders.find(order).is_some()
     }
 
+    /// Best price that rests on a side of an instrument's book; `None` if there is none, or no such book.
+    #[must_use]
+    pub fn best_price(&self, instrument: InstrumentId, side: Side) -> Option<Price> {
+        let book = self.books.get(instrument.index())?.as_ref()?;
+        book.ladder(side).best_within(None).map(|(price, _)| price)
+    }
+
     /// How many orders rest now, over all owners and instruments.
     #[must_use]
     pub fn resting_orders(&self) -> usize {
