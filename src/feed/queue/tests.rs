@@ -48,7 +48,7 @@ fn a_queue_that_overflowed_is_empty_and_slow_for_good() {
     queue.push(message(10)).unwrap();
     assert_eq!(queue.push(message(60)), Err(Overflow));
     assert_eq!(queue.push(message(1)), Err(Overflow));
-    queue.close_with(Ending { close: CloseCode::Normal, reason: Code::SesDraining });
+    queue.close_with(Ending { close: CloseCode::Normal, reason: Some(Code::SesDraining) });
     let mut drained = Vec::new();
     assert_eq!(queue.drain(&mut drained), Some(Ending::SLOW));
     assert_eq!(drained, [] as [Bytes; 0]);
@@ -57,10 +57,10 @@ fn a_queue_that_overflowed_is_empty_and_slow_for_good() {
 #[test]
 fn the_first_ending_stands_and_what_was_queued_before_it_is_still_delivered() {
     let queue = OutboundQueue::new(1000);
-    let revoked = Ending { close: CloseCode::CertificateRevoked, reason: Code::SesCertificateRevoked };
+    let revoked = Ending { close: CloseCode::CertificateRevoked, reason: Some(Code::SesCertificateRevoked) };
     queue.push(message(1)).unwrap();
     queue.close_with(revoked);
-    queue.close_with(Ending { close: CloseCode::Drain, reason: Code::SesDraining });
+    queue.close_with(Ending { close: CloseCode::Drain, reason: Some(Code::SesDraining) });
     assert_eq!(queue.push(message(2)), Err(Overflow));
     let mut drained = Vec::new();
     assert_eq!(queue.drain(&mut drained), Some(revoked));
