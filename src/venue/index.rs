@@ -9,7 +9,7 @@ use super::orders::OrderIndex;
 use crate::types::OrderId;
 
 /// Identifiers that lie in one cache line.
-const NEIGHBOURS: usize = 8;
+const NEIGHBOURS: u64 = 8;
 const SLOTS_AT_FIRST: usize = 64;
 
 /// Lower half of an identifier and the order's place; [`OrderIndex::NONE`] where the slot is free. Two
@@ -110,11 +110,13 @@ impl IdIndex {
 
     /// Where an identifier lies unless others were there before.
     fn home(&self, id: u32) -> usize {
-        let id = id as usize;
-        // The odd number next to 2^64 divided by the golden ratio (Knuth) spreads neighbouring lines evenly.
-        let spread = (id / NEIGHBOURS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let line = spread.rotate_left(u32::BITS) & self.mask();
-        (line & !(NEIGHBOURS - 1)) | (id % NEIGHBOURS)
+        // The upper bits of multiples of 2^64 divided by the golden ratio (Knuth) spread neighbouring lines evenly.
+        let spread = (u64::from(id) / NEIGHBOURS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slots = self.slots.len() as u64;
+        let line = spread >> (u64::BITS - (slots / NEIGHBOURS).trailing_zeros());
+        #[expect(clippy::cast_possible_truncation, reason = "it is below the number of slots")]
+        let slot = (line * NEIGHBOURS + u64::from(id) % NEIGHBOURS) as usize;
+        slot
     }
 
     fn mask(&self) -> usize {
