@@ -9,11 +9,16 @@
 //!
 //! ARCHITECTURE.md in the repository is the map; `tests/tidy.rs` holds the layers to it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod feed;
+pub mod gate;
 pub mod identity;
 pub mod journal;
+pub mod pipeline;
+pub mod server;
+pub mod session;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;

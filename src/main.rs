@@ -1,3 +1,5 @@
 //! The `sealfeed` binary; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sealfeed::cli::run()
+}

@@ -91,7 +91,7 @@ async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
 fn start_failed(error: &StartError) -> ExitCode {
     anstream::eprintln!("sealfeed: error: {}", telemetry::chain(error));
     ExitCode::from(match error {
-        StartError::LogOpen { .. } => EXIT_LOG_REFUSED,
+        StartError::Log(_) => EXIT_LOG_REFUSED,
         StartError::Journal(_) => EXIT_LOG_FAILED,
         _ => EXIT_CONFIGURATION,
     })

@@ -10,7 +10,7 @@ pub struct LimitsConfig {
     pub connections_max: usize,
     /// Connections at once from one address (IPv6: one /64).
     pub connections_per_address_max: usize,
-    /// New connections a second from one address, sustained; the burst is five seconds' worth.
+    /// New connections a second from one address, sustained; the burst is one second's worth.
     pub connects_per_address_per_second: u32,
     /// Milliseconds for the whole TLS handshake.
     pub handshake_timeout_ms: u64,

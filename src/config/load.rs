@@ -139,7 +139,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Config, String> {
         load_text(text, Path::new("/etc/sealfeed/sealfeed.toml"))
-            .map_err(|error| crate::telemetry::chain(&error))
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub struct Identified {
     pub not_after: UnixNanos,
     /// Keys that sign its orders: derived from the current master and, if there is one, the previous.
     pub order_keys: OrderKeys,
+    /// The certificate's subject as text that is safe to print; for people, never for decisions.
+    pub subject: String,
+    /// The subject of its issuer, likewise.
+    pub issuer_name: String,
     pub(super) issuer: Box<[u8]>,
     pub(super) raw_serial: Box<[u8]>,
 }
@@ -128,6 +132,8 @@ pub(super) fn identify(
         not_before: leaf::nanos(certificate.validity().not_before),
         not_after: leaf::nanos(certificate.validity().not_after),
         order_keys,
+        subject: leaf::escape(certificate.subject()),
+        issuer_name: leaf::escape(certificate.issuer()),
         issuer: certificate.issuer().as_raw().into(),
         raw_serial: leaf::serial(certificate.raw_serial()).into(),
     })

@@ -5,6 +5,7 @@
 //! [`summary::Summary`], so that nobody can fill the disk from outside.
 
 pub mod event;
+mod open;
 pub mod summary;
 mod trail;
 
@@ -14,6 +15,7 @@ use sealfeed_audit::{AppendError, Draft, Log, Receipt, TryAppendError};
 use tokio::sync::watch;
 
 pub use event::Event;
+pub use open::{OpenLogError, escrow_directory, open};
 pub use trail::{OrderTrail, SessionTrail};
 
 use crate::shutdown::{Shutdown, StopReason};

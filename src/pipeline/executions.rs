@@ -6,19 +6,19 @@ use std::sync::Arc;
 use sealfeed_wire::market::{Exec, ExecKind, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
 use sealfeed_wire::reply::{Subscribed, SubscribedStream};
 use sealfeed_wire::{
-    Conflation, Decimals, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
+    Conflation, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
 };
 
 use super::SessionHandle;
+use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
-use super::answers::encoded;
 use super::orders::OrderRecord;
 use super::subscriptions::{Recovery, gap, recovery};
 use crate::journal::{JournalError, event};
 use crate::types::{
-    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId, OrderKind,
-    OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
+    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId,
+    OrderKind, OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
 };
 use crate::venue::VenueEvent;
 

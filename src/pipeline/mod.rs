@@ -23,11 +23,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sealfeed_wire::{ClientOrderId, RequestId, Subscribe, Unsubscribe};
+use sealfeed_wire::request::Unsubscribe;
+use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::gate::AuthenticOrder;
+use crate::gate::AuthenticRequest;
 use crate::journal::Journal;
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
@@ -70,7 +71,7 @@ pub enum Command {
         /// Its name for the request.
         id: Option<RequestId>,
         /// The message.
-        order: Box<AuthenticOrder>,
+        order: Box<AuthenticRequest>,
     },
     /// Where an order stands.
     OrderStatus {

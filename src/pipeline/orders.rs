@@ -15,19 +15,17 @@ use super::answers::{Answer, Envelope, Outcome, encoded, to_wire};
 use super::batch::{Batch, Output};
 use super::core::Core;
 use super::executions::Cause;
-use crate::gate::{AuthenticOrder, OrderBody};
+use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
 use crate::journal::{JournalError, OrderTrail, event};
 use crate::types::{
-    CancelOrder, ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind,
-    OrderState, OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
+    ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind, OrderState,
+    OwnerId, Price, Quantity, TimeInForce, UnixNanos,
 };
 
 /// An order of a client, for the trading day.
 pub(super) struct OrderRecord {
-    pub(super) owner: OwnerId,
     pub(super) client_order_id: ClientOrderId,
     pub(super) instrument: InstrumentId,
-    pub(super) side: Side,
     pub(super) kind: OrderKind,
     pub(super) time_in_force: TimeInForce,
     pub(super) quantity: Quantity,
@@ -42,10 +40,8 @@ pub(super) struct OrderRecord {
 impl OrderRecord {
     fn new(order: &NewOrder, trail: OrderTrail) -> Self {
         Self {
-            owner: order.owner,
             client_order_id: order.client_order_id,
             instrument: order.instrument,
-            side: order.side,
             kind: order.kind,
             time_in_force: order.time_in_force,
             quantity: order.quantity,
@@ -126,7 +122,7 @@ struct Names {
 struct Message<'a> {
     session: &'a Arc<SessionHandle>,
     id: Option<RequestId>,
-    order: AuthenticOrder,
+    order: AuthenticRequest,
     owner: OwnerId,
     now: UnixNanos,
 }
@@ -136,97 +132,114 @@ impl Core {
         &mut self,
         session: &Arc<SessionHandle>,
         id: Option<RequestId>,
-        order: AuthenticOrder,
+        order: AuthenticRequest,
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         let owner = self.owners.number(&session.principal);
         let message = Message { session, id, order, owner, now };
-        if let Err(code) = self.gate.spend(&message.order, now) {
-            return self.refuse(&message, code, Vec::new(), batch);
+        if let Err(code) = self.gate.spend(&message.order, owner, now) {
+            return self.refuse(&message, code.into(), batch);
         }
-        let body = match message.order.body() {
-            Ok(body) => body.clone(),
-            Err(code) => return self.refuse(&message, code, Vec::new(), batch),
+        let names = match message.order.decoded() {
+            Ok(DecodedBody::New(order)) => Names { own: order.cl_ord_id, cancels: None },
+            Ok(DecodedBody::Cancel(cancel)) => {
+                Names { own: cancel.cl_ord_id, cancels: Some(cancel.orig_cl_ord_id) }
+            }
+            Err(error) => {
+                let code = error.code;
+                return self.refuse(&message, code.into(), batch);
+            }
         };
-        let name = body.client_order_id();
-        if let Some(answer) = self.answers.find(owner, name) {
-            return self.repeat(&message, Arc::clone(answer), batch);
+        if let Some(answer) = self.answers.find(owner, names.own) {
+            let answer = Arc::clone(answer);
+            return self.repeat(&message, answer, batch);
         }
         if self.answers.count() >= self.answers_max {
-            return self.refuse(&message, Code::OrdVenueBusy, Vec::new(), batch);
+            return self.refuse(&message, Code::OrdVenueBusy.into(), batch);
         }
-        let rate_limits = match self.gate.charge(&session.principal, &session.entitlement, now) {
-            Ok(rate_limits) => rate_limits,
-            Err((code, rate_limits)) => return self.refuse(&message, code, rate_limits, batch),
-        };
-        match body {
-            OrderBody::New(_) => self.new_order(message, Names { own: name, cancels: None }, rate_limits, batch),
-            OrderBody::Cancel(ref cancel) => {
-                let names = Names { own: name, cancels: Some(cancel.orig_cl_ord_id) };
-                self.cancel_order(message, names, cancel.orig_cl_ord_id, rate_limits, batch)
-            }
+        match names.cancels {
+            None => self.new_order(&message, names, batch),
+            Some(target) => self.cancel_order(&message, names, target, batch),
         }
     }
 
     fn new_order(
         &mut self,
-        message: Message<'_>,
+        message: &Message<'_>,
         names: Names,
-        rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let open_orders = self.venue.open_orders(message.owner);
-        let entitlement = &message.session.entitlement;
-        let admitted =
-            self.gate.admit(&message.order, entitlement, &self.instruments, open_orders, message.now);
+        let (owner, now) = (message.owner, message.now);
+        let open_orders = self.venue.open_orders(owner);
+        let venue = &self.venue;
+        let admitted = self.gate.admit(
+            &message.order,
+            owner,
+            &message.session.entitlement,
+            &self.instruments,
+            |instrument, side| RiskContext {
+                open_orders,
+                best_opposite: venue.best_price(instrument.id, side.opposite()),
+            },
+            now,
+        );
         let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(code) if code.is_retryable() => return self.refuse(&message, code, rate_limits, batch),
-            Err(code) => return self.refuse_for_good(&message, names, code, None, rate_limits, batch),
+            Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
+            Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
         };
-        let order = admitted.into_new_order(self.orders.next_id(), message.owner);
+        let order = admitted.into_new_order(self.orders.next_id());
         let mut trail = OrderTrail::new(order.id.0);
-        let entry = self.record_order(&message, order.id, &mut trail)?;
+        let entry = self.record_order(message, order.id, &mut trail)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
         if let Err(code) = self.venue.submit(order, &mut events) {
-            return self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch);
+            return self.refuse_for_good(message, names, code, Some(&mut trail), batch);
         }
         self.orders.records.insert(order.id, OrderRecord::new(&order, trail));
-        self.accept(&message, names, order.id, entry, rate_limits, batch);
-        self.report(&events, Cause { taker: Some(order.id), cancel: None }, message.now, batch)
+        self.answer(message, names, Outcome::Accepted(order.id), entry, batch);
+        self.report(&events, Cause { taker: Some(order.id), cancel: None }, now, batch)
     }
 
     fn cancel_order(
         &mut self,
-        message: Message<'_>,
+        message: &Message<'_>,
         names: Names,
         target: ClientOrderId,
-        rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let found = self.answers.find(message.owner, target).map(|answer| answer.outcome);
-        let Some(Outcome::Accepted(id)) = found else {
-            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
+        let entitlement = &message.session.entitlement;
+        let admitted = match self.gate.admit_cancel(&message.order, message.owner, entitlement, message.now) {
+            Ok(admitted) => admitted,
+            Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
+            Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
         };
-        let Some(record) = self.orders.records.get(&id).filter(|record| record.client_order_id == target) else {
-            return self.refuse_for_good(&message, names, Code::OrdOrderUnknown, None, rate_limits, batch);
+        // The name of a cancel is no order's name, though its answer carries the order it cancelled.
+        let found = self.answers.find(message.owner, target).filter(|answer| answer.cancels.is_none());
+        let found = found.and_then(|answer| match answer.outcome {
+            Outcome::Accepted(id) => self.orders.records.get(&id).map(|record| (id, record)),
+            Outcome::Refused(_) => None,
+        });
+        let Some((id, record)) = found else {
+            return self.refuse_for_good(message, names, Code::OrdOrderUnknown, None, batch);
         };
-        let is_open = record.is_open();
-        let mut trail = record.trail;
-        let entry = self.record_order(&message, id, &mut trail)?;
+        let (is_open, mut trail) = (record.is_open(), record.trail);
+        let entry = self.record_order(message, id, &mut trail)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
-        let cancel = CancelOrder { owner: message.owner, id };
-        let result = if is_open { self.venue.cancel(cancel, &mut events) } else { Err(Code::OrdTooLateToCancel) };
+        let result = if is_open {
+            self.venue.cancel(admitted.into_cancel_order(id), &mut events)
+        } else {
+            Err(Code::OrdTooLateToCancel)
+        };
         if let Err(code) = result {
-            self.refuse_for_good(&message, names, code, Some(&mut trail), rate_limits, batch)?;
+            self.refuse_for_good(message, names, code, Some(&mut trail), batch)?;
             self.keep_trail(id, trail);
             return Ok(());
         }
         self.keep_trail(id, trail);
-        self.accept(&message, names, id, entry, rate_limits, batch);
+        self.answer(message, names, Outcome::Accepted(id), entry, batch);
         self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)
     }
 
@@ -250,24 +263,11 @@ impl Core {
             ts: order.ts().0,
             nonce: order.nonce().0,
             mac: *order.mac(),
-            body: order.body_text().to_owned(),
+            body: order.body().to_string(),
             received: order.received().0,
             admitted: message.now.0,
         };
         self.journal.record_of_order(trail, Some(&message.session.trail), event)
-    }
-
-    fn accept(
-        &mut self,
-        message: &Message<'_>,
-        names: Names,
-        id: OrderId,
-        entry: u64,
-        rate_limits: Vec<RateLimit>,
-        batch: &mut Batch,
-    ) {
-        let outcome = Outcome::Accepted(id);
-        self.answer(message, names, outcome, entry, rate_limits, batch);
     }
 
     fn answer(
@@ -276,25 +276,27 @@ impl Core {
         names: Names,
         outcome: Outcome,
         entry: u64,
-        rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) {
-        let digest = *message.order.digest();
-        let answer =
-            Answer {
+        let answer = Answer {
             client_order_id: names.own,
             cancels: names.cancels,
-            digest,
+            digest: *message.order.digest(),
             outcome,
             entry,
             receipt: OnceLock::new(),
         };
         let answer = self.answers.bind(message.owner, answer);
-        batch.outputs.push(Output::Answer {
-            queue: Arc::clone(&message.session.queue),
-            answer,
-            envelope: Envelope { id: message.id.clone(), rate_limits },
-        });
+        let envelope = self.envelope(message);
+        batch.outputs.push(Output::Answer { queue: Arc::clone(&message.session.queue), answer, envelope });
+    }
+
+    fn envelope(&self, message: &Message<'_>) -> Envelope {
+        Envelope { id: message.id.clone(), rate_limits: self.rate_limits(message) }
+    }
+
+    fn rate_limits(&self, message: &Message<'_>) -> Vec<RateLimit> {
+        self.gate.order_rate(message.owner, message.now).into_iter().collect()
     }
 
     /// A final refusal: binds the identifier, carries a receipt.
@@ -304,12 +306,11 @@ impl Core {
         names: Names,
         code: Code,
         trail: Option<&mut OrderTrail>,
-        rate_limits: Vec<RateLimit>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         let entry = self.record_refusal(message, code, trail)?;
         batch.depends_on(entry);
-        self.answer(message, names, Outcome::Refused(code), entry, rate_limits, batch);
+        self.answer(message, names, Outcome::Refused(code), entry, batch);
         Ok(())
     }
 
@@ -317,12 +318,19 @@ impl Core {
     fn refuse(
         &mut self,
         message: &Message<'_>,
-        code: Code,
-        rate_limits: Vec<RateLimit>,
+        refused: Refused,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        batch.depends_on(self.record_refusal(message, code, None)?);
-        let reply = ErrorReply { rate_limits, ..ErrorReply::new(message.id.clone(), code) };
+        batch.depends_on(self.record_refusal(message, refused.code, None)?);
+        let reply = ErrorReply {
+            retry_after_ms: refused.retry_after_ms,
+            rate_limits: self.rate_limits(message),
+            cl_ord_id: message.order.decoded().ok().map(|body| match body {
+                DecodedBody::New(order) => order.cl_ord_id,
+                DecodedBody::Cancel(cancel) => cancel.cl_ord_id,
+            }),
+            ..ErrorReply::new(message.id.clone(), refused.code)
+        };
         batch.send(&message.session.queue, encoded(&reply));
         Ok(())
     }
@@ -341,7 +349,7 @@ impl Core {
             ts: order.ts().0,
             nonce: order.nonce().0,
             mac: *order.mac(),
-            body: order.body_text().to_owned(),
+            body: order.body().to_string(),
             received: order.received().0,
         };
         match trail {
@@ -358,7 +366,7 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         if answer.digest != *message.order.digest() {
-            return self.refuse(message, Code::OrdClientOrderIdReused, Vec::new(), batch);
+            return self.refuse(message, Code::OrdClientOrderIdReused.into(), batch);
         }
         let event = event::OrderRepeated {
             principal: message.session.principal.to_string(),
@@ -371,7 +379,7 @@ impl Core {
         batch.outputs.push(Output::Answer {
             queue: Arc::clone(&message.session.queue),
             answer,
-            envelope: Envelope { id: message.id.clone(), rate_limits: Vec::new() },
+            envelope: self.envelope(message),
         });
         Ok(())
     }

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
 
-use sealfeed_audit::{InitError, InitOptions, Log, OpenError, Options};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -15,9 +14,9 @@ use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
-use crate::journal::{Journal, JournalError, event};
+use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions};
-use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, close_code_of};
+use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, ending_of};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
 use crate::types::{Epoch, InstrumentId, Instruments};
@@ -25,33 +24,9 @@ use crate::types::{Epoch, InstrumentId, Instruments};
 /// Why a server did not start. Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The log could not be made.
-    #[error("cannot make the sealed log in {directory:?}")]
-    LogInit {
-        /// Where.
-        directory: PathBuf,
-        /// Why.
-        #[source]
-        source: InitError,
-    },
-    /// The log's escrow files could not be written.
-    #[error("cannot write the log's escrow files in {directory:?}")]
-    Escrow {
-        /// Where.
-        directory: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The log could not be opened, or its state forbids to start.
-    #[error("cannot open the sealed log in {directory:?}")]
-    LogOpen {
-        /// Where.
-        directory: PathBuf,
-        /// Why.
-        #[source]
-        source: OpenError,
-    },
+    /// The sealed log cannot be opened.
+    #[error("cannot open the sealed log")]
+    Log(#[from] OpenLogError),
     /// Certificates, revocation lists, keys or policy cannot be used.
     #[error("cannot load certificates and policy")]
     Identity(#[source] IdentityError),
@@ -95,16 +70,13 @@ pub struct Running {
     journal: Journal,
 }
 
-/// Name of this build, in the log.
-const BUILD: &str = concat!("sealfeed ", env!("CARGO_PKG_VERSION"));
-
 /// Starts a server; it accepts connections when this returns. `configuration` are the bytes it was read from.
 ///
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Result<Running, StartError> {
     let shutdown = Shutdown::new();
-    let journal = Journal::new(open_log(config, configuration)?, shutdown.clone());
+    let journal = Journal::new(journal::open(&config.log, configuration)?, shutdown.clone());
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments } = open_sources(config)?;
@@ -174,48 +146,6 @@ fn context(
         heartbeat_ms: config.feed.heartbeat_ms,
         shutdown,
     }
-}
-
-fn open_log(config: &Config, configuration: &[u8]) -> Result<Log, StartError> {
-    let directory = &config.log.directory;
-    let hash = sealfeed_audit::sha256(configuration);
-    if !directory.join("segments").exists() {
-        let mut options = InitOptions::new(&config.log.origin);
-        options.build = BUILD.to_owned();
-        options.configuration_hash = hash;
-        options.segment_bytes = config.log.segment_bytes;
-        let made = sealfeed_audit::init(directory, &options)
-            .map_err(|source| StartError::LogInit { directory: directory.clone(), source })?;
-        write_escrow(directory, &made)?;
-    }
-    let mut options = Options::new(&config.log.origin);
-    options.build = BUILD.to_owned();
-    options.configuration_hash = hash;
-    options.segment_bytes = config.log.segment_bytes;
-    Log::open(directory, &options)
-        .map_err(|source| StartError::LogOpen { directory: directory.clone(), source })
-}
-
-/// Where the log's public key and its first epoch key are put when the log is made: beside the log, to be taken
-/// to another place. `k0.hex` belongs into compliance's safe and then off this machine.
-#[must_use]
-pub fn escrow_directory(log: &Path) -> PathBuf {
-    let mut name = log.file_name().unwrap_or_default().to_owned();
-    name.push(".escrow");
-    log.with_file_name(name)
-}
-
-fn write_escrow(log: &Path, made: &sealfeed_audit::Initialised) -> Result<(), StartError> {
-    let directory = escrow_directory(log);
-    let failed = |source| StartError::Escrow { directory: directory.clone(), source };
-    std::fs::create_dir_all(&directory).map_err(failed)?;
-    write_new(&directory.join("log.pub"), &format!("{}\n", made.public_key)).map_err(failed)?;
-    write_new(&directory.join("k0.hex"), &format!("{}\n", sealfeed_audit::hex(&made.k0))).map_err(failed)?;
-    tracing::warn!(
-        directory = %directory.display(),
-        "a new sealed log was made: keep log.pub where the log cannot be changed, and take k0.hex off this machine"
-    );
-    Ok(())
 }
 
 /// Writes a file that only its owner can read, all of it or nothing.
@@ -341,9 +271,8 @@ impl Running {
             }
         };
         record_in_force(&self.journal, &changes.in_force)?;
-        let sessions_ended = self.context.registry.sweep(|session, _| {
-            identity.still_valid(session, now).err().map(close_code_of)
-        });
+        let sessions_ended =
+            self.context.registry.sweep(|session, _| identity.still_valid(session, now).err().map(ending_of));
         tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
         Ok(Reloaded { sessions_ended })
     }

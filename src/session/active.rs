@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfeed_wire::reply::{Encode as _, ServerShutdown};
+use sealfeed_wire::reply::ServerShutdown;
 use sealfeed_wire::{CloseCode, SUBPROTOCOL_JSON, SessionId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::inbound::Reader;
+use super::inbound::encoded;
 use super::registry::PrincipalSlot;
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
-use crate::feed::OutboundQueue;
+use crate::feed::{Ending, OutboundQueue};
 use crate::identity::Identified;
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::{Command, SessionHandle};
-use crate::types::{Entitlement, TimeArithmetic as _, UnixNanos};
-use std::net::SocketAddr;
+use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 
 /// Admitted: an entitled principal with a place of its own.
 pub struct Active {
@@ -45,7 +45,6 @@ const NO_CODE: u16 = 1005;
 impl Active {
     pub(super) fn new(
         context: &Arc<SessionContext>,
-        _address: SocketAddr,
         id: SessionId,
         identity: Identified,
         entitlement: Entitlement,
@@ -58,7 +57,7 @@ impl Active {
             number: slot.number,
             principal: identity.principal.clone(),
             entitlement: Arc::new(entitlement),
-            queue: OutboundQueue::new(context.limits.out_queue_bytes_max),
+            queue: Arc::new(OutboundQueue::new(context.limits.out_queue_bytes_max)),
             trail: SessionTrail::new(id),
         });
         Ok(Self { handle, identity, slot })
@@ -83,7 +82,7 @@ impl Session<Active> {
         let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
         let end = match (self.connected(&user_agent).await, still_valid) {
             (Err(_), _) => End::Close(CloseCode::GoingAway),
-            (Ok(()), Err(code)) => End::Close(close_code_of(code)),
+            (Ok(()), Err(code)) => End::Close(ending_of(code).close),
             (Ok(()), Ok(())) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
@@ -99,15 +98,11 @@ impl Session<Active> {
         if end == End::Close(CloseCode::Drain) {
             // Told before the close frame, so that clients do not all come back at once.
             let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
-            let _ = handle.queue.push(notice.to_json().into());
+            let _ = handle.queue.push(encoded(&notice).into());
         }
         match end {
             End::Close(code) => {
-                let _ = tokio::time::timeout(
-                    transport::CLOSE_TIMEOUT,
-                    outbound::write_rest(&mut outbound, &handle.queue),
-                )
-                .await;
+                outbound::write_rest(&mut outbound, &handle.queue).await;
                 outbound.close(inbound, code, code.name()).await;
             }
             End::Peer(_) => outbound.finish().await,
@@ -172,11 +167,12 @@ fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 
-/// How a session ends whose certificate no longer holds.
+/// How a session ends whose certificate no longer holds, for this reason.
 #[must_use]
-pub const fn close_code_of(code: crate::types::Code) -> CloseCode {
-    match code {
-        crate::types::Code::SesCertificateExpired => CloseCode::CertificateExpired,
+pub const fn ending_of(reason: Code) -> Ending {
+    let close = match reason {
+        Code::SesCertificateExpired => CloseCode::CertificateExpired,
         _ => CloseCode::CertificateRevoked,
-    }
+    };
+    Ending { close, reason: Some(reason) }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfeed_wire::{
-    CloseCode, ErrorReply, Op, Pong, RateLimit, Request, RequestError, RequestId, Signed, SignedOp,
-};
+use sealfeed_wire::reply::{Encode, ErrorReply, Pong};
+use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed, SignedOp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::abuse::Faults;
 use super::active::End;
 use super::transport::{Inbound, Incoming};
 use super::{SessionContext, welcome};
-use crate::gate::{Rate, SessionGate};
+use crate::gate::{RateExceeded, SessionGate};
 use crate::identity::Identified;
 use crate::journal::event;
 use crate::pipeline::{Command, SessionHandle};
@@ -25,7 +24,6 @@ pub(super) struct Reader {
     handle: Arc<SessionHandle>,
     identity: Identified,
     gate: SessionGate,
-    rate: Rate,
     faults: Faults,
     received: u64,
 }
@@ -41,11 +39,20 @@ enum Outcome {
 }
 
 impl Reader {
-    pub(super) fn new(context: Arc<SessionContext>, handle: Arc<SessionHandle>, identity: Identified) -> Self {
-        let per_second = handle.entitlement.limits.messages_per_second;
+    pub(super) fn new(
+        context: Arc<SessionContext>,
+        handle: Arc<SessionHandle>,
+        identity: Identified,
+    ) -> Self {
+        let keys = &identity.order_keys;
         Self {
-            gate: SessionGate::new(handle.id(), &handle.principal, &identity.order_keys),
-            rate: Rate::new("messages", per_second, per_second),
+            gate: SessionGate::new(
+                handle.principal.clone(),
+                handle.id(),
+                &keys.current,
+                keys.previous.as_ref(),
+                &handle.entitlement.limits,
+            ),
             faults: Faults::new(context.limits.malformed_max),
             received: 0,
             context,
@@ -87,7 +94,9 @@ impl Reader {
                 }
                 Incoming::Ping => self.control(),
                 Incoming::Pong => Outcome::Done,
-                Incoming::Binary(_) => Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame)),
+                Incoming::Binary(_) => {
+                    Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame))
+                }
                 Incoming::Violation(code) => Outcome::End(self.violation(code, violation_code(code))),
                 Incoming::Closed(code) => Outcome::End(End::Peer(code)),
                 Incoming::Broken => Outcome::End(End::Broken),
@@ -107,19 +116,19 @@ impl Reader {
 
     async fn message(&mut self, text: &str) -> Outcome {
         let received = self.context.clock.now();
-        let charged = self.rate.charge(received);
-        let request = match sealfeed_wire::parse(text) {
+        let charged = self.gate.charge_message(received);
+        let request = match sealfeed_wire::request::parse(text) {
             Ok(request) => request,
             Err(error) => return self.malformed(error).await,
         };
-        if let Err(limit) = charged {
-            return self.over_rate(request, limit).await;
+        if let Err(exceeded) = charged {
+            return self.over_rate(request.id, exceeded);
         }
         let Request { id, op } = request;
         match op {
             Op::Ping { echo } => {
-                let pong = Pong::new(id, self.context.clock.now(), echo.map(std::borrow::Cow::into_owned));
-                self.reply(pong.to_json())
+                let echo = echo.map(std::borrow::Cow::into_owned);
+                self.reply(encoded(&Pong { id, echo, ts: self.context.clock.now() }))
             }
             Op::Whoami => {
                 let whoami = welcome::whoami(&self.context, &self.handle, &self.identity, id);
@@ -143,6 +152,10 @@ impl Reader {
     }
 
     async fn signed(&mut self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Outcome {
+        if !matches!(signed.op, SignedOp::OrderNew | SignedOp::OrderCancel) {
+            self.refuse(id, signed.op.as_str(), Code::SesOpNotOffered, "").await;
+            return Outcome::Done;
+        }
         match self.gate.authenticate(signed, received) {
             Ok(order) => {
                 let session = Arc::clone(&self.handle);
@@ -184,12 +197,17 @@ impl Reader {
         Outcome::Fault
     }
 
-    async fn over_rate(&mut self, request: Request<'_>, limit: RateLimit) -> Outcome {
+    fn over_rate(&mut self, id: Option<RequestId>, exceeded: RateExceeded) -> Outcome {
+        let now = self.context.clock.now();
         self.limit("messages", Code::SesMessageRate);
-        let reply = ErrorReply::new(request.id, Code::SesMessageRate).with_rate_limits(vec![limit]);
-        self.reply(reply.to_json());
+        self.reply(encoded(&ErrorReply {
+            retry_after_ms: Some(exceeded.retry_after_ms),
+            rate_limits: vec![self.gate.message_rate(now)],
+            ..ErrorReply::new(id, Code::SesMessageRate)
+        }));
         // Going on against the answer is a fault like any other, with its own end.
-        if self.faults.add(self.context.clock.now()) {
+        if self.faults.add(now) {
+            self.limit("messages", Code::SesRateRepeated);
             return Outcome::End(End::Close(CloseCode::RateLimited));
         }
         Outcome::Done
@@ -197,7 +215,7 @@ impl Reader {
 
     fn control(&mut self) -> Outcome {
         let now = self.context.clock.now();
-        if self.rate.charge(now).is_ok() {
+        if self.gate.charge_message(now).is_ok() {
             return Outcome::Done;
         }
         if self.faults.add(now) {
@@ -217,7 +235,7 @@ impl Reader {
         };
         let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return };
         if self.context.journal.durable(entry).await.is_ok() {
-            self.reply(ErrorReply::new(id, code).to_json());
+            self.reply(encoded(&ErrorReply::new(id, code)));
         }
     }
 
@@ -252,4 +270,11 @@ fn violation_code(code: CloseCode) -> Code {
         CloseCode::InvalidUtf8 => Code::SesUtf8Invalid,
         _ => Code::SesProtocolViolation,
     }
+}
+
+/// A message of the server as JSON text.
+pub(super) fn encoded(message: &impl Encode) -> Vec<u8> {
+    let mut text = Vec::with_capacity(256);
+    message.encode(&mut text);
+    text
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::active::End;
-use super::transport::{Gone, Outbound};
+use super::transport::{CLOSE_TIMEOUT, Gone, Outbound};
 use crate::feed::OutboundQueue;
 
 /// Writes what the queue holds until it ends: slow, finished, or closed by another stage.
@@ -22,35 +22,40 @@ where
 {
     let mut batch = Vec::new();
     let mut pings = tokio::time::interval_at(Instant::now() + ping_interval, ping_interval);
-    let write = async {
-        loop {
-            let written = tokio::select! {
-                () = queue.ready() => write_batch(outbound, queue, &mut batch).await,
-                _ = pings.tick() => outbound.ping().await,
-            };
-            if written.is_err() {
-                return End::Broken;
+    loop {
+        let is_ping = tokio::select! {
+            () = queue.ready() => false,
+            _ = pings.tick() => true,
+        };
+        let ending = if is_ping { None } else { queue.drain(&mut batch) };
+        let write = async {
+            if is_ping {
+                outbound.ping().await?;
             }
-            if let Some(code) = queue.finished() {
-                return End::Close(code);
+            write_batch(outbound, &mut batch).await
+        };
+        let written = match ending {
+            // What was queued before the end still leaves; the close frame's own deadline bounds it.
+            Some(ending) => {
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, write).await;
+                return End::Close(ending.close);
             }
+            // A peer that takes nothing blocks the write, but not the end of its queue.
+            None => tokio::select! {
+                written = write => written,
+                ending = queue.ended() => return End::Close(ending.close),
+            },
+        };
+        if written.is_err() {
+            return End::Broken;
         }
-    };
-    tokio::select! {
-        end = write => end,
-        code = queue.ended() => End::Close(code),
     }
 }
 
-async fn write_batch<S>(
-    outbound: &mut Outbound<S>,
-    queue: &OutboundQueue,
-    batch: &mut Vec<Bytes>,
-) -> Result<(), Gone>
+async fn write_batch<S>(outbound: &mut Outbound<S>, batch: &mut Vec<Bytes>) -> Result<(), Gone>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    queue.drain(batch);
     for message in batch.drain(..) {
         outbound.queue(message).await?;
     }
@@ -62,6 +67,8 @@ pub(super) async fn write_rest<S>(outbound: &mut Outbound<S>, queue: &OutboundQu
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut batch = Vec::new();
+    queue.drain(&mut batch);
     // A connection that takes nothing more ends without it.
-    let _ = write_batch(outbound, queue, &mut Vec::new()).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, write_batch(outbound, &mut batch)).await;
 }

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sealfeed_wire::CloseCode;
 
-use crate::gate::Rate;
+use crate::feed::Ending;
+use crate::gate::RateLimiter;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
 use crate::types::{Code, Principal, UnixNanos};
@@ -43,7 +43,7 @@ struct State {
 
 struct Address {
     connections: usize,
-    rate: Rate,
+    rate: RateLimiter,
 }
 
 struct Entry {
@@ -77,12 +77,12 @@ impl Registry {
         let per_second = self.limits.connects_per_address_per_second;
         let entry = state.addresses.entry(address).or_insert_with(|| Address {
             connections: 0,
-            rate: Rate::new("connects", per_second, per_second.saturating_mul(5)),
+            rate: RateLimiter::per_second("connects", per_second),
         });
         if entry.connections >= self.limits.connections_per_address_max {
             return Err(Code::TlsAddressConnectionsFull);
         }
-        if entry.rate.charge(now).is_err() {
+        if entry.rate.take(now).is_err() {
             return Err(Code::TlsHandshakeRate);
         }
         entry.connections += 1;
@@ -112,13 +112,13 @@ impl Registry {
         self.state.lock().sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity });
     }
 
-    /// Looks at every session and ends those for which `verdict` gives a code. Returns how many that were.
-    pub fn sweep(&self, verdict: impl Fn(&Identified, &SessionHandle) -> Option<CloseCode>) -> usize {
+    /// Looks at every session and ends those for which `verdict` gives an ending. Returns how many that were.
+    pub fn sweep(&self, verdict: impl Fn(&Identified, &SessionHandle) -> Option<Ending>) -> usize {
         let state = self.state.lock();
         let mut ended = 0;
         for entry in state.sessions.values() {
-            if let Some(code) = verdict(&entry.identity, &entry.handle) {
-                entry.handle.queue.close_with(code);
+            if let Some(ending) = verdict(&entry.identity, &entry.handle) {
+                entry.handle.queue.close_with(ending);
                 ended += 1;
             }
         }

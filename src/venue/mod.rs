@@ -12,6 +12,7 @@
 
 mod book;
 mod event;
+mod index;
 mod orders;
 
 use book::Book;
@@ -20,7 +21,7 @@ use orders::{Order, OrderIndex, Orders};
 
 use crate::types::{
     CancelOrder, Code, Execution, ExecutionKind, InstrumentId, Instruments, MarketEventKind, NewOrder,
-    OrderKind, OwnerId, Price, Quantity, Side, TimeInForce,
+    OrderId, OrderKind, OwnerId, Price, Quantity, Side, TimeInForce,
 };
 
 /// Resting orders of one instrument unless told otherwise. A full book of them takes about 8 MB.
@@ -132,6 +133,19 @@ impl Venue {
     #[must_use]
     pub fn open_orders(&self, owner: OwnerId) -> u32 {
         self.open_orders.get(owner.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether this order rests now.
+    #[must_use]
+    pub fn is_resting(&self, order: OrderId) -> bool {
+        self.orders.find(order).is_some()
+    }
+
+    /// Best price that rests on a side of an instrument's book; `None` if there is none, or no such book.
+    #[must_use]
+    pub fn best_price(&self, instrument: InstrumentId, side: Side) -> Option<Price> {
+        let book = self.books.get(instrument.index())?.as_ref()?;
+        book.ladder(side).best_within(None).map(|(price, _)| price)
     }
 
     /// How many orders rest now, over all owners and instruments.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::model::ModelVenue;
 use super::*;
-use crate::types::{ClientOrderId, Instrument, MarketDepth, OrderId, Symbol};
+use crate::types::{BookDecimals, ClientOrderId, Instrument, MarketDepth, OrderId, Symbol};
 
 const ALICE: OwnerId = OwnerId(0);
 const BOB: OwnerId = OwnerId(1);
@@ -17,8 +17,7 @@ fn instruments(tradable: &[bool]) -> Instruments {
         let added = instruments.add(|id| Instrument {
             id,
             symbol,
-            price_decimals: 2,
-            quantity_decimals: 0,
+            decimals: BookDecimals::default(),
             tick: price(1),
             lot: quantity(1),
             depth: MarketDepth::Orders,

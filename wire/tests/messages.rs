@@ -15,14 +15,14 @@ use sealfeed_wire::{
 
 /// The message comes back from its text.
 #[track_caller]
-fn check(encode: impl FnOnce(&mut Vec<u8>), expected: MarketMessage) {
+fn check(encode: impl FnOnce(&mut Vec<u8>), expected: &MarketMessage) {
     let mut text = Vec::new();
     encode(&mut text);
     let text = String::from_utf8(text).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(value.is_object());
     match ServerMessage::decode(&text) {
-        Ok(ServerMessage::Market(message)) => assert_eq!(message, expected, "{text}"),
+        Ok(ServerMessage::Market(message)) => assert_eq!(&message, expected, "{text}"),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -78,15 +78,15 @@ proptest! {
         let Level { price, quantity, .. } = levels[0];
         let trade_id = trade_id.map(|id| TradeId::new(&id).unwrap());
         let trade = Trade { header, price, quantity, side, trade_id };
-        check(|out| market::encode_trade(out, &trade, decimals), MarketMessage::Trade(trade));
+        check(|out| market::encode_trade(out, &trade, decimals), &MarketMessage::Trade(trade));
         let bbo = Bbo { header, bid: levels.first().copied(), ask: levels.get(1).copied() };
-        check(|out| market::encode_bbo(out, &bbo, decimals), MarketMessage::Bbo(bbo));
+        check(|out| market::encode_bbo(out, &bbo, decimals), &MarketMessage::Bbo(bbo));
         let (bids, asks) = levels.split_at(levels.len() / 2);
         let book = |checksum| BookMessage { header, bids: bids.to_vec(), asks: asks.to_vec(), checksum };
         let snapshot = Snapshot { header, bids, asks, checksum: crc };
-        check(|out| market::encode_snapshot(out, &snapshot, decimals), MarketMessage::Snapshot(book(Some(crc))));
+        check(|out| market::encode_snapshot(out, &snapshot, decimals), &MarketMessage::Snapshot(book(Some(crc))));
         let delta = Delta { header, bids, asks, checksum: None };
-        check(|out| market::encode_delta(out, &delta, decimals), MarketMessage::Delta(book(None)));
+        check(|out| market::encode_delta(out, &delta, decimals), &MarketMessage::Delta(book(None)));
     }
 
     #[test]
@@ -96,13 +96,13 @@ proptest! {
         let stream = StreamKey { channel, symbol, epoch, delayed_ms };
         let (from, to) = (Sequence::new(a).unwrap(), Sequence::new(b).unwrap());
         let beat = Heartbeat { stream, seq: from, ts: header.ts_out };
-        check(|out| market::encode_heartbeat(out, &beat), MarketMessage::Heartbeat(beat));
-        check(|out| market::encode_stale(out, &beat), MarketMessage::Stale(beat));
+        check(|out| market::encode_heartbeat(out, &beat), &MarketMessage::Heartbeat(beat));
+        check(|out| market::encode_stale(out, &beat), &MarketMessage::Stale(beat));
         let gap = Gap { stream, from, to };
-        check(|out| market::encode_gap(out, &gap), MarketMessage::Gap(gap));
-        check(|out| market::encode_skipped(out, &gap), MarketMessage::Skipped(gap));
+        check(|out| market::encode_gap(out, &gap), &MarketMessage::Gap(gap));
+        check(|out| market::encode_skipped(out, &gap), &MarketMessage::Skipped(gap));
         let slow = Slow { queue_bytes: a, queue_bytes_max: b, ts: header.ts_out };
-        check(|out| market::encode_slow(out, &slow), MarketMessage::Slow(slow));
+        check(|out| market::encode_slow(out, &slow), &MarketMessage::Slow(slow));
     }
 
     #[test]
@@ -133,7 +133,7 @@ proptest! {
             reason: has_reason.then_some(Code::OrdNoLiquidity.into()),
             receipt: has_receipt.then_some(receipt),
         };
-        check(|out| market::encode_exec(out, &exec), MarketMessage::Exec(Box::new(exec.clone())));
+        check(|out| market::encode_exec(out, &exec), &MarketMessage::Exec(Box::new(exec.clone())));
     }
 
     #[test]

@@ -1,0 +1,302 @@
+//! One instrument's book, rebuilt order by order from market events and aggregated by price.
+//!
+//! What changes it, as in exchanges' order-by-order (MBO) feeds: `Add`, `Modify`, `Reduce`, `Clear`. Trades and fills do not: what they took
+//! off comes as a `Reduce` or `Modify` of its own. A book is whole only after the last record of an event;
+//! [`Book::end_event`] says which levels the event changed. Crossed and locked books are legitimate: in an auction,
+//! orders rest at prices that overlap.
+//!
+//! The book holds as many orders as its source keeps resting. Records about orders that it does not know (recordings begin in
+//! mid-life) are added by `Modify` and counted and ignored by `Reduce`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sealfeed_wire::Level;
+
+use crate::types::{BookSide, MarketEventKind, OrderId, Price, Quantity, Side};
+
+/// An order as the source reported it last.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    side: BookSide,
+    price: Price,
+    quantity: Quantity,
+}
+
+/// All that rests at one price. The sum cannot overflow: 2^64 orders of the largest quantity fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Total {
+    quantity: u128,
+    orders: u32,
+}
+
+/// The levels that changed, best first on both sides; quantity zero: the level is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Changed bids, from high to low.
+    pub bids: Vec<Level>,
+    /// Changed asks, from low to high.
+    pub asks: Vec<Level>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bids.is_empty() && self.asks.is_empty()
+    }
+
+    /// The changes of one side.
+    #[must_use]
+    pub fn side(&self, side: BookSide) -> &[Level] {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    pub(super) fn side_mut(&mut self, side: BookSide) -> &mut Vec<Level> {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bids.clear();
+        self.asks.clear();
+    }
+}
+
+/// One instrument's book.
+#[derive(Debug)]
+pub struct Book {
+    orders: HashMap<OrderId, Resting>,
+    bids: Ladder,
+    asks: Ladder,
+    unknown_orders: u64,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            orders: HashMap::new(),
+            bids: Ladder::new(Side::Buy),
+            asks: Ladder::new(Side::Sell),
+            unknown_orders: 0,
+        }
+    }
+}
+
+impl Book {
+    /// Applies one record. Records that do not concern the book are ignored.
+    pub fn apply(&mut self, kind: &MarketEventKind) {
+        match *kind {
+            MarketEventKind::Add { order, side, price, quantity }
+            | MarketEventKind::Modify { order, side, price, quantity } => {
+                self.place(order, Resting { side, price, quantity });
+            }
+            MarketEventKind::Reduce { order, quantity, .. } => self.reduce(order, quantity),
+            MarketEventKind::Clear => self.clear(),
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill | MarketEventKind::Top { .. } => {}
+        }
+    }
+
+    /// Ends the event: replaces `changes` by the levels that differ from what they were when the last event ended.
+    pub fn end_event(&mut self, changes: &mut Changes) {
+        changes.clear();
+        self.bids.end_event(&mut changes.bids);
+        self.asks.end_event(&mut changes.asks);
+    }
+
+    /// Records applied to price levels since the last event ended: what an open event holds in memory.
+    #[must_use]
+    pub fn open_records(&self) -> usize {
+        self.bids.touched.len() + self.asks.touched.len()
+    }
+
+    /// The levels of one side as they are now, best first.
+    pub fn levels(&self, side: BookSide) -> impl Iterator<Item = Level> + '_ {
+        self.ladder(side).levels()
+    }
+
+    /// The best `levels_max` levels of one side as they were when the last event ended, best first.
+    #[must_use]
+    pub fn whole_levels(&self, side: BookSide, levels_max: usize) -> Vec<Level> {
+        self.ladder(side).whole_levels(levels_max)
+    }
+
+    /// The best level of one side now.
+    #[must_use]
+    pub fn best(&self, side: BookSide) -> Option<Level> {
+        self.levels(side).next()
+    }
+
+    /// Whether something rests at a level of this price now.
+    #[must_use]
+    pub fn has_level(&self, side: BookSide, price: Price) -> bool {
+        let ladder = self.ladder(side);
+        ladder.levels.contains_key(&rank(side, price))
+    }
+
+    /// Whether this order rests.
+    #[must_use]
+    pub fn has_order(&self, order: OrderId) -> bool {
+        self.orders.contains_key(&order)
+    }
+
+    /// How many orders rest.
+    #[must_use]
+    pub fn order_count(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// How many `Reduce` records named an order that the book did not know, since the beginning.
+    #[must_use]
+    pub fn unknown_orders(&self) -> u64 {
+        self.unknown_orders
+    }
+
+    /// Puts an order at a price, wherever it was before; with quantity zero it is gone.
+    fn place(&mut self, order: OrderId, now: Resting) {
+        let before =
+            if now.quantity.is_zero() { self.orders.remove(&order) } else { self.orders.insert(order, now) };
+        if let Some(before) = before {
+            self.ladder_mut(before.side).take(before.price, before.quantity, 1);
+        }
+        if !now.quantity.is_zero() {
+            self.ladder_mut(now.side).put(now.price, now.quantity);
+        }
+    }
+
+    /// Takes at most all of an order off.
+    fn reduce(&mut self, order: OrderId, quantity: Quantity) {
+        let Some(resting) = self.orders.get_mut(&order) else {
+            self.unknown_orders += 1;
+            return;
+        };
+        let taken = quantity.min(resting.quantity);
+        resting.quantity = Quantity::from_nanos(resting.quantity.nanos() - taken.nanos());
+        let (side, price, is_gone) = (resting.side, resting.price, resting.quantity.is_zero());
+        if is_gone {
+            self.orders.remove(&order);
+        }
+        self.ladder_mut(side).take(price, taken, u32::from(is_gone));
+    }
+
+    fn clear(&mut self) {
+        self.orders.clear();
+        self.bids.clear();
+        self.asks.clear();
+    }
+
+    fn ladder(&self, side: BookSide) -> &Ladder {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    fn ladder_mut(&mut self, side: BookSide) -> &mut Ladder {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+}
+
+/// Ascending ranks are descending quality on either side; `!` turns the order round without overflow.
+pub(super) fn rank(side: BookSide, price: Price) -> i64 {
+    match side {
+        Side::Buy => !price.nanos(),
+        Side::Sell => price.nanos(),
+    }
+}
+
+/// One side of a book.
+#[derive(Debug)]
+struct Ladder {
+    side: BookSide,
+    /// By rank. No level is empty.
+    levels: BTreeMap<i64, Total>,
+    /// Rank and former total of every level that a record of the open event touched, in the order of touching; one level may occur often.
+    touched: Vec<(i64, Total)>,
+}
+
+impl Ladder {
+    fn new(side: BookSide) -> Self {
+        Self { side, levels: BTreeMap::new(), touched: Vec::new() }
+    }
+
+    fn put(&mut self, price: Price, quantity: Quantity) {
+        let rank = rank(self.side, price);
+        let total = self.levels.entry(rank).or_default();
+        self.touched.push((rank, *total));
+        total.quantity += u128::from(quantity.nanos());
+        total.orders += 1;
+    }
+
+    fn take(&mut self, price: Price, quantity: Quantity, orders: u32) {
+        let rank = rank(self.side, price);
+        let Some(total) = self.levels.get_mut(&rank) else { return };
+        self.touched.push((rank, *total));
+        total.quantity -= u128::from(quantity.nanos());
+        total.orders -= orders;
+        if total.orders == 0 {
+            self.levels.remove(&rank);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.touched.extend(std::mem::take(&mut self.levels));
+    }
+
+    fn end_event(&mut self, changes: &mut Vec<Level>) {
+        // Stable, so that the first touch of a level, which saw it as it was, stays in front.
+        self.touched.sort_by_key(|(rank, _)| *rank);
+        self.touched.dedup_by_key(|(rank, _)| *rank);
+        for (rank, before) in self.touched.drain(..) {
+            let now = self.levels.get(&rank).copied().unwrap_or_default();
+            if now != before {
+                changes.push(level(self.side, rank, now));
+            }
+        }
+        // One event of a whole book's size must not hold its memory for good.
+        self.touched.shrink_to(TOUCHED_KEPT);
+    }
+
+    fn levels(&self) -> impl Iterator<Item = Level> + '_ {
+        self.levels.iter().map(|(rank, total)| level(self.side, *rank, *total))
+    }
+
+    fn whole_levels(&self, levels_max: usize) -> Vec<Level> {
+        if self.touched.is_empty() {
+            return self.levels().take(levels_max).collect();
+        }
+        let mut whole = self.levels.clone();
+        // Backwards, so that the first touch has the last word.
+        for (rank, before) in self.touched.iter().rev() {
+            if before.orders == 0 {
+                whole.remove(rank);
+            } else {
+                whole.insert(*rank, *before);
+            }
+        }
+        whole.into_iter().take(levels_max).map(|(rank, total)| level(self.side, rank, total)).collect()
+    }
+}
+
+/// Room for touched levels that is kept from one event to the next.
+const TOUCHED_KEPT: usize = 1024;
+
+fn level(side: BookSide, rank: i64, total: Total) -> Level {
+    let price = match side {
+        Side::Buy => Price::from_nanos(!rank),
+        Side::Sell => Price::from_nanos(rank),
+    };
+    // Beyond 18 billion units at one price the wire has no number; the sum itself stays exact.
+    let quantity = Quantity::from_nanos(u64::try_from(total.quantity).unwrap_or(u64::MAX));
+    Level { price, quantity, orders: total.orders }
+}
+
+#[cfg(test)]
+mod tests;

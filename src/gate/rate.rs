@@ -1,0 +1,157 @@
+//! Rate limits by the generic cell rate algorithm (GCRA, ITU-T I.371): one number a limiter, no timers.
+//!
+//! Sustained rate: `limit` an interval; burst: one interval's worth. Integers only; time is an argument. A clock set
+//! back refuses for one interval at most, a clock set forward forgives one interval at most.
+
+use std::borrow::Cow;
+
+use sealfeed_wire::reply::RateLimit;
+
+use crate::types::{TimeArithmetic, UnixNanos};
+
+/// Nanoseconds in a millisecond.
+const MS: u64 = 1_000_000;
+
+/// The interval of every limit that is stated a second.
+const SECOND_NS: u64 = 1_000 * MS;
+
+/// One rate limit and how far it is used up.
+#[derive(Clone, Debug)]
+pub struct RateLimiter {
+    name: &'static str,
+    /// Never 0.
+    limit: u32,
+    /// When the bucket will be empty again (the theoretical arrival time of the algorithm).
+    empty_at: UnixNanos,
+}
+
+/// The limit is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateExceeded {
+    /// After how many milliseconds the next one is accepted, rounded up.
+    pub retry_after_ms: u64,
+}
+
+impl RateLimiter {
+    /// At most `limit` a second; a limit of 0 counts as 1. `name` stands in replies.
+    #[must_use]
+    pub fn per_second(name: &'static str, limit: u32) -> Self {
+        Self { name, limit: limit.max(1), empty_at: UnixNanos(0) }
+    }
+
+    /// Nanoseconds that one takes up. Rounded down, so that rounding never refuses what the limit allows.
+    fn cost_ns(&self) -> u64 {
+        SECOND_NS / u64::from(self.limit)
+    }
+
+    /// When the bucket would be empty; never further off than one interval, whatever the clock did.
+    fn level(&self, now: UnixNanos) -> UnixNanos {
+        self.empty_at.clamp(now, now.plus_ns(SECOND_NS))
+    }
+
+    /// Counts one, or refuses it and counts nothing.
+    ///
+    /// # Errors
+    /// [`RateExceeded`], with the time to wait.
+    pub fn take(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
+        let full = now.plus_ns(SECOND_NS);
+        // Kept even if this one is refused: after a clock was set back, waiting must help.
+        self.empty_at = self.level(now);
+        let after = self.empty_at.plus_ns(self.cost_ns());
+        if after > full {
+            return Err(RateExceeded { retry_after_ms: after.since(full).div_ceil(MS) });
+        }
+        self.empty_at = after;
+        Ok(())
+    }
+
+    /// Takes over another limit, as after a change of policy; what was used stays used.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(1);
+    }
+
+    /// Whether nothing is used up: the limiter could be forgotten and made anew.
+    #[must_use]
+    pub fn is_idle(&self, now: UnixNanos) -> bool {
+        self.empty_at <= now
+    }
+
+    /// The state that replies report.
+    #[must_use]
+    pub fn state(&self, now: UnixNanos) -> RateLimit {
+        let used = self.level(now).since(now).div_ceil(self.cost_ns().max(1));
+        RateLimit {
+            name: Cow::Borrowed(self.name),
+            limit: self.limit,
+            interval_ms: SECOND_NS / MS,
+            used: u32::try_from(used).unwrap_or(u32::MAX).min(self.limit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
+
+    #[test]
+    fn a_burst_of_one_interval_passes_and_the_next_waits_its_turn() {
+        let mut limiter = RateLimiter::per_second("orders", 4);
+        for used in 1..=4 {
+            assert_eq!(limiter.take(START), Ok(()));
+            assert_eq!(limiter.state(START).used, used);
+        }
+        assert_eq!(limiter.take(START), Err(RateExceeded { retry_after_ms: 250 }));
+        assert_eq!(limiter.take(START.plus_ns(250 * MS)), Ok(()));
+        assert_eq!(limiter.take(START.plus_ns(250 * MS)), Err(RateExceeded { retry_after_ms: 250 }));
+    }
+
+    #[test]
+    fn the_wait_that_is_told_is_enough() {
+        let mut limiter = RateLimiter::per_second("orders", 3);
+        let mut now = START;
+        for _ in 0..50 {
+            if let Err(RateExceeded { retry_after_ms }) = limiter.take(now) {
+                now = now.plus_ns(retry_after_ms * MS);
+                assert_eq!(limiter.take(now), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_refuses_for_one_interval_at_most() {
+        let mut limiter = RateLimiter::per_second("orders", 2);
+        limiter.take(START.plus_ns(3_600 * SECOND_NS)).unwrap();
+        assert!(limiter.take(START).is_err());
+        assert_eq!(limiter.state(START).used, 2);
+        assert_eq!(limiter.take(START.plus_ns(SECOND_NS)), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_ever_sees_more_than_burst_and_rate(
+            limit in 1_u32..200,
+            steps in prop::collection::vec(0_u64..400, 1..400),
+        ) {
+            let mut limiter = RateLimiter::per_second("messages", limit);
+            let mut now = START;
+            let mut taken = Vec::new();
+            for step in steps {
+                now = now.plus_ns(step * MS);
+                if limiter.take(now).is_ok() {
+                    taken.push(now);
+                }
+                prop_assert!(limiter.state(now).used <= limit);
+            }
+            for first in &taken {
+                let within = taken.iter().filter(|at| **at >= *first && at.since(*first) < SECOND_NS).count();
+                // The burst, and what the interval refills.
+                prop_assert!(within <= 2 * limit as usize);
+            }
+            let span = now.since(START) / SECOND_NS + 2;
+            prop_assert!(taken.len() as u64 <= u64::from(limit) * span + span);
+        }
+    }
+}

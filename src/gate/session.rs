@@ -1,0 +1,196 @@
+//! The session's half of the gate: message rate and MAC. Runs on the session's own task and shares nothing.
+//!
+//! A forged message ends here: it costs its sender a message of the rate limit, and touches neither the memory of
+//! nonces nor any other state. What passes is an [`AuthenticRequest`], which nothing else can make.
+
+use std::sync::Arc;
+
+use sealfeed_wire::reply::RateLimit;
+use sealfeed_wire::{
+    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, SessionId, SessionMac, Signed,
+    SignedOp,
+};
+use sha2::{Digest, Sha256};
+
+use super::rate::{RateExceeded, RateLimiter};
+use crate::types::{Principal, SessionLimits, UnixNanos};
+
+/// Checks the messages of one session.
+#[derive(Debug)]
+pub struct SessionGate {
+    principal: Principal,
+    session: SessionId,
+    current: SessionMac,
+    previous: Option<SessionMac>,
+    messages: RateLimiter,
+}
+
+impl SessionGate {
+    /// The gate of one session; `previous` is the key from the master before, while that is honoured.
+    #[must_use]
+    pub fn new(
+        principal: Principal,
+        session: SessionId,
+        current: &OrderKey,
+        previous: Option<&OrderKey>,
+        limits: &SessionLimits,
+    ) -> Self {
+        let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&session);
+        Self {
+            current: bind(current),
+            previous: previous.map(bind),
+            messages: RateLimiter::per_second("messages", limits.messages_per_second),
+            principal,
+            session,
+        }
+    }
+
+    /// Counts one inbound message, before anything else is made of it.
+    ///
+    /// # Errors
+    /// [`RateExceeded`]: answer with [`Code::SesMessageRate`], do nothing else.
+    pub fn charge_message(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
+        self.messages.take(now)
+    }
+
+    /// State of the message rate, for replies.
+    #[must_use]
+    pub fn message_rate(&self, now: UnixNanos) -> RateLimit {
+        self.messages.state(now)
+    }
+
+    /// Takes over other limits, after a change of policy.
+    pub fn set_limits(&mut self, limits: &SessionLimits) {
+        self.messages.set_limit(limits.messages_per_second);
+    }
+
+    /// Checks the MAC over the bytes that were received, in constant time for each key; a wrong MAC is tried against
+    /// every live key, so that it takes the same time whatever is wrong with it. The body is decoded too, but what
+    /// comes of that is judged after time and nonce.
+    ///
+    /// # Errors
+    /// [`Code::OrdMacInvalid`], and nothing else: not which key, not how far it went.
+    pub fn authenticate(&self, signed: &Signed<'_>, received: UnixNanos) -> Result<AuthenticRequest, Code> {
+        let is_authentic =
+            self.current.verifies(signed) || self.previous.as_ref().is_some_and(|mac| mac.verifies(signed));
+        if !is_authentic {
+            return Err(Code::OrdMacInvalid);
+        }
+        Ok(AuthenticRequest {
+            principal: self.principal.clone(),
+            session: self.session,
+            op: signed.op,
+            ts: signed.ts,
+            nonce: signed.nonce,
+            mac: signed.mac,
+            received,
+            body: signed.body.into(),
+            digest: digest(signed.op, signed.body),
+            decoded: decode(signed.op, signed.body),
+        })
+    }
+}
+
+/// SHA-256 of op, line feed and body: equal for the same request signed again, whenever and on whatever session.
+fn digest(op: SignedOp, body: &str) -> [u8; 32] {
+    Sha256::new().chain_update(op.as_str()).chain_update(b"\n").chain_update(body).finalize().into()
+}
+
+fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
+    match op {
+        SignedOp::OrderNew => OrderNew::decode(body).map(DecodedBody::New),
+        SignedOp::OrderCancel => OrderCancel::decode(body).map(DecodedBody::Cancel),
+        SignedOp::OrderReplace | SignedOp::OrderMassCancel | SignedOp::OrderDeadMan | SignedOp::Publish => {
+            Err(BodyError { code: Code::SesOpNotOffered, cl_ord_id: None, detail: op.as_str().into() })
+        }
+    }
+}
+
+/// A body that fits its op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodedBody {
+    /// `order.new`
+    New(OrderNew),
+    /// `order.cancel`
+    Cancel(OrderCancel),
+}
+
+/// A request whose MAC verified: its sender held the order key, on this connection. Only
+/// [`SessionGate::authenticate`] makes one. Time and nonce are not checked yet.
+#[derive(Clone, Debug)]
+pub struct AuthenticRequest {
+    principal: Principal,
+    session: SessionId,
+    op: SignedOp,
+    ts: UnixNanos,
+    nonce: Nonce,
+    mac: [u8; 32],
+    received: UnixNanos,
+    body: Arc<str>,
+    digest: [u8; 32],
+    decoded: Result<DecodedBody, BodyError>,
+}
+
+impl AuthenticRequest {
+    /// Who signed it.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// On which session.
+    #[must_use]
+    pub const fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// What it asks for.
+    #[must_use]
+    pub const fn op(&self) -> SignedOp {
+        self.op
+    }
+
+    /// The time that was signed.
+    #[must_use]
+    pub const fn ts(&self) -> UnixNanos {
+        self.ts
+    }
+
+    /// The nonce that was signed.
+    #[must_use]
+    pub const fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// The MAC, which is evidence in the log.
+    #[must_use]
+    pub const fn mac(&self) -> &[u8; 32] {
+        &self.mac
+    }
+
+    /// When the session received it.
+    #[must_use]
+    pub const fn received(&self) -> UnixNanos {
+        self.received
+    }
+
+    /// The body, byte for byte as it was signed.
+    #[must_use]
+    pub const fn body(&self) -> &Arc<str> {
+        &self.body
+    }
+
+    /// SHA-256 of op, line feed and body: the same for the same request signed again.
+    #[must_use]
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// What the body says, or why it says nothing; to be judged after time and nonce.
+    ///
+    /// # Errors
+    /// [`BodyError`], with the client order id if it could be read.
+    pub const fn decoded(&self) -> Result<&DecodedBody, &BodyError> {
+        self.decoded.as_ref()
+    }
+}
