@@ -55,7 +55,10 @@ async fn main() -> anyhow::Result<()> {
 fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
     let pki = &arguments.pki;
     let policy = tempfile::NamedTempFile::new()?;
-    std::fs::write(policy.path(), "[[rule]]\nname = \"all\"\nmatch = {}\nchannels = [\"trades\"]\nsymbols = [\"*\"]\n")?;
+    std::fs::write(
+        policy.path(),
+        "[[rule]]\nname = \"all\"\nmatch = {}\nchannels = [\"trades\"]\nsymbols = [\"*\"]\n",
+    )?;
     let tls = TlsConfig {
         certificate: pki.join("servers/localhost/server.pem"),
         key: pki.join("servers/localhost/server.key"),

@@ -89,7 +89,7 @@ impl Session<Active> {
                 let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
                 tokio::select! {
                     end = reader.run(&mut inbound) => end,
-                    end = outbound::run(&mut outbound, &handle.queue, ping) => end,
+                    end = outbound::run(&mut outbound, &handle.queue, ping, &context.clock) => end,
                     end = self.times_out() => end,
                 }
             }
