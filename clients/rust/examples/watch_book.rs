@@ -29,7 +29,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let Some(update) = market.book_update() else { continue };
         match book.apply(update).and_then(|()| book.view()) {
-            Ok(view) => writeln!(out, "{} {:?} {:?}", view.header.seq, view.bids.first(), view.asks.first())?,
+            Ok(view) => {
+                let [bid, ask] =
+                    [view.bids, view.asks].map(|side| side.first().map(|best| best.price.to_string()));
+                writeln!(out, "{} {bid:?} {ask:?}", view.header.seq)?;
+            }
             Err(error) => writeln!(out, "no live book: {error}")?,
         }
     }
