@@ -20,7 +20,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let decimals = stream.price_decimals.zip(stream.qty_decimals).ok_or("the server named no decimals")?;
     let decimals = BookDecimals { price: decimals.0, quantity: decimals.1 };
     let mut book = LocalBook::new(symbol, granted.depth.unwrap_or(Depth::Ten), decimals);
-
     let mut out = std::io::stdout().lock();
     while let Ok(event) = client.next_event().await {
         let Event::Market(market) = event else {
