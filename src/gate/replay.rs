@@ -335,5 +335,4 @@ impl std::fmt::Debug for ReplayCache {
 }
 
 #[cfg(test)]
-#[path = "replay_tests.rs"]
 mod tests;

@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::inbound::Reader;
+use super::inbound::encoded;
 use super::registry::PrincipalSlot;
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
-use super::inbound::encoded;
 use crate::feed::{Ending, OutboundQueue};
 use crate::identity::Identified;
 use crate::journal::{JournalError, SessionTrail, event};
@@ -89,7 +89,7 @@ impl Session<Active> {
                 let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
                 tokio::select! {
                     end = reader.run(&mut inbound) => end,
-                    end = outbound::run(&mut outbound, &handle.queue, ping) => end,
+                    end = outbound::run(&mut outbound, &handle.queue, ping, &context.clock) => end,
                     end = self.times_out() => end,
                 }
             }
