@@ -18,7 +18,7 @@ use crate::note::NOTE_BYTES_MAX;
 use crate::segment::{IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader};
 use crate::storage::{Access, Storage, read_whole};
 use crate::verify::checkpoints::Checkpoints;
-use crate::verify::report::{Findings, Progress, RecoveryFound, Report, Verdict};
+use crate::verify::report::{Bad, Findings, Progress, RecoveryFound, Report, Verdict};
 use crate::verify::seals::Seals;
 use crate::verify::{Anchors, Identity, SharedFile, VerifyError};
 use crate::walk::{Chain, GroupView, GroupWalker, Stop, Tail, end_of_data, inspect_tail, later_group};
@@ -268,9 +268,7 @@ impl<'a> Segments<'a> {
         }
         let digest: Hash = hasher.finalize().into();
         if digest != seal.sha256 {
-            // Everything else is checked frame by frame; what the hash alone covers is the groups' seals.
-            let what = "segment's SHA-256 is not the one under its seal";
-            return Ok(self.tampered(header.first_seq(), what, &name, None));
+            return Ok(self.differs_from_seal(header.first_seq(), seal, &name));
         }
         if length != seal.file_bytes {
             return Ok(self.tampered(
@@ -285,6 +283,35 @@ impl<'a> Segments<'a> {
             self.require_closing_checkpoint(seal);
         }
         self.torn(header, seal, file, end, last)
+    }
+
+    /// The SHA-256 under the seal is of other bytes. All is checked frame by frame too, so it is known more or less where.
+    fn differs_from_seal(&mut self, first_seq: u64, seal: &Seal, name: &str) -> bool {
+        if self.findings.has_from(first_seq) {
+            return false;
+        }
+        let matched = self.checkpoints.last_match;
+        if matched == seal.end_seq {
+            // The entries are those that were signed; what the seal's hash alone covers is the groups' own seals.
+            return self.tampered_within(
+                first_seq,
+                seal.end_seq,
+                "seals of groups are not those under its SHA-256",
+                name,
+            );
+        }
+        self.tampered_within(
+            first_seq.max(matched),
+            seal.end_seq,
+            "segment differs from the SHA-256 under its seal",
+            name,
+        )
+    }
+
+    fn tampered_within(&mut self, seq: u64, end_seq: u64, what: &str, file: &str) -> bool {
+        let (until, what, file) = (Some(end_seq.saturating_sub(1)), what.to_owned(), file.to_owned());
+        self.findings.push(Bad { verdict: Verdict::Tampered, seq, until, what, file, offset: None });
+        false
     }
 
     /// A segment that is closed in good order has a checkpoint over its last entry.
