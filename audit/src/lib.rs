@@ -17,6 +17,8 @@ mod epoch;
 mod error;
 mod fields;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod group;
 mod init;
 mod layout;
