@@ -9,3 +9,4 @@ mod door;
 mod entitlement;
 mod messages;
 mod orders;
+mod upgrade;
