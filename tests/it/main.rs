@@ -8,5 +8,6 @@ mod harness;
 mod door;
 mod entitlement;
 mod messages;
+mod order_limits;
 mod orders;
 mod upgrade;
