@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::chain::sha256;
 use crate::checkpoint::{self, CHECKPOINT_BYTES_MAX, FileItem, TreeHead};
-use crate::disk::{begin_segment, fill_ahead, protect};
+use crate::disk::{begin_segment, fill_ahead, persist_key, protect};
 use crate::entry::Draft;
 use crate::epoch::{EpochKey, KEY_FILE_BYTES};
 use crate::error::OpenError;
@@ -66,6 +66,7 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
     let epoch_file = disk.open(EPOCH_KEY, Access::Write).map_err(io("open the epoch key"))?;
     let stored_key = read_epoch_key(&*epoch_file)?;
     let scan = scan(&last, &checkpoints, &stored_key)?;
+    let stored_epoch = stored_key.epoch();
     let epoch_key = current_key(stored_key, &scan.chain)?;
     let state = State::read(disk).map_err(io("read the state"))?;
     let previous_run_stopped =
@@ -79,6 +80,9 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
         ));
     }
     State::Open.write(disk).map_err(io("write the state"))?;
+    if epoch_key.epoch() != stored_epoch {
+        persist_key(&*epoch_file, &epoch_key).map_err(io("persist the epoch key"))?;
+    }
 
     let boot_id = boot_id();
     let mut opening = Vec::new();

@@ -1,5 +1,7 @@
 //! The writer as its users see it: numbers, durability, receipts, rotation, stop, order of entries.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::sync::Arc;

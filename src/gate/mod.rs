@@ -26,8 +26,8 @@ use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, TimeInForce as WireT
 
 use crate::config::OrdersConfig;
 use crate::types::{
-    CancelOrder, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder, OrderId, OrderKind,
-    OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
+    CancelOrder, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder, OrderId,
+    OrderKind, OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
 };
 
 /// Fewest rate limiters at which idle ones are looked for.
@@ -182,7 +182,8 @@ impl Gate {
         self.replay.insert_once(owner, request.nonce(), request.ts(), now)
     }
 
-    /// Judges an `order.new` whose nonce was spent and whose client order id is new.
+    /// Judges an `order.new` whose nonce was spent and whose client order id is new. `context` is asked only about
+    /// an order that came as far as risk.
     ///
     /// # Errors
     /// [`Refused`] by the first check that fails: order rate, entitlement, instrument, what the venue offers,
@@ -262,7 +263,8 @@ impl Gate {
             self.order_rates.retain(|_, limiter| !limiter.is_idle(now));
             self.prune_at = (2 * self.order_rates.len()).max(LIMITERS_MIN);
         }
-        let limiter = self.order_rates.entry(owner).or_insert_with(|| RateLimiter::per_second("orders", limit));
+        let limiter =
+            self.order_rates.entry(owner).or_insert_with(|| RateLimiter::per_second("orders", limit));
         limiter.set_limit(limit);
         limiter.take(now).map_err(|RateExceeded { retry_after_ms }| Refused {
             code: Code::OrdOrderRate,
@@ -301,7 +303,8 @@ fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, Time
 }
 
 fn quantity(order: &OrderNew, instrument: &Instrument) -> Result<Quantity, Code> {
-    let quantity = order.quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
+    let quantity =
+        order.quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
     if quantity.is_zero() {
         return Err(Code::OrdQuantityZero);
     }

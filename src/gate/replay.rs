@@ -115,7 +115,13 @@ impl ReplayCache {
     /// # Errors
     /// [`Code::OrdNonceReplayed`]; [`Code::OrdReplayCacheFull`] at a cap; [`Code::OrdTimestampStale`] below the
     /// floor, [`Code::OrdTimestampFuture`] beyond the last slice (a caller that did not check freshness).
-    pub fn insert_once(&mut self, owner: OwnerId, nonce: Nonce, ts: UnixNanos, now: UnixNanos) -> Result<(), Code> {
+    pub fn insert_once(
+        &mut self,
+        owner: OwnerId,
+        nonce: Nonce,
+        ts: UnixNanos,
+        now: UnixNanos,
+    ) -> Result<(), Code> {
         self.advance(now);
         self.forget(FORGET_EACH);
         let slice = ts.0 / self.slice_ns;
@@ -215,16 +221,12 @@ impl ReplayCache {
 
     fn hash(&self, owner: OwnerId, nonce: &[u8; 16]) -> u32 {
         let hash = self.hasher.hash_one((owner.0, nonce));
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half of 64 bits is 32 bits")]
-        let upper = (hash >> 32) as u32;
-        upper
+        (hash >> 32) as u32
     }
 
     /// The cell where a search for this hash begins: the hash scaled to the number of cells.
     fn home(&self, hash: u32) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "below the number of cells, which is a usize")]
-        let home = (u64::from(hash) * self.cells.len() as u64 >> 32) as usize;
-        home
+        ((u64::from(hash) * self.cells.len() as u64) >> 32) as usize
     }
 
     fn after(&self, cell: usize) -> usize {
@@ -267,7 +269,6 @@ impl ReplayCache {
             if content == 0 {
                 break;
             }
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half of 64 bits is 32 bits")]
             let home = self.home((content >> 32) as u32);
             // The content may move into the hole unless its home lies (cyclically) behind the hole.
             let stays = if hole < cell { hole < home && home <= cell } else { hole < home || home <= cell };
@@ -300,7 +301,10 @@ impl ReplayCache {
 
     /// Adds a chunk whose entries form the free list, lowest number first.
     fn add_chunk(&mut self) {
-        #[expect(clippy::cast_possible_truncation, reason = "NONCES_MAX bounds the number of entries to 2^28")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "NONCES_MAX bounds the number of entries to 2^28"
+        )]
         let first = (self.chunks.len() * CHUNK) as u32;
         let blank = |next| Entry { nonce: [0; 16], owner: OwnerId(0), next };
         let mut chunk: Box<[Entry]> = (first + 1..).take(CHUNK).map(blank).collect();
@@ -319,10 +323,12 @@ const fn number_in(content: u64) -> u32 {
 
 impl std::fmt::Debug for ReplayCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplayCache").field("count", &self.used).field("max", &self.nonces_max).finish_non_exhaustive()
+        f.debug_struct("ReplayCache")
+            .field("count", &self.used)
+            .field("max", &self.nonces_max)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-#[path = "replay_tests.rs"]
 mod tests;

@@ -88,7 +88,11 @@ mod tests {
     fn a_notional_above_its_bound_is_refused_to_the_last_nano_unit() {
         assert_eq!(check("8", limit("125"), 0), Ok(()));
         assert_eq!(check("8", limit("125.000000001"), 0), Err(Code::RskNotionalMax));
-        assert_eq!(check("8", limit("-125.000000001"), 0), Err(Code::RskNotionalMax), "the sign is no way out");
+        assert_eq!(
+            check("8", limit("-125.000000001"), 0),
+            Err(Code::RskNotionalMax),
+            "the sign is no way out"
+        );
     }
 
     #[test]
@@ -112,6 +116,7 @@ mod tests {
         let (most, price) = (Quantity::from_nanos(u64::MAX), OrderKind::Limit(Price::from_nanos(i64::MIN)));
         assert_eq!(super::check(&unbounded, most, price, TimeInForce::Day, context), Ok(()));
         let bounded = OrderRights { notional_max: u64::MAX, ..unbounded };
-        assert_eq!(super::check(&bounded, most, price, TimeInForce::Day, context), Ok(()));
+        let answer = super::check(&bounded, most, price, TimeInForce::Day, context);
+        assert_eq!(answer, Err(Code::RskNotionalMax), "1.7e20 is more than any bound");
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{
-    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, SessionId, SessionMac, Signed, SignedOp,
+    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, SessionId, SessionMac, Signed,
+    SignedOp,
 };
 use sha2::{Digest, Sha256};
 

@@ -103,11 +103,17 @@ impl ClientCertVerifier for HandshakeVerifier {
             return Err(alert(Code::TlsCertificateMalformed));
         };
         let issuing = &self.trust.authorities.issuing;
-        let verified =
-            self.trust.paths.verify_client_cert(end_entity, issuing, now).inspect_err(|error| {
-                self.refuse(Some(&certificate), refusal::classify(error).code, error.to_string());
-            })?;
+        let verified = self.trust.paths.verify_client_cert(end_entity, issuing, now);
         let now = UnixNanos(now.as_secs().saturating_mul(1_000_000_000));
+        let verified = verified.inspect_err(|error| {
+            let code = refusal::classify(error).code;
+            let detail = match self.trust.check_leaf(&certificate, now) {
+                // Our own words say more: which list, by which number.
+                Err((ours, detail)) if ours == code => detail,
+                _ => error.to_string(),
+            };
+            self.refuse(Some(&certificate), code, detail);
+        })?;
         self.trust.check_leaf(&certificate, now).map_err(|(code, detail)| {
             self.refuse(Some(&certificate), code, detail);
             alert(code)

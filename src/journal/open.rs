@@ -80,8 +80,7 @@ fn write_escrow(log: &Path, made: &Initialised) -> Result<(), OpenLogError> {
     let directory = escrow_directory(log);
     let failed = |source| OpenLogError::Escrow { directory: directory.clone(), source };
     std::fs::create_dir_all(&directory).map_err(failed)?;
-    for (name, text) in
-        [("log.pub", made.public_key.to_string()), ("k0.hex", sealfeed_audit::hex(&made.k0))]
+    for (name, text) in [("log.pub", made.public_key.to_string()), ("k0.hex", sealfeed_audit::hex(&made.k0))]
     {
         let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(failed)?;
         writeln!(file, "{text}").map_err(failed)?;

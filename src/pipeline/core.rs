@@ -96,8 +96,12 @@ impl Core {
     ) -> Result<(), JournalError> {
         self.end_day_if_over(now, batch)?;
         match command {
-            Command::Subscribe { session, id, request } => self.subscribe(&session, id, &request, now, batch)?,
-            Command::Unsubscribe { session, id, request } => self.unsubscribe(&session, id, &request, batch)?,
+            Command::Subscribe { session, id, request } => {
+                self.subscribe(&session, id, &request, now, batch)?
+            }
+            Command::Unsubscribe { session, id, request } => {
+                self.unsubscribe(&session, id, &request, batch)?
+            }
             Command::Order { session, id, order } => self.order(&session, id, *order, now, batch)?,
             Command::OrderStatus { session, id, client_order_id } => {
                 self.order_status(&session, id, client_order_id, batch);
@@ -212,7 +216,7 @@ impl Owners {
 
     /// The principal of a number; `None` for the synthetic market.
     pub(super) fn name(&self, owner: OwnerId) -> Option<&Principal> {
-        if owner.0 % 2 == 0 { self.names.get(owner.0 as usize / 2) } else { None }
+        if owner.0.is_multiple_of(2) { self.names.get(owner.0 as usize / 2) } else { None }
     }
 
     /// The number of a member of the synthetic market.

@@ -10,15 +10,15 @@ use sealfeed_wire::{
 };
 
 use super::SessionHandle;
+use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
-use super::answers::encoded;
 use super::orders::OrderRecord;
 use super::subscriptions::{Recovery, gap, recovery};
 use crate::journal::{JournalError, event};
 use crate::types::{
-    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId, OrderKind,
-    OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
+    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId,
+    OrderKind, OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
 };
 use crate::venue::VenueEvent;
 

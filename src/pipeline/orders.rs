@@ -18,8 +18,8 @@ use super::executions::Cause;
 use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
 use crate::journal::{JournalError, OrderTrail, event};
 use crate::types::{
-    ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind,
-    OrderState, OwnerId, Price, Quantity, TimeInForce, UnixNanos,
+    ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind, OrderState,
+    OwnerId, Price, Quantity, TimeInForce, UnixNanos,
 };
 
 /// An order of a client, for the trading day.
@@ -164,7 +164,12 @@ impl Core {
         }
     }
 
-    fn new_order(&mut self, message: &Message<'_>, names: Names, batch: &mut Batch) -> Result<(), JournalError> {
+    fn new_order(
+        &mut self,
+        message: &Message<'_>,
+        names: Names,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
         let (owner, now) = (message.owner, message.now);
         let open_orders = self.venue.open_orders(owner);
         let venue = &self.venue;
@@ -310,7 +315,12 @@ impl Core {
     }
 
     /// A refusal that leaves the identifier free.
-    fn refuse(&mut self, message: &Message<'_>, refused: Refused, batch: &mut Batch) -> Result<(), JournalError> {
+    fn refuse(
+        &mut self,
+        message: &Message<'_>,
+        refused: Refused,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
         batch.depends_on(self.record_refusal(message, refused.code, None)?);
         let reply = ErrorReply {
             retry_after_ms: refused.retry_after_ms,

@@ -30,7 +30,10 @@ impl ReleaseSender {
 }
 
 /// Starts the thread; it ends when the sender is dropped and everything has left, or when the log fails.
-pub(super) fn start(journal: Journal, shutdown: Shutdown) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
+pub(super) fn start(
+    journal: Journal,
+    shutdown: Shutdown,
+) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(RELEASES_MAX);
     let thread = std::thread::Builder::new().name("release".into()).spawn(move || {
         if let Err(error) = run(&receiver, &journal) {

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use sealfeed_wire::market::{Gap, encode_gap};
 use sealfeed_wire::reply::{Done, ErrorReply, Refused, Subscribed, SubscribedStream};
 use sealfeed_wire::request::{ResumePoint, Unsubscribe};
-use sealfeed_wire::{
-    Conflation, OnSlow, RequestId, Scaled, StreamKey, StreamSymbol, Subscribe, Symbols,
-};
+use sealfeed_wire::{Conflation, OnSlow, RequestId, Scaled, StreamKey, StreamSymbol, Subscribe, Symbols};
 
 use super::SessionHandle;
 use super::answers::encoded;
@@ -37,12 +35,7 @@ impl Subscriptions {
     }
 
     /// Notes a subscription; returns the stream it replaces.
-    fn insert(
-        &mut self,
-        session: u64,
-        key: (Channel, InstrumentId),
-        stream: StreamId,
-    ) -> Option<StreamId> {
+    fn insert(&mut self, session: u64, key: (Channel, InstrumentId), stream: StreamId) -> Option<StreamId> {
         let replaced = self.by_session.entry(session).or_default().insert(key, stream);
         if replaced.is_none() {
             self.count += 1;
@@ -112,7 +105,8 @@ impl Core {
         };
         let (mut granted, mut refused) = (Vec::new(), Vec::new());
         for symbol in symbols {
-            let resume = request.resume.iter().find(|(key, _)| key.as_ref() == Some(&symbol)).map(|(_, at)| *at);
+            let resume =
+                request.resume.iter().find(|(key, _)| key.as_ref() == Some(&symbol)).map(|(_, at)| *at);
             match self.join(session, request.channel, &symbol, depth, resume, now) {
                 Ok(one) => {
                     reply.symbols.insert(symbol.into(), one.stream.clone());
@@ -194,7 +188,8 @@ impl Core {
         let outcome = Recovery::of(resume.map(|at| recovery(at, joined.epoch, joined.seq)));
         let gap = match (resume, outcome.recovered) {
             (Some(at), Some(false)) if !channel.is_state() => {
-                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch: joined.epoch, delayed_ms: None };
+                let stream =
+                    StreamKey { channel, symbol: (*symbol).into(), epoch: joined.epoch, delayed_ms: None };
                 gap(stream, at, joined.seq)
             }
             _ => None,

@@ -81,11 +81,11 @@ impl Core {
     fn name(&mut self, order: &SyntheticOrder) -> Option<Operation> {
         match order {
             SyntheticOrder::Rest { member, slot, order } => {
-                let order = self.to_order(*member, order)?;
+                let order = self.order_of(*member, order)?;
                 self.synthetic.put(*slot, order.id);
                 Some(Operation::New(order))
             }
-            SyntheticOrder::Take { member, order } => self.to_order(*member, order).map(Operation::New),
+            SyntheticOrder::Take { member, order } => self.order_of(*member, order).map(Operation::New),
             SyntheticOrder::Cancel { member, slot } => {
                 let id = self.synthetic.take(*slot)?;
                 Some(Operation::Cancel(CancelOrder { owner: Owners::synthetic(member.0), id }))
@@ -93,7 +93,7 @@ impl Core {
         }
     }
 
-    fn to_order(&mut self, member: Member, terms: &SyntheticTerms) -> Option<NewOrder> {
+    fn order_of(&mut self, member: Member, terms: &SyntheticTerms) -> Option<NewOrder> {
         Some(NewOrder {
             id: self.orders.next_id(),
             owner: Owners::synthetic(member.0),

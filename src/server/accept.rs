@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfeed_wire::reply::Welcome;
 use sealfeed_wire::SessionId;
+use sealfeed_wire::reply::Welcome;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;

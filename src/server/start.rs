@@ -271,9 +271,8 @@ impl Running {
             }
         };
         record_in_force(&self.journal, &changes.in_force)?;
-        let sessions_ended = self.context.registry.sweep(|session, _| {
-            identity.still_valid(session, now).err().map(ending_of)
-        });
+        let sessions_ended =
+            self.context.registry.sweep(|session, _| identity.still_valid(session, now).err().map(ending_of));
         tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
         Ok(Reloaded { sessions_ended })
     }

@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::inbound::Reader;
+use super::inbound::encoded;
 use super::registry::PrincipalSlot;
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
-use super::inbound::encoded;
 use crate::feed::{Ending, OutboundQueue};
 use crate::identity::Identified;
 use crate::journal::{JournalError, SessionTrail, event};

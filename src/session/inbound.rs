@@ -39,7 +39,11 @@ enum Outcome {
 }
 
 impl Reader {
-    pub(super) fn new(context: Arc<SessionContext>, handle: Arc<SessionHandle>, identity: Identified) -> Self {
+    pub(super) fn new(
+        context: Arc<SessionContext>,
+        handle: Arc<SessionHandle>,
+        identity: Identified,
+    ) -> Self {
         let keys = &identity.order_keys;
         Self {
             gate: SessionGate::new(
@@ -90,7 +94,9 @@ impl Reader {
                 }
                 Incoming::Ping => self.control(),
                 Incoming::Pong => Outcome::Done,
-                Incoming::Binary(_) => Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame)),
+                Incoming::Binary(_) => {
+                    Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame))
+                }
                 Incoming::Violation(code) => Outcome::End(self.violation(code, violation_code(code))),
                 Incoming::Closed(code) => Outcome::End(End::Peer(code)),
                 Incoming::Broken => Outcome::End(End::Broken),

@@ -98,7 +98,9 @@ impl Session<Identified> {
             Err((context, refused)) => {
                 let answer = upgrade::refuse(&mut stream, &refused);
                 // A peer that does not take its answer loses it; the connection ends either way.
-                let _ = tokio::time::timeout(Duration::from_millis(context.limits.upgrade_timeout_ms), answer).await;
+                let _ =
+                    tokio::time::timeout(Duration::from_millis(context.limits.upgrade_timeout_ms), answer)
+                        .await;
             }
         }
     }
@@ -135,8 +137,9 @@ impl Session<Identified> {
     fn admit(self) -> Result<Session<Active>, Refused> {
         let Self { context, address, state } = self;
         let refusal_detail = |refusal: &Refusal| format!("{}: {}", refusal.code.as_str(), refusal.detail);
-        let identity =
-            state.identity.map_err(|refusal| Refused::new(Code::SesEntitlementMissing, refusal_detail(&refusal)))?;
+        let identity = state
+            .identity
+            .map_err(|refusal| Refused::new(Code::SesEntitlementMissing, refusal_detail(&refusal)))?;
         if context.shutdown.is_stopping() {
             return Err(Refused::new(Code::SesDraining, "the server is stopping"));
         }
@@ -147,7 +150,10 @@ impl Session<Identified> {
             .identity
             .entitlement(&identity)
             .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
-        Active::new(&context, state.id, identity, entitlement)
-            .map(|state| Session { context, address, state })
+        Active::new(&context, state.id, identity, entitlement).map(|state| Session {
+            context,
+            address,
+            state,
+        })
     }
 }

@@ -130,11 +130,13 @@ fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
             return Err(Refused::new(Code::SesUpgradeMalformed, format!("header {name} stands twice")));
         }
     }
-    if request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding") {
+    if request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding")
+    {
         return Err(Refused::new(Code::SesUpgradeMalformed, "the request has a body"));
     }
     if let Some(origin) = request.headers().get("origin") {
-        let is_allowed = origin.to_str().is_ok_and(|origin| rules.origins.iter().any(|allowed| allowed == origin));
+        let is_allowed =
+            origin.to_str().is_ok_and(|origin| rules.origins.iter().any(|allowed| allowed == origin));
         if !is_allowed {
             return Err(Refused::new(Code::SesOriginRefused, format!("origin {origin:?}")));
         }
@@ -263,7 +265,11 @@ mod tests {
             (with("Upgrade: websocket"), 400, Code::SesUpgradeMalformed),
             (with("Origin: https://evil.example"), 403, Code::SesOriginRefused),
             (with("Sec-WebSocket-Protocol: chat"), 426, Code::SesSubprotocolUnsupported),
-            (format!("GET /v1/feed HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(3000)), 400, Code::SesUpgradeTooLarge),
+            (
+                format!("GET /v1/feed HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(3000)),
+                400,
+                Code::SesUpgradeTooLarge,
+            ),
             ("\x16\x03\x01 garbage\r\n\r\n".to_owned(), 400, Code::SesUpgradeMalformed),
             ("GET /v1/feed HTTP/1.1\r\n".to_owned(), 400, Code::SesUpgradeMalformed),
         ] {

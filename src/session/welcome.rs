@@ -1,8 +1,8 @@
 //! What a session is told about itself: `welcome` and `whoami`.
 
 use sealfeed_wire::reply::{
-    Certificate, ChannelGrant, Entitlement as WireEntitlement, Limits, OrderGrant, RateCeiling,
-    Welcome, Whoami,
+    Certificate, ChannelGrant, Entitlement as WireEntitlement, Limits, OrderGrant, RateCeiling, Welcome,
+    Whoami,
 };
 use sealfeed_wire::{Channel, RequestId};
 
@@ -68,7 +68,8 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
         grant.channels.iter().map(|channel| ChannelGrant {
             channel: channel.as_str().into(),
             symbols: grant.symbols.iter().map(str::to_owned).collect(),
-            depth_max: (*channel == Channel::Book).then(|| u16::try_from(grant.depth_max).unwrap_or(u16::MAX)),
+            depth_max: (*channel == Channel::Book)
+                .then(|| u16::try_from(grant.depth_max).unwrap_or(u16::MAX)),
             delayed_ms: None,
             rule: rule(&grant.rule),
         })
@@ -91,7 +92,11 @@ fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {
         interval_ms: 1_000,
     }];
     if let Some(rights) = &entitlement.orders {
-        rates.push(RateCeiling { name: "orders".into(), limit: rights.orders_per_second, interval_ms: 1_000 });
+        rates.push(RateCeiling {
+            name: "orders".into(),
+            limit: rights.orders_per_second,
+            interval_ms: 1_000,
+        });
     }
     Limits {
         message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::orders::{OrderIndex, Orders};
+use super::orders::{Links, OrderIndex, Orders};
 use crate::types::{Price, Side};
 
 /// One instrument's resting orders, and the account of every quantity that ever came in.
@@ -100,7 +100,7 @@ impl Ladder {
     pub(super) fn iter<'a>(&'a self, orders: &'a Orders) -> impl Iterator<Item = OrderIndex> + 'a {
         let is_order = |index: OrderIndex| (index != OrderIndex::NONE).then_some(index);
         self.levels.values().flat_map(move |queue| {
-            std::iter::successors(Some(queue.head), move |index| is_order(orders[*index].next))
+            std::iter::successors(Some(queue.head), move |index| is_order(orders.links(*index).next))
         })
     }
 
@@ -108,26 +108,26 @@ impl Ladder {
         let rank = self.rank(orders[index].price);
         let queue = self.levels.entry(rank).or_insert(Queue { head: index, tail: OrderIndex::NONE });
         let previous = std::mem::replace(&mut queue.tail, index);
-        orders[index].previous = previous;
+        orders.links_mut(index).previous = previous;
         if previous != OrderIndex::NONE {
-            orders[previous].next = index;
+            orders.links_mut(previous).next = index;
         }
     }
 
     fn unlink(&mut self, index: OrderIndex, orders: &mut Orders) {
-        let (price, previous, next) = (orders[index].price, orders[index].previous, orders[index].next);
+        let Links { previous, next } = orders.links(index);
         if previous != OrderIndex::NONE {
-            orders[previous].next = next;
+            orders.links_mut(previous).next = next;
         }
         if next != OrderIndex::NONE {
-            orders[next].previous = previous;
+            orders.links_mut(next).previous = previous;
         }
         // Only the ends of a queue are known to its level: an order in the middle leaves without a search.
         if previous != OrderIndex::NONE && next != OrderIndex::NONE {
             return;
         }
-        let rank = self.rank(price);
-        if previous == next {
+        let rank = self.rank(orders[index].price);
+        if previous == OrderIndex::NONE && next == OrderIndex::NONE {
             self.levels.remove(&rank);
         } else if let Some(queue) = self.levels.get_mut(&rank) {
             if previous == OrderIndex::NONE {

@@ -38,7 +38,12 @@ impl Venue {
                             Side::Sell => (better.price < worse.price, better.price == worse.price),
                         };
                         assert!(is_ordered || is_same, "{} rests before a better price", better.id);
-                        assert_eq!(is_same, worse.previous == before, "the queue is broken at {}", worse.id);
+                        assert_eq!(
+                            is_same,
+                            self.orders.links(index).previous == before,
+                            "the queue is broken at {}",
+                            worse.id
+                        );
                         assert!(!is_same || better.id < worse.id, "{} jumped the queue", better.id);
                     }
                     before = Some(index);

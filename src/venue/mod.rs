@@ -12,6 +12,7 @@
 
 mod book;
 mod event;
+mod index;
 mod orders;
 
 use book::Book;

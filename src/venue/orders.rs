@@ -3,10 +3,9 @@
 //! Orders of one price form a queue by links inside the slab, so that adding, taking and cancelling allocate nothing
 //! once the slab has grown to its largest size.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{Index, IndexMut};
 
+use super::index::IdIndex;
 use crate::types::{
     Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OwnerId, Price, Quantity, Side, TimeInForce,
 };
@@ -19,8 +18,29 @@ impl OrderIndex {
     /// No order: the end of a queue.
     pub(super) const NONE: Self = Self(u32::MAX);
 
-    fn place(self) -> usize {
+    pub(super) fn from_place(place: usize) -> Self {
+        debug_assert!(place < u32::MAX as usize);
+        #[expect(clippy::cast_possible_truncation, reason = "4 G orders of 64 bytes do not fit in memory")]
+        Self(place as u32)
+    }
+
+    pub(super) fn place(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// Neighbours of an order in the queue of its price; [`OrderIndex::NONE`] at the ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links {
+    /// The order in front of it.
+    pub(super) previous: OrderIndex,
+    /// The order behind it.
+    pub(super) next: OrderIndex,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { previous: OrderIndex::NONE, next: OrderIndex::NONE }
     }
 }
 
@@ -36,10 +56,6 @@ pub(super) struct Order {
     pub(super) leaves: Quantity,
     pub(super) owner: OwnerId,
     pub(super) instrument: InstrumentId,
-    /// The order in front of it in the queue of its price.
-    pub(super) previous: OrderIndex,
-    /// The order behind it.
-    pub(super) next: OrderIndex,
     pub(super) side: Side,
     pub(super) time_in_force: TimeInForce,
 }
@@ -56,8 +72,6 @@ impl Order {
             leaves,
             owner: order.owner,
             instrument: order.instrument,
-            previous: OrderIndex::NONE,
-            next: OrderIndex::NONE,
             side: order.side,
             time_in_force: order.time_in_force,
         }
@@ -77,74 +91,62 @@ impl Order {
     }
 }
 
-/// Spreads order identifiers, which the pipeline counts up, over the index.
-///
-/// Nobody outside chooses an identifier, so it need not withstand chosen keys; being fixed, it keeps runs alike.
-#[derive(Default)]
-struct OrderIdHasher(u64);
-
-impl Hasher for OrderIdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The odd constant next to 2^64 divided by the golden ratio (Knuth): neighbours land far apart.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// All resting orders. The index is looked up and never iterated.
+/// All resting orders. A place is reused when its order is gone.
 #[derive(Default)]
 pub(super) struct Orders {
     slab: Vec<Order>,
+    /// By place, apart from the orders: taking one out of its queue changes the links of its neighbours and nothing
+    /// else of them, and all links together fit into a processor's own cache.
+    links: Vec<Links>,
     free: Vec<OrderIndex>,
-    by_id: HashMap<OrderId, OrderIndex, BuildHasherDefault<OrderIdHasher>>,
+    by_id: IdIndex,
 }
 
 impl Orders {
-    /// Stores an order and says where.
+    /// Stores an order, in no queue yet, and says where.
     pub(super) fn insert(&mut self, order: Order) -> OrderIndex {
+        debug_assert!(self.find(order.id).is_none(), "an order identifier was given twice");
         let index = match self.free.pop() {
             Some(index) => {
                 self.slab[index.place()] = order;
+                self.links[index.place()] = Links::default();
                 index
             }
             None => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "4 G orders of 64 bytes do not fit in memory"
-                )]
-                let index = OrderIndex(self.slab.len() as u32);
+                let index = OrderIndex::from_place(self.slab.len());
                 self.slab.push(order);
+                self.links.push(Links::default());
                 index
             }
         };
-        let replaced = self.by_id.insert(order.id, index);
-        debug_assert!(replaced.is_none(), "an order identifier was given twice");
+        self.by_id.insert(order.id, index);
         index
     }
 
     /// Forgets an order that is in no queue any more.
     pub(super) fn remove(&mut self, index: OrderIndex) {
-        self.by_id.remove(&self.slab[index.place()].id);
+        self.by_id.remove(self.slab[index.place()].id, |place| place == index);
         self.free.push(index);
     }
 
     /// Where this order is, if it rests.
     pub(super) fn find(&self, id: OrderId) -> Option<OrderIndex> {
-        self.by_id.get(&id).copied()
+        self.by_id.find(id, |index| self.slab[index.place()].id == id)
     }
 
     /// How many rest.
     pub(super) fn count(&self) -> usize {
-        self.by_id.len()
+        self.by_id.count()
+    }
+
+    /// An order's neighbours in its queue.
+    pub(super) fn links(&self, index: OrderIndex) -> Links {
+        self.links[index.place()]
+    }
+
+    /// An order's neighbours, to change.
+    pub(super) fn links_mut(&mut self, index: OrderIndex) -> &mut Links {
+        &mut self.links[index.place()]
     }
 }
 

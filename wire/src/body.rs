@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::code::Code;
 use crate::decimal::{DecimalError, Price, Quantity, Scaled};
 use crate::ident::{ClientOrderId, Symbol};
-use crate::object::{Fault, Fields, Place, Value};
+use crate::object::{Fault, Fields, Keys, Value};
 use crate::term::{OrderType, Side, Stp, TimeInForce};
 use crate::value::UnixNanos;
 
@@ -69,8 +69,8 @@ struct Body<'a, const N: usize> {
 type Refusal = (Code, Cow<'static, str>);
 
 impl<'a, const N: usize> Body<'a, N> {
-    fn read(text: &'a str, names: &'static [&'static str; N], place: Place) -> Self {
-        Self { fields: Fields::read(text, place), names }
+    fn read(text: &'a str, names: &'static [&'static str; N], place: fn(&str) -> Option<usize>) -> Self {
+        Self { fields: Fields::read(text, Keys { place, raw: 0 }), names }
     }
 
     fn check_form(&self) -> Result<(), Refusal> {
@@ -84,12 +84,8 @@ impl<'a, const N: usize> Body<'a, N> {
         }
     }
 
-    fn need(&self, index: usize) -> Result<Value<'a>, Refusal> {
-        self.fields.get(index).ok_or((Code::OrdBodyFieldMissing, self.names[index].into()))
-    }
-
-    fn need_text(&self, index: usize) -> Result<Cow<'a, str>, Refusal> {
-        let value = self.need(index)?;
+    fn need_text(&self, index: usize) -> Result<&str, Refusal> {
+        let value = self.fields.get(index).ok_or((Code::OrdBodyFieldMissing, self.names[index].into()))?;
         value.text().ok_or((Code::OrdBodyFieldTypeWrong, self.names[index].into()))
     }
 
@@ -99,7 +95,7 @@ impl<'a, const N: usize> Body<'a, N> {
         parse: fn(&str) -> Result<T, E>,
         code: Code,
     ) -> Result<T, Refusal> {
-        parse(&self.need_text(index)?).map_err(|_| (code, self.names[index].into()))
+        parse(self.need_text(index)?).map_err(|_| (code, self.names[index].into()))
     }
 
     fn optional_parsed<T, E>(
@@ -116,19 +112,31 @@ impl<'a, const N: usize> Body<'a, N> {
     fn truth(&self, index: usize) -> Result<bool, Refusal> {
         match self.fields.get(index) {
             None => Ok(false),
-            Some(value) => value.truth().ok_or((Code::OrdBodyFieldTypeWrong, self.names[index].into())),
+            Some(Value::Truth(truth)) => Ok(*truth),
+            Some(_) => Err((Code::OrdBodyFieldTypeWrong, self.names[index].into())),
         }
     }
 
     fn error(&self, (code, detail): Refusal) -> BodyError {
         let text = self.fields.get(CL_ORD_ID).and_then(Value::text);
-        let cl_ord_id = text.and_then(|text| ClientOrderId::new(&text).ok());
+        let cl_ord_id = text.and_then(|text| ClientOrderId::new(text).ok());
         BodyError { code, cl_ord_id, detail }
     }
 }
 
 /// In every body the first key of the list.
 const CL_ORD_ID: usize = 0;
+
+const SYMBOL: usize = 1;
+const SIDE: usize = 2;
+const TYPE: usize = 3;
+const QTY: usize = 4;
+const PRICE: usize = 5;
+const TIF: usize = 6;
+const POST_ONLY: usize = 7;
+const REDUCE_ONLY: usize = 8;
+const STP: usize = 9;
+const DEADLINE: usize = 10;
 
 const NEW: [&str; 11] = [
     "cl_ord_id",
@@ -144,8 +152,22 @@ const NEW: [&str; 11] = [
     "deadline",
 ];
 
+/// The place of a key in [`NEW`]. A `match`, because the compiler decides by length first.
 fn place_new(key: &str) -> Option<usize> {
-    NEW.iter().position(|name| *name == key)
+    Some(match key {
+        "cl_ord_id" => CL_ORD_ID,
+        "symbol" => SYMBOL,
+        "side" => SIDE,
+        "type" => TYPE,
+        "qty" => QTY,
+        "price" => PRICE,
+        "tif" => TIF,
+        "post_only" => POST_ONLY,
+        "reduce_only" => REDUCE_ONLY,
+        "stp" => STP,
+        "deadline" => DEADLINE,
+        _ => return None,
+    })
 }
 
 const CANCEL: [&str; 2] = ["cl_ord_id", "orig_cl_ord_id"];
@@ -167,22 +189,22 @@ impl OrderNew {
     fn from_fields(body: &Body<'_, { NEW.len() }>) -> Result<Self, Refusal> {
         body.check_form()?;
         let cl_ord_id = body.need_parsed(CL_ORD_ID, ClientOrderId::new, Code::OrdClientOrderIdInvalid)?;
-        let symbol = body.need_parsed(1, Symbol::new, Code::OrdSymbolUnknown)?;
-        let side = body.need_parsed(2, Side::parse, Code::OrdBodyFieldValueInvalid)?;
-        let order_type = body.need_parsed(3, OrderType::parse, Code::OrdBodyFieldValueInvalid)?;
-        let quantity = Scaled::<Quantity>::parse(&body.need_text(4)?).map_err(|error| {
+        let symbol = body.need_parsed(SYMBOL, Symbol::new, Code::OrdSymbolUnknown)?;
+        let side = body.need_parsed(SIDE, Side::parse, Code::OrdBodyFieldValueInvalid)?;
+        let order_type = body.need_parsed(TYPE, OrderType::parse, Code::OrdBodyFieldValueInvalid)?;
+        let quantity = Scaled::<Quantity>::parse(body.need_text(QTY)?).map_err(|error| {
             let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
             (if is_decimals { Code::OrdQuantityDecimals } else { Code::OrdQuantityInvalid }, "qty".into())
         })?;
         if quantity.value.is_zero() {
             return Err((Code::OrdQuantityZero, "qty".into()));
         }
-        let price = match (order_type, body.fields.get(5)) {
+        let price = match (order_type, body.fields.get(PRICE)) {
             (OrderType::Market, None) => None,
             (OrderType::Market, Some(_)) => return Err((Code::OrdPriceNotAllowed, "price".into())),
             (OrderType::Limit, None) => return Err((Code::OrdPriceMissing, "price".into())),
             (OrderType::Limit, Some(_)) => {
-                let price = Scaled::<Price>::parse(&body.need_text(5)?).map_err(|error| {
+                let price = Scaled::<Price>::parse(body.need_text(PRICE)?).map_err(|error| {
                     let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
                     (if is_decimals { Code::OrdPriceDecimals } else { Code::OrdPriceInvalid }, "price".into())
                 })?;
@@ -196,11 +218,11 @@ impl OrderNew {
             order_type,
             quantity,
             price,
-            time_in_force: body.need_parsed(6, TimeInForce::parse, Code::OrdBodyFieldValueInvalid)?,
-            post_only: body.truth(7)?,
-            reduce_only: body.truth(8)?,
-            stp: body.optional_parsed(9, Stp::parse)?,
-            deadline: body.optional_parsed(10, UnixNanos::parse)?,
+            time_in_force: body.need_parsed(TIF, TimeInForce::parse, Code::OrdBodyFieldValueInvalid)?,
+            post_only: body.truth(POST_ONLY)?,
+            reduce_only: body.truth(REDUCE_ONLY)?,
+            stp: body.optional_parsed(STP, Stp::parse)?,
+            deadline: body.optional_parsed(DEADLINE, UnixNanos::parse)?,
         })
     }
 

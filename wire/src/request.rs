@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use crate::code::Code;
 use crate::ident::{ClientOrderId, Symbol};
-use crate::object::{Fault, Fields, Value, printable};
+use crate::object::{Fault, Fields, Keys, Value, printable};
 use crate::term::{Channel, Conflation, Depth, OnSlow, SignedOp};
 use crate::value::{Epoch, Nonce, RequestId, Sequence, UnixNanos};
 
@@ -184,8 +184,28 @@ const BODY: usize = 14;
 
 type Envelope<'a> = Fields<'a, { NAMES.len() }>;
 
+const KEYS: Keys = Keys { place, raw: 1 << SYMBOLS | 1 << RESUME | 1 << BODY };
+
+/// The place of a key in [`NAMES`]. A `match`, because the compiler decides by length first.
 fn place(key: &str) -> Option<usize> {
-    NAMES.iter().position(|name| *name == key)
+    Some(match key {
+        "op" => OP,
+        "id" => ID,
+        "channel" => CHANNEL,
+        "symbols" => SYMBOLS,
+        "depth" => DEPTH,
+        "conflate_ms" => CONFLATE_MS,
+        "on_slow" => ON_SLOW,
+        "resume" => RESUME,
+        "echo" => ECHO,
+        "cl_ord_id" => CL_ORD_ID,
+        "ts" => TS,
+        "nonce" => NONCE,
+        "mac" => MAC,
+        "sig" => SIG,
+        "body" => BODY,
+        _ => return None,
+    })
 }
 
 /// Reads one text frame.
@@ -193,7 +213,7 @@ fn place(key: &str) -> Option<usize> {
 /// # Errors
 /// [`RequestError`] with the code of the first thing that is wrong, and the id if it could be read.
 pub fn parse(frame: &str) -> Result<Request<'_>, RequestError> {
-    let fields = Envelope::read(frame, place);
+    let fields = Envelope::read(frame, KEYS);
     let id = fields.get(ID).map(request_id);
     match decode(&fields, id.as_ref().is_some_and(Option::is_none)) {
         Ok(op) => Ok(Request { id: id.flatten(), op }),
@@ -201,11 +221,11 @@ pub fn parse(frame: &str) -> Result<Request<'_>, RequestError> {
     }
 }
 
-fn request_id(value: Value<'_>) -> Option<RequestId> {
-    if let Some(number) = value.integer() {
-        return RequestId::integer(number).ok();
+fn request_id(value: &Value<'_>) -> Option<RequestId> {
+    match value.integer() {
+        Some(number) => RequestId::integer(number).ok(),
+        None => RequestId::text(value.text()?).ok(),
     }
-    RequestId::text(value.text()?).ok()
 }
 
 fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusal> {
@@ -216,9 +236,8 @@ fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusa
         Some(Fault::DuplicateKey(index)) => return Err(Refusal::new(Code::SesKeyDuplicate, NAMES[*index])),
         Some(Fault::UnknownKey(_)) | None => {}
     }
-    let op = need(fields, OP)?;
-    let op = op.text().ok_or_else(|| Refusal::new(Code::SesFieldTypeWrong, "op"))?;
-    let kind = Kind::parse(&op).ok_or_else(|| Refusal::new(Code::SesOpUnknown, printable(&op)))?;
+    let op = need_text(fields, OP)?;
+    let kind = Kind::parse(op).ok_or_else(|| Refusal::new(Code::SesOpUnknown, printable(op)))?;
     if is_id_wrong {
         return Err(Refusal::new(Code::SesIdInvalid, "id"));
     }
@@ -237,7 +256,7 @@ fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusa
         Kind::OrderStatus => {
             let text = need_text(fields, CL_ORD_ID)?;
             let invalid = |_| Refusal::new(Code::OrdClientOrderIdInvalid, "cl_ord_id");
-            ClientOrderId::new(&text).map(|cl_ord_id| Op::OrderStatus { cl_ord_id }).map_err(invalid)
+            ClientOrderId::new(text).map(|cl_ord_id| Op::OrderStatus { cl_ord_id }).map_err(invalid)
         }
         Kind::Logout => Ok(Op::Logout),
         Kind::Signed(op) => signed(fields, op).map(Op::Signed),
@@ -284,23 +303,21 @@ impl Kind {
     }
 }
 
-fn need<'a>(fields: &Envelope<'a>, index: usize) -> Result<Value<'a>, Refusal> {
+fn need<'f, 'a>(fields: &'f Envelope<'a>, index: usize) -> Result<&'f Value<'a>, Refusal> {
     fields.get(index).ok_or_else(|| Refusal::new(Code::SesFieldMissing, NAMES[index]))
 }
 
-fn need_text<'a>(fields: &Envelope<'a>, index: usize) -> Result<Cow<'a, str>, Refusal> {
+fn need_text<'f>(fields: &'f Envelope<'_>, index: usize) -> Result<&'f str, Refusal> {
     need(fields, index)?.text().ok_or_else(|| Refusal::new(Code::SesFieldTypeWrong, NAMES[index]))
 }
 
 fn echo<'a>(fields: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
-    if fields.get(ECHO).is_none() {
-        return Ok(None);
+    match fields.get(ECHO) {
+        None => Ok(None),
+        Some(Value::Text(echo)) if echo.len() <= ECHO_BYTES_MAX => Ok(Some(echo.clone())),
+        Some(Value::Text(_)) => Err(Refusal::new(Code::SesFieldValueInvalid, "echo")),
+        Some(_) => Err(Refusal::new(Code::SesFieldTypeWrong, "echo")),
     }
-    let echo = need_text(fields, ECHO)?;
-    if echo.len() > ECHO_BYTES_MAX {
-        return Err(Refusal::new(Code::SesFieldValueInvalid, "echo"));
-    }
-    Ok(Some(echo))
 }
 
 fn signed<'a>(fields: &Envelope<'a>, op: SignedOp) -> Result<Signed<'a>, Refusal> {
@@ -322,9 +339,9 @@ fn signed<'a>(fields: &Envelope<'a>, op: SignedOp) -> Result<Signed<'a>, Refusal
 
 /// The content of a string that is signed or compared byte for byte, so it must be written without escapes.
 fn need_plain<'a>(fields: &Envelope<'a>, index: usize, malformed: Code) -> Result<&'a str, Refusal> {
-    let value = need(fields, index)?;
-    if !value.is_text() {
-        return Err(Refusal::new(Code::SesFieldTypeWrong, NAMES[index]));
+    match need(fields, index)? {
+        Value::Text(Cow::Borrowed(text)) => Ok(text),
+        Value::Text(Cow::Owned(_)) => Err(Refusal::new(malformed, NAMES[index])),
+        _ => Err(Refusal::new(Code::SesFieldTypeWrong, NAMES[index])),
     }
-    value.plain_text().ok_or_else(|| Refusal::new(malformed, NAMES[index]))
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 use crate::hex;
 use crate::request::Signed;
 use crate::term::SignedOp;
-use crate::value::{Nonce, SessionId, UnixNanos};
+use crate::value::{CertificateHash, Nonce, SessionId, UnixNanos};
 
 /// First line of every signing string: protocol and version.
 pub const SIGNING_CONTEXT: &str = "sealfeed-v1";
@@ -39,6 +39,21 @@ impl OrderKey {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Derives the key of a certificate from the server's master secret.
+    ///
+    /// One block of HKDF (RFC 5869) written out: extract with an empty salt, expand once.
+    #[must_use]
+    pub fn derive(master: &[u8; 32], certificate: &CertificateHash) -> Self {
+        let mut extract = <Hmac<Sha256> as KeyInit>::new(&Key::<Hmac<Sha256>>::default());
+        extract.update(master);
+        let prk = Self(extract.finalize().into_bytes().into());
+        let mut expand = KeyedMac::new(&prk).0;
+        expand.update(ORDER_KEY_INFO);
+        expand.update(&certificate.0);
+        expand.update(&[1]);
+        Self(expand.finalize().into_bytes().into())
     }
 
     /// Reads the text of a key file: 64 digits and at most one line end.

@@ -1,6 +1,9 @@
 //! What the tests of the log share: small logs, drafts, and one way to verify.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+pub(crate) mod disk;
 
 use std::path::Path;
 

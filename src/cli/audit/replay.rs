@@ -41,7 +41,7 @@ pub(super) struct ReplayArgs {
     /// Of this session: the first digits of its name are enough.
     #[arg(long)]
     session: Option<String>,
-    /// Of this kind, such as order or handshake_refused; may be given several times.
+    /// Of this kind, such as `order` or `handshake_refused`; may be given several times.
     #[arg(long)]
     kind: Vec<String>,
     /// With this error code, such as SF-ORD-003.
@@ -104,7 +104,11 @@ pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check_kinds(kinds: &[String]) -> anyhow::Result<()> {
-    let own = |name: &str| (1..256).filter_map(sealfeed_audit::kind::name).any(|own| own.eq_ignore_ascii_case(name));
+    let own = |name: &str| {
+        (1..256)
+            .filter_map(sealfeed_audit::kind::name)
+            .any(|own| name.strip_prefix("log.").is_some_and(|name| own.eq_ignore_ascii_case(name)))
+    };
     for kind in kinds {
         if !own(kind) && !Event::KINDS.iter().any(|(_, name)| name == kind) {
             let names: Vec<_> = Event::KINDS.iter().map(|(_, name)| *name).collect();
@@ -122,7 +126,13 @@ impl Row {
             // The log's own entries, kinds of a newer version, and payloads that do not decode stay visible.
             _ => {
                 let name = sealfeed_audit::kind::name(header.kind);
-                (name.map_or_else(|| format!("kind {}", header.kind), str::to_lowercase), Value::Null)
+                (
+                    name.map_or_else(
+                        || format!("log.{}", header.kind),
+                        |name| format!("log.{}", name.to_lowercase()),
+                    ),
+                    Value::Null,
+                )
             }
         };
         let mut fields = match value {
@@ -140,10 +150,12 @@ impl Row {
     fn passes(&self, arguments: &ReplayArgs) -> bool {
         let header = &self.entry.header;
         let time = header.stamp.utc_ns;
-        let holds = |wanted: Option<&String>, test: &dyn Fn(&str) -> bool| wanted.is_none_or(|text| test(text));
+        let holds =
+            |wanted: Option<&String>, test: &dyn Fn(&str) -> bool| wanted.is_none_or(|text| test(text));
         arguments.from.is_none_or(|from| time >= from)
             && arguments.until.is_none_or(|until| time < until)
-            && (arguments.kind.is_empty() || arguments.kind.iter().any(|kind| kind.eq_ignore_ascii_case(&self.kind)))
+            && (arguments.kind.is_empty()
+                || arguments.kind.iter().any(|kind| kind.eq_ignore_ascii_case(&self.kind)))
             && holds(arguments.principal.as_ref(), &|wanted| self.is_of_principal(wanted))
             && holds(arguments.symbol.as_ref(), &|wanted| self.names_symbol(wanted))
             && holds(arguments.order.as_ref(), &|wanted| self.is_of_order(wanted))
@@ -206,12 +218,15 @@ impl Row {
 
     fn write_table(&self, out: &mut impl Write) -> std::io::Result<()> {
         let header = &self.entry.header;
-        let session = header.session.map_or_else(|| "-".to_owned(), |session| hex(&session.id)[..8].to_owned());
+        let session =
+            header.session.map_or_else(|| "-".to_owned(), |session| hex(&session.id)[..8].to_owned());
         let principal = self.text("principal").unwrap_or("-");
-        let rest = self.fields.iter().filter(|(name, _)| !matches!(name.as_str(), "principal" | "nonce" | "mac"));
+        let rest =
+            self.fields.iter().filter(|(name, _)| !matches!(name.as_str(), "principal" | "nonce" | "mac"));
         let mut details = String::new();
         for (name, value) in rest {
-            let text = value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string());
+            let text =
+                value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string());
             let shown: String = text.chars().take(160).collect();
             details.push_str(&format!("{name}={shown} "));
         }

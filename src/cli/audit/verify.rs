@@ -17,8 +17,10 @@ use crate::types::UnixNanos;
 
 /// Arguments of `audit verify`. Anchors come from outside the log; without one the verdict is UNANCHORED.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 VERIFIED, 1 RECOVERED, 20 TAMPERED, 21 TRUNCATED, 22 CORRUPT, 23 UNANCHORED, \
-    24 FORK, 25 EPOCH GAP, 26 UNCLEAN; 2 usage, 66 no such log, 74 cannot be read.")]
+#[command(
+    after_help = "Exit codes: 0 VERIFIED, 1 RECOVERED, 20 TAMPERED, 21 TRUNCATED, 22 CORRUPT, 23 UNANCHORED, \
+    24 FORK, 25 EPOCH GAP, 26 UNCLEAN; 2 usage, 66 no such log, 74 cannot be read."
+)]
 pub(super) struct VerifyArgs {
     /// The log's directory.
     directory: PathBuf,
@@ -70,11 +72,19 @@ pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
     }
     match result {
         Ok(report) => {
-            if arguments.json { print_json(&report) } else { print(&report) }
+            if arguments.json {
+                print_json(&report)
+            } else {
+                print(&report)
+            }
             Ok(ExitCode::from(report.verdict.exit_code()))
         }
         Err(error) => {
-            anstream::eprintln!("sealfeed: error: {}: {}", arguments.directory.display(), telemetry::chain(&error));
+            anstream::eprintln!(
+                "sealfeed: error: {}: {}",
+                arguments.directory.display(),
+                telemetry::chain(&error)
+            );
             Ok(ExitCode::from(error.exit_code()))
         }
     }
@@ -82,7 +92,8 @@ pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
 
 fn anchors(arguments: &VerifyArgs) -> anyhow::Result<Anchors> {
     let key = arguments.key.as_deref().map(read_key).transpose()?;
-    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"));
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"));
     let checkpoints = arguments.anchor.iter().map(read).collect::<anyhow::Result<_>>()?;
     let mut receipts = Vec::new();
     for path in &arguments.receipt {
@@ -102,7 +113,9 @@ fn anchors(arguments: &VerifyArgs) -> anyhow::Result<Anchors> {
 
 fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
     let text = if Path::new(key).exists() { std::fs::read_to_string(key)? } else { key.to_owned() };
-    text.trim().parse().with_context(|| format!("{key:?} is no public key of a log, nor a file that holds one"))
+    text.trim()
+        .parse()
+        .with_context(|| format!("{key:?} is no public key of a log, nor a file that holds one"))
 }
 
 fn parse_receipt(line: &str) -> anyhow::Result<Receipt> {
@@ -120,7 +133,9 @@ fn meaning(verdict: Verdict) -> &'static str {
         Verdict::Tampered => "bytes were changed, inserted or removed",
         Verdict::Truncated => "the end of the log is missing",
         Verdict::Corrupt => "damage at the end that a crash cannot explain",
-        Verdict::Unanchored => "consistent with itself only: give --key, --anchor, --receipt or --k0 to prove more",
+        Verdict::Unanchored => {
+            "consistent with itself only: give --key, --anchor, --receipt or --k0 to prove more"
+        }
         Verdict::Fork => "two signed histories that cannot both be true",
         Verdict::EpochGap => "an epoch is missing or was sealed again",
         Verdict::Unclean => "intact up to what a crash leaves behind; start the server to recover it",
@@ -138,12 +153,19 @@ fn print(report: &Report) {
     anstream::println!("  log          {} ({})", hex(&report.log_id), report.origin);
     anstream::println!(
         "  checked      {} entries in {} groups, {} segments, {} bytes, {} runs, {} epochs",
-        report.entries, report.groups, report.segments, report.bytes, report.runs, report.epochs
+        report.entries,
+        report.groups,
+        report.segments,
+        report.bytes,
+        report.runs,
+        report.epochs
     );
     anstream::println!("  root         {}", hex(&report.root));
     anstream::println!(
         "  checkpoints  {} of its own, the last over {} entries; anchors vouch for {} entries",
-        report.checkpoints, report.checkpointed_entries, report.anchored_entries
+        report.checkpoints,
+        report.checkpointed_entries,
+        report.anchored_entries
     );
     for found in &report.recoveries {
         anstream::println!("  recovery     entry {} at {}", found.seq, format_utc(UnixNanos(found.utc_ns)));

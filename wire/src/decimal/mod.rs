@@ -70,7 +70,8 @@ impl Price {
     }
 
     /// Volume-weighted average of fills: the sum of price times quantity (both in nano-units) over the total
-    /// quantity, rounded to the nearest nano-unit, halves away from zero. `None` for no quantity.
+    /// quantity, rounded to the nearest nano-unit, halves away from zero. `None` for no quantity,
+    /// and for an average out of range.
     #[must_use]
     pub fn average(notional: i128, total: Quantity) -> Option<Self> {
         let total = i128::from(total.0);
@@ -78,7 +79,7 @@ impl Price {
             return None;
         }
         let half = if notional < 0 { -(total / 2) } else { total / 2 };
-        i64::try_from((notional + half) / total).ok().map(Self)
+        i64::try_from(notional.checked_add(half)? / total).ok().map(Self)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::code::Code;
 use crate::ident::Symbol;
-use crate::object::{Fields, Value, printable};
+use crate::object::{Fields, Keys, Value, printable};
 use crate::term::{Channel, Conflation, Depth, OnSlow, UnknownTerm};
 use crate::value::{Epoch, Sequence};
 
@@ -18,7 +18,7 @@ pub(super) fn subscribe(fields: &Envelope<'_>) -> Result<Subscribe, Refusal> {
         None => None,
         Some(_) => {
             let invalid = |_| Refusal::new(Code::SesFieldValueInvalid, "on_slow");
-            Some(OnSlow::parse(&need_text(fields, ON_SLOW)?).map_err(invalid)?)
+            Some(OnSlow::parse(need_text(fields, ON_SLOW)?).map_err(invalid)?)
         }
     };
     if depth.is_some() && channel != Channel::Book {
@@ -41,8 +41,8 @@ pub(super) fn unsubscribe(fields: &Envelope<'_>) -> Result<Unsubscribe, Refusal>
 
 fn streams(fields: &Envelope<'_>) -> Result<(Channel, Symbols), Refusal> {
     let channel = need_text(fields, CHANNEL)?;
-    let channel = Channel::parse(&channel)
-        .map_err(|UnknownTerm| Refusal::new(Code::SubChannelUnknown, printable(&channel)))?;
+    let channel = Channel::parse(channel)
+        .map_err(|UnknownTerm| Refusal::new(Code::SubChannelUnknown, printable(channel)))?;
     let symbols = symbols(need(fields, SYMBOLS)?)?;
     if channel == Channel::Orders && symbols != Symbols::All {
         return Err(Refusal::new(Code::SubOrdersWildcardOnly, "symbols"));
@@ -50,7 +50,7 @@ fn streams(fields: &Envelope<'_>) -> Result<(Channel, Symbols), Refusal> {
     Ok((channel, symbols))
 }
 
-fn symbols(value: Value<'_>) -> Result<Symbols, Refusal> {
+fn symbols(value: &Value<'_>) -> Result<Symbols, Refusal> {
     let wrong_type = || Refusal::new(Code::SesFieldTypeWrong, "symbols");
     let values = value.list().ok_or_else(wrong_type)?;
     let mut list = Vec::with_capacity(values.len());
@@ -60,8 +60,8 @@ fn symbols(value: Value<'_>) -> Result<Symbols, Refusal> {
         if text == "*" {
             has_star = true;
         } else {
-            let malformed = |_| Refusal::new(Code::SubSymbolMalformed, printable(&text));
-            list.push(Symbol::new(&text).map_err(malformed)?);
+            let malformed = |_| Refusal::new(Code::SubSymbolMalformed, printable(text));
+            list.push(Symbol::new(text).map_err(malformed)?);
         }
     }
     if has_star && values.len() == 1 {
@@ -78,7 +78,7 @@ fn symbols(value: Value<'_>) -> Result<Symbols, Refusal> {
 
 fn number<T: TryFrom<u16>>(fields: &Envelope<'_>, index: usize, invalid: Code) -> Result<Option<T>, Refusal> {
     let Some(value) = fields.get(index) else { return Ok(None) };
-    if !value.is_number() {
+    if !matches!(value, Value::Integer(_) | Value::OtherNumber) {
         return Err(Refusal::new(Code::SesFieldTypeWrong, NAMES[index]));
     }
     let number = value.integer().and_then(|number| u16::try_from(number).ok());
@@ -88,7 +88,7 @@ fn number<T: TryFrom<u16>>(fields: &Envelope<'_>, index: usize, invalid: Code) -
 
 type Resume = Vec<(Option<Symbol>, ResumePoint)>;
 
-fn resume(value: Value<'_>, channel: Channel, symbols: &Symbols) -> Result<Resume, Refusal> {
+fn resume(value: &Value<'_>, channel: Channel, symbols: &Symbols) -> Result<Resume, Refusal> {
     let wrong_type = || Refusal::new(Code::SesFieldTypeWrong, "resume");
     let entries = value.entries().ok_or_else(wrong_type)?;
     let mut points: Resume = Vec::with_capacity(entries.len());
@@ -113,7 +113,7 @@ fn resume(value: Value<'_>, channel: Channel, symbols: &Symbols) -> Result<Resum
         if !fits {
             return Err(invalid());
         }
-        points.push((symbol, resume_point(value).ok_or_else(invalid)?));
+        points.push((symbol, resume_point(&value).ok_or_else(invalid)?));
     }
     let mut names: Vec<Option<Symbol>> = points.iter().map(|(symbol, _)| *symbol).collect();
     names.sort_unstable();
@@ -123,11 +123,11 @@ fn resume(value: Value<'_>, channel: Channel, symbols: &Symbols) -> Result<Resum
     Ok(points)
 }
 
-fn resume_point(value: Value<'_>) -> Option<ResumePoint> {
+fn resume_point(value: &Value<'_>) -> Option<ResumePoint> {
     fn place(key: &str) -> Option<usize> {
         ["epoch", "seq"].iter().position(|name| *name == key)
     }
-    let fields = Fields::<2>::read(value.object()?, place);
+    let fields = Fields::<2>::read(value.object()?, Keys { place, raw: 0 });
     if fields.fault.is_some() {
         return None;
     }

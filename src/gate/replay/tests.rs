@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::freshness;
 use super::*;
+use crate::types::TimeArithmetic;
 
 const WINDOW_NS: u64 = 5_000_000_000;
 const START: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -91,7 +92,11 @@ fn a_full_cache_refuses_and_forgets_nothing_that_lives() {
         assert_eq!(cache.insert_once(OwnerId(1), nonce(number), START, START), Err(Code::OrdNonceReplayed));
     }
     let later = START.plus_ns(WINDOW_NS + 2 * SKEW_NS);
-    assert_eq!(cache.insert_once(OwnerId(2), nonce(8), later, later), Ok(()), "room again when they are stale");
+    assert_eq!(
+        cache.insert_once(OwnerId(2), nonce(8), later, later),
+        Ok(()),
+        "room again when they are stale"
+    );
     cache.check_invariants();
 }
 
@@ -108,7 +113,10 @@ fn one_owner_at_its_cap_leaves_room_for_others() {
 #[test]
 fn a_caller_that_did_not_check_freshness_cannot_break_the_slices() {
     let mut cache = cache(8, 8);
-    assert_eq!(cache.insert_once(OwnerId(1), nonce(1), UnixNanos(u64::MAX), START), Err(Code::OrdTimestampFuture));
+    assert_eq!(
+        cache.insert_once(OwnerId(1), nonce(1), UnixNanos(u64::MAX), START),
+        Err(Code::OrdTimestampFuture)
+    );
     assert_eq!(cache.insert_once(OwnerId(1), nonce(1), UnixNanos(0), START), Err(Code::OrdTimestampStale));
     assert_eq!(cache.insert_once(OwnerId(1), nonce(1), UnixNanos(u64::MAX), UnixNanos(u64::MAX)), Ok(()));
     cache.check_invariants();
@@ -166,11 +174,11 @@ proptest! {
         let (mut now, mut latest) = (START, START);
         for Step { forward_ms, owner, nonce: number, signed_ms } in steps {
             now = shifted(now, forward_ms);
-            latest = latest.max(now);
             let ts = shifted(now, signed_ms);
             if freshness::check(ts, now, WINDOW_NS).is_err() {
                 continue;
             }
+            latest = latest.max(now);
             let seen = model.entry((owner, number)).or_default();
             let must_remember = |ts: &UnixNanos| ts.plus_ns(WINDOW_NS + SKEW_NS) >= latest;
             match cache.insert_once(OwnerId(owner), nonce(number), ts, now) {

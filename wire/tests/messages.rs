@@ -1,0 +1,196 @@
+//! Messages of the server: what is encoded is what a client reads, and hostile texts are errors, not panics.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use sealfeed_wire::market::{
+    self, Bbo, BookMessage, Delta, Exec, ExecKind, Fill, Gap, Heartbeat, Liquidity, Slow, Snapshot, Trade,
+};
+use sealfeed_wire::reply::{Encode, ErrorReply, Receipt};
+use sealfeed_wire::{
+    Aggressor, BookDecimals, Channel, ClientOrderId, Code, Decimals, EntryHash, Epoch, ExecId, Level, LogId,
+    MarketMessage, OrderId, OrderType, Price, Quantity, RequestId, Scaled, Sequence, ServerMessage, Side,
+    StreamHeader, StreamKey, StreamSymbol, Symbol, TimeInForce, TradeId, UnixNanos,
+};
+
+/// The message comes back from its text.
+#[track_caller]
+fn check(encode: impl FnOnce(&mut Vec<u8>), expected: &MarketMessage) {
+    let mut text = Vec::new();
+    encode(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(value.is_object());
+    match ServerMessage::decode(&text) {
+        Ok(ServerMessage::Market(message)) => assert_eq!(&message, expected, "{text}"),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn any_header() -> impl Strategy<Value = StreamHeader> {
+    let seqs = (0..1u64 << 53, prop::option::of(0..1u64 << 53));
+    let times = (any::<u64>(), any::<u64>(), any::<u64>(), prop::option::of(any::<u64>()));
+    let names = (prop::sample::select(Channel::ALL), "[A-Za-z0-9._/:-]{1,32}", any::<u64>());
+    (names, seqs, times).prop_map(
+        |((channel, symbol, epoch), (seq, prev), (event, recv, out, delayed_ms))| StreamHeader {
+            channel,
+            symbol: Symbol::new(&symbol).unwrap(),
+            epoch: Epoch(epoch),
+            seq: Sequence::new(seq).unwrap(),
+            prev_seq: prev.and_then(Sequence::new),
+            ts_event: UnixNanos(event),
+            ts_recv: UnixNanos(recv),
+            ts_out: UnixNanos(out),
+            delayed_ms,
+        },
+    )
+}
+
+fn any_decimals() -> impl Strategy<Value = BookDecimals> {
+    (0u8..=9, 0u8..=9).prop_map(|(price, quantity)| BookDecimals {
+        price: Decimals::new(price).unwrap(),
+        quantity: Decimals::new(quantity).unwrap(),
+    })
+}
+
+/// A level whose numbers fit the decimals.
+fn level(raw: (i64, u64, u32), decimals: BookDecimals) -> Level {
+    let price = 10i64.pow(9 - u32::from(decimals.price.get()));
+    let quantity = 10u64.pow(9 - u32::from(decimals.quantity.get()));
+    Level {
+        price: Price::from_nanos(raw.0 / price * price),
+        quantity: Quantity::from_nanos(raw.1 / quantity * quantity),
+        orders: raw.2,
+    }
+}
+
+proptest! {
+    #[test]
+    fn public_messages_survive_the_wire(
+        header in any_header(),
+        decimals in any_decimals(),
+        raw in prop::collection::vec(any::<(i64, u64, u32)>(), 1..12),
+        crc in any::<u32>(),
+        trade_id in prop::option::of("[A-Za-z0-9._:-]{1,36}"),
+        side in prop::sample::select(Aggressor::ALL),
+    ) {
+        let levels: Vec<Level> = raw.into_iter().map(|raw| level(raw, decimals)).collect();
+        let Level { price, quantity, .. } = levels[0];
+        let trade_id = trade_id.map(|id| TradeId::new(&id).unwrap());
+        let trade = Trade { header, price, quantity, side, trade_id };
+        check(|out| market::encode_trade(out, &trade, decimals), &MarketMessage::Trade(trade));
+        let bbo = Bbo { header, bid: levels.first().copied(), ask: levels.get(1).copied() };
+        check(|out| market::encode_bbo(out, &bbo, decimals), &MarketMessage::Bbo(bbo));
+        let (bids, asks) = levels.split_at(levels.len() / 2);
+        let book = |checksum| BookMessage { header, bids: bids.to_vec(), asks: asks.to_vec(), checksum };
+        let snapshot = Snapshot { header, bids, asks, checksum: crc };
+        check(|out| market::encode_snapshot(out, &snapshot, decimals), &MarketMessage::Snapshot(book(Some(crc))));
+        let delta = Delta { header, bids, asks, checksum: None };
+        check(|out| market::encode_delta(out, &delta, decimals), &MarketMessage::Delta(book(None)));
+    }
+
+    #[test]
+    fn notices_survive_the_wire(header in any_header(), all: bool, a in 0..1u64 << 53, b in 0..1u64 << 53) {
+        let symbol = if all { StreamSymbol::All } else { header.symbol.into() };
+        let StreamHeader { channel, epoch, delayed_ms, .. } = header;
+        let stream = StreamKey { channel, symbol, epoch, delayed_ms };
+        let (from, to) = (Sequence::new(a).unwrap(), Sequence::new(b).unwrap());
+        let beat = Heartbeat { stream, seq: from, ts: header.ts_out };
+        check(|out| market::encode_heartbeat(out, &beat), &MarketMessage::Heartbeat(beat));
+        check(|out| market::encode_stale(out, &beat), &MarketMessage::Stale(beat));
+        let gap = Gap { stream, from, to };
+        check(|out| market::encode_gap(out, &gap), &MarketMessage::Gap(gap));
+        check(|out| market::encode_skipped(out, &gap), &MarketMessage::Skipped(gap));
+        let slow = Slow { queue_bytes: a, queue_bytes_max: b, ts: header.ts_out };
+        check(|out| market::encode_slow(out, &slow), &MarketMessage::Slow(slow));
+    }
+
+    #[test]
+    fn execution_reports_survive_the_wire(
+        header in any_header(), price in any::<i64>(), quantity in any::<u64>(), numbers in any::<[u64; 3]>(),
+        flags in any::<[bool; 5]>(), hash in any::<[u8; 32]>(),
+    ) {
+        let (price, quantity) = (Scaled::shortest(Price::from_nanos(price)), Scaled::shortest(Quantity::from_nanos(quantity)));
+        let [has_fill, is_market, has_cancel, has_reason, has_receipt] = flags;
+        let fill = Fill { price, quantity, trade_id: TradeId::from(numbers[0]), liquidity: Liquidity::Taker };
+        let receipt = Receipt { log: LogId(hash), seq: numbers[1], hash: EntryHash(hash) };
+        let exec = Exec {
+            header,
+            exec: if has_fill { ExecKind::PartialFill } else { ExecKind::New },
+            exec_id: ExecId::from(numbers[1]),
+            cl_ord_id: ClientOrderId::new("c-1").unwrap(),
+            cancel_cl_ord_id: has_cancel.then(|| ClientOrderId::new("c-2").unwrap()),
+            order_id: OrderId::from(numbers[2]),
+            side: Side::Sell,
+            order_type: if is_market { OrderType::Market } else { OrderType::Limit },
+            time_in_force: TimeInForce::Gtc,
+            quantity,
+            price: (!is_market).then_some(price),
+            fill: has_fill.then_some(fill),
+            leaves_quantity: quantity,
+            cumulative_quantity: quantity,
+            average_price: has_fill.then_some(price),
+            reason: has_reason.then_some(Code::OrdNoLiquidity.into()),
+            receipt: has_receipt.then_some(receipt),
+        };
+        check(|out| market::encode_exec(out, &exec), &MarketMessage::Exec(Box::new(exec.clone())));
+    }
+
+    #[test]
+    fn an_error_survives_the_wire(code in prop::sample::select(Code::all().collect::<Vec<_>>()), id in any::<u32>()) {
+        let reply = ErrorReply::new(Some(RequestId::Integer(id.into())), code);
+        let mut text = Vec::new();
+        reply.encode(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        match ServerMessage::decode(&text) {
+            Ok(ServerMessage::Error(read)) => prop_assert_eq!(*read, reply),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_client_panic(text in "\\PC*", kind in "[a-z_]{0,16}", tail in "[\\{\\}\\[\\]\":,0-9a-z_\\\\]{0,64}") {
+        let _ = ServerMessage::decode(&text);
+        let _ = ServerMessage::decode(&format!("{{\"type\":\"{kind}\"{tail}"));
+        let _ = ServerMessage::decode(&format!("{{\"type\":\"trade\"{tail}"));
+    }
+}
+
+#[test]
+fn the_type_is_found_wherever_it_stands() {
+    for text in [
+        r#"{"type":"ok","id":5}"#,
+        r#"{ "id":5, "type" : "ok" }"#,
+        r#"{"id":5,"t\u0079pe":"ok"}"#,
+        r#"{"type":"o\u006b","id":5}"#,
+    ] {
+        assert!(matches!(ServerMessage::decode(text), Ok(ServerMessage::Done(_))), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_message_is_an_error_that_names_the_type() {
+    for text in ["", "[]", "null", "{}", r#"{"type":1}"#, r#"{"type":"ok""#] {
+        assert!(ServerMessage::decode(text).is_err(), "{text}");
+    }
+    let error = ServerMessage::decode(r#"{"type":"trade","price":1.5}"#).unwrap_err();
+    assert_eq!(error.kind, "trade");
+}
+
+#[test]
+fn a_number_that_is_not_exact_is_never_taken_from_a_message() {
+    let good = r#"{"type":"bbo","channel":"bbo","symbol":"A","epoch":"0000000000000001","seq":1,"prev_seq":null,
+        "ts_event":"1","ts_recv":"1","ts_out":"1","bid":["1.5","1",1],"ask":null}"#;
+    assert!(ServerMessage::decode(good).is_ok());
+    for (from, to) in [
+        (r#""1.5""#, "1.5"),
+        (r#""1.5""#, r#""1.5e0""#),
+        (r#""1.5""#, r#""01.5""#),
+        (r#""ts_out":"1""#, r#""ts_out":1"#),
+        (r#""seq":1"#, r#""seq":9007199254740992"#),
+        (r#""seq":1"#, r#""seq":1.0"#),
+        ("0000000000000001", "000000000000000A"),
+    ] {
+        assert!(ServerMessage::decode(&good.replacen(from, to, 1)).is_err(), "{to}");
+    }
+}
