@@ -4,7 +4,7 @@
 //! It fails the test as soon as a message does not continue what it has: a gap, another epoch, a level that was not
 //! there, a book that is too deep, a checksum that does not fit, too many deltas without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -151,6 +151,112 @@ impl NaiveBook {
         self.checksums += 1;
         self.unchecked = 0;
     }
+}
+
+/// All streams of one connection, each followed from its `subscribed` reply.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// Books by symbol; `None` between the reply and the snapshot. With the depth that was granted.
+    books: BTreeMap<String, (usize, Option<NaiveBook>)>,
+    /// Everything else, by channel and symbol; `None` before the first `bbo`.
+    chains: BTreeMap<(String, String), Option<Chain>>,
+    /// Streams that ended: channel and symbol.
+    ended: BTreeSet<(String, String)>,
+    /// Streams whose source has ended or stalled since their last message.
+    pub(crate) stale: BTreeSet<(String, String)>,
+}
+
+impl Streams {
+    /// Takes any message of the server, in the order of arrival, and checks what it says of a stream.
+    pub(crate) fn take(&mut self, message: &Value) {
+        match message["type"].as_str().unwrap() {
+            "subscribed" => self.subscribed(message),
+            "snapshot" => {
+                let (depth, book) = self.books.get_mut(&text(&message["symbol"])).expect("a book asked for");
+                assert!(book.is_none(), "a snapshot nobody asked for");
+                *book = Some(NaiveBook::new(*depth, message));
+            }
+            "delta" => self.book_mut(message).apply(message),
+            "bbo" | "trade" | "exec" => self.advance(message),
+            "heartbeat" => self.chain(message).beat(message),
+            "stale" => {
+                self.chain(message).beat(message);
+                self.stale.insert(key(message));
+            }
+            other => assert!(!matches!(other, "gap" | "skipped" | "slow"), "{message}"),
+        }
+    }
+
+    /// From here on, nothing of this stream may come.
+    pub(crate) fn unsubscribed(&mut self, channel: &str, symbol: &str) {
+        let key = (channel.to_owned(), symbol.to_owned());
+        self.books.remove(symbol).map(drop).or_else(|| self.chains.remove(&key).map(drop)).unwrap();
+        self.ended.insert(key);
+    }
+
+    /// The book of a symbol.
+    pub(crate) fn book(&self, symbol: &str) -> &NaiveBook {
+        self.books[symbol].1.as_ref().expect("the snapshot has come")
+    }
+
+    /// Whether the book of a symbol has come.
+    pub(crate) fn has_book(&self, symbol: &str) -> bool {
+        self.books.get(symbol).is_some_and(|(_, book)| book.is_some())
+    }
+
+    /// Any other stream.
+    pub(crate) fn of(&self, channel: &str, symbol: &str) -> &Chain {
+        self.chains[&(channel.to_owned(), symbol.to_owned())].as_ref().expect("its state has come")
+    }
+
+    fn subscribed(&mut self, reply: &Value) {
+        assert_eq!(reply["refused"], serde_json::json!({}), "{reply}");
+        let channel = text(&reply["channel"]);
+        for (symbol, stream) in reply["symbols"].as_object().unwrap() {
+            let key = (channel.clone(), symbol.clone());
+            self.ended.remove(&key);
+            match channel.as_str() {
+                "book" => {
+                    let depth = usize::try_from(reply["depth"].as_u64().unwrap()).unwrap();
+                    self.books.insert(symbol.clone(), (depth, None));
+                }
+                "bbo" => drop(self.chains.insert(key, None)),
+                _ => drop(self.chains.insert(key, Some(Chain::at(stream)))),
+            }
+        }
+    }
+
+    fn advance(&mut self, message: &Value) {
+        let mut key = key(message);
+        assert!(!self.ended.contains(&key), "a stream that was ended goes on: {message}");
+        self.stale.remove(&key);
+        if key.0 == "orders" {
+            key.1 = "*".to_owned();
+        }
+        match self.chains.get_mut(&key) {
+            Some(Some(chain)) => chain.follow(message),
+            Some(first) => {
+                assert!(message["prev_seq"].is_null(), "the present state comes first: {message}");
+                *first = Some(Chain::at(message));
+            }
+            None => panic!("nobody asked for this stream: {message}"),
+        }
+    }
+
+    fn book_mut(&mut self, message: &Value) -> &mut NaiveBook {
+        self.stale.remove(&key(message));
+        let book = self.books.get_mut(message["symbol"].as_str().unwrap());
+        book.and_then(|(_, book)| book.as_mut()).unwrap_or_else(|| panic!("no snapshot before {message}"))
+    }
+
+    fn chain(&self, message: &Value) -> &Chain {
+        let (channel, symbol) = key(message);
+        if channel == "book" { &self.book(&symbol).chain } else { self.of(&channel, &symbol) }
+    }
+}
+
+fn key(message: &Value) -> (String, String) {
+    (text(&message["channel"]), text(&message["symbol"]))
 }
 
 /// A JSON text's content.
