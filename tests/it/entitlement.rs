@@ -1,0 +1,1 @@
+//! Entitlement: what a principal may not see, and how it is told.

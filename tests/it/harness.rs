@@ -1,0 +1,31 @@
+//! What every test here stands on: one PKI for the process, servers on ports of their own, clients, the log.
+//!
+//! Nothing is simulated: the PKI script makes the certificates, the server runs as `sealfeed serve` would run it, and
+//! what the tests know of the log they read from its files.
+
+mod client;
+mod log;
+mod pki;
+mod server;
+mod telemetry;
+mod tls;
+
+pub(crate) use client::{Client, Ended, Frame, Received};
+pub(crate) use log::Logged;
+pub(crate) use pki::{Identity, Pki};
+pub(crate) use server::{POLICY, Server, wait_until};
+pub(crate) use telemetry::traced;
+pub(crate) use tls::{HttpAnswer, UPGRADE, read_answer};
+
+use std::time::Duration;
+
+/// How long anything may take that must happen: long, because it only bounds failures.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// Waits for something that must happen.
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, happens).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {LIMIT:?}"),
+    }
+}

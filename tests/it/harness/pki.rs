@@ -1,0 +1,159 @@
+//! One PKI for the whole process, made by the script that operators use.
+//!
+//! It lies in the build's folder for temporary files; those that earlier processes left there are removed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sealfeed_wire::signing::OrderKey;
+
+/// A PKI in a folder, as `pki/pki.sh` makes it.
+pub(crate) struct Pki {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+}
+
+/// What a client shows and signs with.
+pub(crate) struct Identity {
+    /// Certificate and intermediates; empty shows none.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Private key of the certificate.
+    pub(crate) key: Option<PrivateKeyDer<'static>>,
+    /// Signs its orders.
+    pub(crate) order_key: Option<OrderKey>,
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.as_ref().map(PrivateKeyDer::clone_key),
+            order_key: self.order_key.clone(),
+        }
+    }
+}
+
+impl Identity {
+    /// Nobody: no certificate at all.
+    pub(crate) const fn none() -> Self {
+        Self { chain: Vec::new(), key: None, order_key: None }
+    }
+
+    /// From files; without `order_key` it cannot sign.
+    pub(crate) fn read(certificate: &Path, key: &Path, order_key: Option<&Path>) -> Self {
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+        let order_key =
+            order_key.map(|path| OrderKey::parse(&std::fs::read_to_string(path).unwrap()).unwrap());
+        Self { chain, key: Some(PrivateKeyDer::from_pem_file(key).unwrap()), order_key }
+    }
+}
+
+impl Pki {
+    /// The PKI of this process. Its principals: `acme/alice` and `acme/carol` (viewers), `acme/bob` (trader),
+    /// `acme/erin` (trader), `beta/dave` (trader with narrower rights), `gamma/frank` (service, entitled to nothing),
+    /// `acme/old` (expired), `acme/early` (not yet valid), `acme/gone` (revoked). [`Pki::foreign`] is another one.
+    pub(crate) fn get() -> &'static Self {
+        static PKI: OnceLock<Pki> = OnceLock::new();
+        PKI.get_or_init(|| {
+            remove_leftovers();
+            let pki = Self::init("pki");
+            for (name, role) in [
+                ("acme/alice", "viewer"),
+                ("acme/carol", "viewer"),
+                ("acme/bob", "trader"),
+                ("acme/erin", "trader"),
+                ("beta/dave", "trader"),
+                ("gamma/frank", "service"),
+                ("acme/gone", "viewer"),
+            ] {
+                pki.run(&["client", name, "--role", role]);
+            }
+            pki.client_between("acme/old", "2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z");
+            pki.client_between("acme/early", "2031-01-01T00:00:00Z", "2031-02-01T00:00:00Z");
+            pki.run(&["revoke", "acme/gone", "--reason", "keyCompromise"]);
+            pki
+        })
+    }
+
+    /// Another PKI, which the servers do not trust; it has an `acme/alice` of its own.
+    pub(crate) fn foreign() -> &'static Self {
+        static PKI: OnceLock<Pki> = OnceLock::new();
+        PKI.get_or_init(|| {
+            let pki = Self::init("foreign");
+            pki.run(&["client", "acme/alice", "--role", "viewer"]);
+            pki
+        })
+    }
+
+    fn init(name: &str) -> Self {
+        let pki = Self { folder: home().join(name) };
+        pki.run(&["init", "--demo"]);
+        pki.run(&["server", "localhost", "--san", "DNS:localhost,IP:127.0.0.1"]);
+        pki
+    }
+
+    fn client_between(&self, name: &str, from: &str, until: &str) {
+        self.run(&["client", name, "--role", "viewer", "--not-before", from, "--not-after", until]);
+    }
+
+    /// A copy that a test may revoke and rotate in.
+    pub(crate) fn copy_to(&self, folder: &Path) -> Self {
+        let copied = Command::new("cp").arg("-a").arg(&self.folder).arg(folder).status().unwrap();
+        assert!(copied.success());
+        Self { folder: folder.join(self.folder.file_name().unwrap()) }
+    }
+
+    /// Runs the script, which must succeed; returns what it printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pki/pki.sh");
+        let output =
+            Command::new("bash").arg(script).arg("--dir").arg(&self.folder).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "pki.sh {arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    /// What the client of this name shows.
+    pub(crate) fn client(&self, name: &str) -> Identity {
+        let folder = self.folder.join("clients").join(name);
+        let file = |name: &str| folder.join(name);
+        Identity::read(&file("client.pem"), &file("client.key"), Some(&file("order.key")))
+    }
+
+    /// The server's own certificate, shown as if it were a client's.
+    pub(crate) fn server_as_client(&self) -> Identity {
+        let folder = self.folder.join("servers/localhost");
+        Identity::read(&folder.join("server.pem"), &folder.join("server.key"), None)
+    }
+
+    /// Authorities of the server's certificate, which every client trusts.
+    pub(crate) fn server_authorities(&self) -> PathBuf {
+        self.folder.join("ca/servers.pem")
+    }
+}
+
+/// The folder of this process.
+fn home() -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}", std::process::id()));
+    std::fs::create_dir_all(&home).unwrap();
+    home
+}
+
+/// Removes what processes that have ended left behind; a static value is never dropped.
+fn remove_leftovers() {
+    for entry in std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.strip_prefix("it-")) else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            // Another process may be removing the same.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A server in this process, with its own folder, policy and log.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sealfeed::clock::Clock;
+use sealfeed::config::{Config, load_text};
+use sealfeed::server::{Running, StartError};
+use tempfile::TempDir;
+
+use super::log::{Logged, assert_verified, read};
+use super::{LIMIT, Pki, telemetry};
+
+/// The policy of [`Server::start`].
+pub(crate) const POLICY: &str = r#"
+[[rule]]
+name = "viewers"
+match = { role = "viewer" }
+channels = ["trades", "bbo", "book"]
+symbols = ["*"]
+
+[[rule]]
+name = "traders"
+match = { firm = "acme", role = "trader" }
+channels = ["trades", "bbo", "book"]
+symbols = ["*"]
+[rule.orders]
+symbols = ["*"]
+quantity_max = "1000"
+notional_max = 1000000
+open_orders_max = 100
+orders_per_second = 1000
+[rule.limits]
+messages_per_second = 2000
+
+[[rule]]
+name = "beta"
+match = { firm = "beta", role = "trader" }
+channels = ["trades", "book"]
+symbols = ["SEAL"]
+depth_max = 10
+[rule.orders]
+symbols = ["SEAL"]
+quantity_max = "10"
+notional_max = 5000
+open_orders_max = 2
+orders_per_second = 3
+"#;
+
+const CONFIGURATION: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+origins = ["https://desk.example"]
+[tls]
+certificate = "servers/localhost/server.pem"
+key = "servers/localhost/server.key"
+client_authorities = "ca/clients.pem"
+client_revocation_lists = "crl/clients.pem"
+[identity]
+entitlements = "entitlements.toml"
+master_key = "master/current.hex"
+previous_master_key = "master/previous.hex"
+[log]
+directory = "log"
+[[source]]
+type = "synthetic"
+symbols = ["SEAL", "FEED"]
+messages_per_second = 20
+"#;
+
+/// A running server.
+pub(crate) struct Server {
+    running: Running,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The configuration it runs with.
+    pub(crate) config: Config,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server under [`POLICY`], after `change` had its way with the configuration. Its market is the
+    /// synthetic one (`SEAL`, `FEED`), slow enough not to be in the way.
+    pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_policy(POLICY, change).await
+    }
+
+    /// As [`Server::start`], under another policy.
+    pub(crate) async fn with_policy(policy: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self::try_start(folder, policy, change).await.unwrap()
+    }
+
+    /// Starts a server in `folder`: as before, if there was one.
+    pub(crate) async fn try_start(
+        folder: TempDir,
+        policy: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        telemetry::collect();
+        let entitlements = folder.path().join("entitlements.toml");
+        std::fs::write(&entitlements, policy).unwrap();
+        let mut config = load_text(CONFIGURATION, &Pki::get().folder.join("sealfeed.toml")).unwrap();
+        config.identity.entitlements = entitlements;
+        config.log.directory = folder.path().join("log");
+        change(&mut config);
+        let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), Clock::System).await?;
+        Ok(Self { address: running.address(), running, config, folder })
+    }
+
+    /// Its folder: policy and log, and whatever a test puts there.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of its log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.config.log.directory.clone()
+    }
+
+    /// The server itself.
+    pub(crate) const fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// Every event in the log so far.
+    pub(crate) fn events(&self) -> Vec<Logged> {
+        read(&self.log())
+    }
+
+    /// Events of one kind in the log so far.
+    pub(crate) fn log_events(&self, kind: &str) -> Vec<Logged> {
+        self.events().into_iter().filter(|event| event.kind == kind).collect()
+    }
+
+    /// The first event of this kind for which `is_it` holds, as soon as it stands in the log.
+    pub(crate) async fn logged(&self, kind: &str, is_it: impl Fn(&Logged) -> bool) -> Logged {
+        let mut found = None;
+        let is_there = wait_until(LIMIT, || {
+            found = self.log_events(kind).into_iter().find(|event| is_it(event));
+            found.is_some()
+        });
+        if !is_there.await {
+            let kinds: Vec<_> = self.log_events(kind).into_iter().map(|event| event.fields).collect();
+            panic!("no such {kind} in the log, only {kinds:#?}");
+        }
+        found.unwrap()
+    }
+
+    /// Stops the server, asserts that its log verifies, and returns the log and the folder.
+    pub(crate) async fn finish(self) -> (Vec<Logged>, TempDir) {
+        let Self { running, config, folder, .. } = self;
+        super::soon("the stop", running.stop()).await.unwrap();
+        let log = &config.log.directory;
+        assert_verified(log);
+        (read(log), folder)
+    }
+}
+
+/// Waits until `state` holds; whether it did within `limit`.
+pub(crate) async fn wait_until(limit: Duration, mut state: impl FnMut() -> bool) -> bool {
+    let waiting = async {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            look.tick().await;
+            if tokio::task::block_in_place(&mut state) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(limit, waiting).await.is_ok()
+}

@@ -1,0 +1,1 @@
+//! Signed orders: forged, stale, replayed, repeated, malformed, and beyond every limit.
