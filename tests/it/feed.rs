@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use sealfeed::config::{Config, DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
+use sealfeed::config::{DbnSourceConfig, SourceConfig, Speed};
+use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
 
 use crate::data::recorded;
 use crate::harness::{Client, Pki, Server};
-use crate::market::{QUIET, quiet, settle, trading};
+use crate::market::{QUIET, limit, quiet, settle, trading};
 use crate::oracle::{Line, Streams};
 
 const ESH4: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
@@ -157,7 +158,7 @@ async fn after_unsubscribing_nothing_of_the_stream_comes() {
         streams.take(&alice.message().await);
     }
     let again = alice.error_of(r#"{"op":"unsubscribe","id":1,"channel":"book","symbols":["SEAL"]}"#).await;
-    assert_eq!(again, "SF-SUB-016");
+    assert_eq!(again, "SF-SUB-011");
     server.finish().await;
 }
 
@@ -215,10 +216,13 @@ async fn idle_streams_prove_their_silence_with_heartbeats() {
 
 /// Subscribes with `resume` and returns the reply's stream and the messages up to the answer to a ping behind it.
 async fn resume(client: &mut Client, channel: &str, epoch: &Value, seq: u64) -> (Value, Vec<Value>) {
-    let request = json!({
+    let mut request = json!({
         "op": "subscribe", "channel": channel, "symbols": [QUIET],
         "resume": {QUIET: {"epoch": epoch, "seq": seq}},
     });
+    if channel == "book" {
+        request["depth"] = 0.into();
+    }
     let reply = client.request(request).await;
     assert_eq!(reply["type"], "subscribed", "{reply}");
     // Answered by the pipeline like the subscription: whatever belongs to that has come before.
@@ -241,17 +245,22 @@ async fn resuming_answers_for_all_or_for_nothing() {
     let mut streams = Streams::default();
     let first = settle(&mut erin, &mut streams).await;
     let book = streams.book(QUIET);
-    // The whole size at the best ask, so that the trade takes one level away.
-    let (price, quantity) = (book.asks()[0].price.clone(), book.asks()[0].quantity.clone());
+    // The whole size at the best ask: one trade for each order that rests there.
+    let Line { price, quantity, orders: resting } = book.asks()[0].clone();
     let (epoch, before) = (first["epoch"].clone(), book.chain.seq);
     bob.request(json!({"op": "subscribe", "channel": "trades", "symbols": [QUIET]})).await;
-    crate::market::buy(&mut bob, "take", &price, &quantity, "ioc").await;
-    let traded = bob.message_where(|message| message["type"] == "trade").await["seq"].as_u64().unwrap();
+    let body = limit("take", "buy", &price, &quantity, "ioc").to_string();
+    let answer = bob.order(SignedOp::OrderNew, &body).await;
+    assert_eq!(answer["status"], "accepted", "{answer}");
+    let mut traded = 0;
+    while traded < resting {
+        traded = bob.message_where(|message| message["type"] == "trade").await["seq"].as_u64().unwrap();
+    }
 
     let kinds = |messages: &[Value]| messages.iter().map(|one| one["type"].clone()).collect::<Vec<_>>();
     let other_epoch = json!("00000000000000ff");
     let (stream, messages) = resume(&mut erin, "book", &epoch, before).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-012")));
+    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-018")));
     assert_eq!(kinds(&messages), ["snapshot"]);
     let now = stream["seq"].as_u64().unwrap();
     assert!(now > before && messages[0]["seq"] == now);
@@ -259,12 +268,12 @@ async fn resuming_answers_for_all_or_for_nothing() {
     assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(true), &Value::Null));
     assert!(messages.iter().all(|message| message["seq"] == now), "{messages:?}");
     let (stream, messages) = resume(&mut erin, "book", &other_epoch, now).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-011")));
+    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-019")));
     assert_eq!(kinds(&messages), ["snapshot"]);
 
     let (stream, messages) = resume(&mut erin, "trades", &epoch, traded).await;
     assert_eq!((&stream["recovered"], kinds(&messages)), (&json!(true), vec![]));
-    for (epoch, reason) in [(&epoch, "SF-SUB-012"), (&other_epoch, "SF-SUB-011")] {
+    for (epoch, reason) in [(&epoch, "SF-SUB-018"), (&other_epoch, "SF-SUB-019")] {
         let (stream, messages) = resume(&mut erin, "trades", epoch, 0).await;
         assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!(reason)));
         assert_eq!(kinds(&messages), ["gap"]);

@@ -10,12 +10,12 @@ mod server;
 mod telemetry;
 mod tls;
 
-pub(crate) use client::{Client, Ended, Frame, Received};
+pub(crate) use client::{Client, Ended, Frame, Received, frame_text, fresh_nonce};
 pub(crate) use log::Logged;
 pub(crate) use pki::{Identity, Pki};
 pub(crate) use server::{POLICY, Server, wait_until};
 pub(crate) use telemetry::traced;
-pub(crate) use tls::{HttpAnswer, UPGRADE, read_answer};
+pub(crate) use tls::{HttpAnswer, UPGRADE, configuration, fresh_address, read_answer, tcp_from};
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Markets that tests need: a brisk one, and one in which nothing happens but what clients do.
 
 use sealfeed::config::{Config, SourceConfig, SyntheticSourceConfig};
-use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
 
 use crate::harness::Client;
@@ -50,17 +49,9 @@ pub(crate) async fn settle(client: &mut Client, streams: &mut Streams) -> Value 
     }
 }
 
-/// Sends a limit order on [`QUIET`] and returns its reply, which must accept it.
-pub(crate) async fn order(client: &mut Client, name: &str, side: &str, price: &str, quantity: &str, tif: &str) -> Value {
-    let body = json!({
+/// The body of a limit order on [`QUIET`].
+pub(crate) fn limit(name: &str, side: &str, price: &str, quantity: &str, tif: &str) -> Value {
+    json!({
         "cl_ord_id": name, "symbol": QUIET, "side": side, "type": "limit", "qty": quantity, "price": price, "tif": tif,
-    });
-    let reply = client.order(SignedOp::OrderNew, &body.to_string()).await;
-    assert_eq!(reply["status"], "accepted", "{reply}");
-    reply
-}
-
-/// As [`order`], to buy.
-pub(crate) async fn buy(client: &mut Client, name: &str, price: &str, quantity: &str, tif: &str) -> Value {
-    order(client, name, "buy", price, quantity, tif).await
+    })
 }

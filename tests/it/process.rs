@@ -1,12 +1,20 @@
-//! The real program in a process of its own, and its command line.
+//! The real program in a process of its own, its command line, and the way to connect to it.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustls_pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsConnector;
+
+use crate::harness::{
+    Client, Identity, POLICY, UPGRADE, configuration, fresh_address, read_answer, soon, tcp_from,
+};
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sealfeed");
@@ -75,6 +83,46 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes a configuration with its policy into `folder`: certificates of the PKI in `pki`, log in `folder/log`, the
+/// smallest segments, and `more` behind the `[server]` line's table.
+pub(crate) fn configure(folder: &Path, pki: &Path, more: &str) -> PathBuf {
+    std::fs::write(folder.join("entitlements.toml"), POLICY).unwrap();
+    let pki = pki.to_str().unwrap();
+    let text = format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        [tls]
+        certificate = "{pki}/servers/localhost/server.pem"
+        key = "{pki}/servers/localhost/server.key"
+        client_authorities = "{pki}/ca/clients.pem"
+        client_revocation_lists = "{pki}/crl/clients.pem"
+        [identity]
+        entitlements = "entitlements.toml"
+        master_key = "{pki}/master/current.hex"
+        [log]
+        directory = "log"
+        segment_bytes = 1048576
+        {more}
+        "#
+    );
+    let path = folder.join("sealfeed.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// A session of `who`, after `welcome`.
+pub(crate) async fn connect(address: SocketAddr, who: &Identity) -> Client {
+    let tcp = tcp_from(fresh_address(), address).await;
+    let connector = TlsConnector::from(Arc::new(configuration(who)));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = soon("the TLS handshake", connector.connect(name, tcp)).await.unwrap();
+    tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
+    let answer = read_answer(&mut tls).await;
+    assert_eq!(answer.status, 101, "{answer:?}");
+    Client::open(tls, answer.rest, who.order_key.clone()).await
 }
 
 /// Starts a server and does not wait for it.
