@@ -418,7 +418,11 @@ impl Core {
                 }
             }
         }
-        batch.outputs.push(Output::Status { queue: Arc::clone(&session.queue), status: Box::new(status), answer });
+        batch.outputs.push(Output::Status {
+            queue: Arc::clone(&session.queue),
+            status: Box::new(status),
+            answer,
+        });
     }
 
     fn describe(&self, id: OrderId, status: &mut OrderStatus) {

@@ -43,7 +43,9 @@ impl Dice {
 
 /// A number from the environment, for longer runs and for repeated ones.
 fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 /// Ends a server once this many acks have come, over all clients.
@@ -119,7 +121,8 @@ impl Promised {
 
 /// One server's life: orders from all sides, and its end in the middle of them.
 async fn cycle(config: &Path, number: u64, dice: &mut Dice, promised: &mut Promised) {
-    let server = ServerProcess::start(config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
+    let server =
+        ServerProcess::start(config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
     let kill_at = 1 + dice.below(ACKS_MAX);
     let trigger = Arc::new(Trigger { acks: AtomicU64::new(0), kill_at, server: server.pid() });
     let mut clients = Vec::new();
@@ -137,12 +140,31 @@ async fn cycle(config: &Path, number: u64, dice: &mut Dice, promised: &mut Promi
         for (body, receipt) in trade.await.unwrap() {
             acks += 1;
             let seq = receipt["seq"].as_u64().unwrap_or_else(|| panic!("no receipt for {body}"));
-            assert!(promised.receipts.insert(seq, (body, receipt)).is_none(), "entry {seq} was promised twice");
+            assert!(
+                promised.receipts.insert(seq, (body, receipt)).is_none(),
+                "entry {seq} was promised twice"
+            );
         }
     }
     assert!(acks >= kill_at);
     let ended = server.wait();
     assert!(ended.status.code().is_none(), "it was killed, it did not stop: {ended:?}");
+}
+
+/// What a power cut leaves of a write that was under way, which a killed process alone does not: some of its bytes,
+/// behind the last whole group. Whether there was room for them in the segment.
+fn tear(log: &Path, dice: &mut Dice) -> bool {
+    let segments = fs::read_dir(log.join("segments")).unwrap().map(|entry| entry.unwrap().path());
+    let last =
+        segments.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).max().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let torn = used.next_multiple_of(512);
+    let length = 1 + usize::try_from(dice.below(4_000)).unwrap();
+    let Some(place) = bytes.get_mut(torn..torn + length) else { return false };
+    place.iter_mut().for_each(|byte| *byte = u8::try_from(1 + dice.below(255)).unwrap());
+    fs::write(&last, bytes).unwrap();
+    true
 }
 
 /// A start that is cut off after a random while, at whatever it was doing.
@@ -163,27 +185,39 @@ async fn no_acknowledged_order_is_lost_when_the_server_is_killed() {
     let config = configure(folder.path(), &Pki::get().folder, MARKET);
     let log = folder.path().join("log");
     let mut promised = Promised::default();
-    let mut recoveries = 0;
+    let (mut tears, mut recoveries) = (0, 0);
     for number in 0..cycles {
         cycle(&config, number, &mut dice, &mut promised).await;
         // Dead: the verifier may find a torn tail, never damage.
         promised.check(&log, &["VERIFIED", "RECOVERED", "UNCLEAN"]);
+        let is_torn = dice.below(2) == 0 && tear(&log, &mut dice);
+        if is_torn {
+            tears += 1;
+            promised.check(&log, &["UNCLEAN"]);
+        }
         if dice.below(2) == 0 {
             interrupted_start(&config, &mut dice).await;
             promised.check(&log, &["VERIFIED", "RECOVERED", "UNCLEAN"]);
         }
-        let server = ServerProcess::start(&config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
+        let server =
+            ServerProcess::start(&config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
         // Alive again: whatever was torn is declared.
         let verdict = promised.check(&log, &["VERIFIED", "RECOVERED"]);
         assert_eq!(verdict.report["live"], true);
         recoveries = verdict.report["recoveries"].as_array().unwrap().len();
+        assert!(recoveries >= tears, "{tears} tears and {recoveries} recoveries: {verdict:?}");
         server.signal(if dice.below(2) == 0 { Signal::KILL } else { Signal::TERM });
         server.wait();
     }
-    let server = ServerProcess::start(&config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
+    let server =
+        ServerProcess::start(&config).unwrap_or_else(|ended| panic!("it does not recover: {ended:?}"));
     server.signal(Signal::TERM);
     assert_eq!(server.wait().status.code(), Some(0));
     let verdict = promised.check(&log, &["VERIFIED", "RECOVERED"]);
-    println!("{} acks in {cycles} cycles, {recoveries} recoveries: {}", promised.receipts.len(), verdict.word());
+    println!(
+        "{} acks in {cycles} cycles, {tears} tears, {recoveries} recoveries: {}",
+        promised.receipts.len(),
+        verdict.word()
+    );
     assert_eq!(verdict.report["stopped"], true);
 }

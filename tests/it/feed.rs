@@ -76,7 +76,10 @@ async fn a_recorded_day_at_full_speed_arrives_whole_and_ends_in_the_exchanges_bo
     assert_eq!(best(&top.asks()), line("4810.25", "28"));
     assert_eq!((&full.bids()[..10], &full.asks()[..10]), (&top.bids()[..], &top.asks()[..]));
     let quoted = |side: &str| alice.last_bbo[side].as_array().unwrap()[..2].to_vec();
-    assert_eq!((quoted("bid"), quoted("ask")), (vec!["4810.00".into(), "22".into()], vec!["4810.25".into(), "28".into()]));
+    assert_eq!(
+        (quoted("bid"), quoted("ask")),
+        (vec!["4810.00".into(), "22".into()], vec!["4810.25".into(), "28".into()])
+    );
     for book in [top, full] {
         let (deltas, checksums) = (book.chain.messages, book.checksums);
         println!("{deltas} deltas, {checksums} checksums, all of them the server's");
@@ -86,7 +89,9 @@ async fn a_recorded_day_at_full_speed_arrives_whole_and_ends_in_the_exchanges_bo
 
     let ended = server.logged("source", |event| event.text("state") == "ended").await;
     let counts = ended.text("detail");
-    for count in ["adds: 29216", "cancels: 17999", "modifies: 12233", "fills: 6371", "trades: 2973", "traded: 9892"] {
+    for count in
+        ["adds: 29216", "cancels: 17999", "modifies: 12233", "fills: 6371", "trades: 2973", "traded: 9892"]
+    {
         assert!(counts.contains(count), "{count} is not in {counts}");
     }
     server.finish().await;
@@ -112,7 +117,8 @@ async fn note_books(
 async fn two_readers_who_came_at_different_times_hold_the_same_book_at_every_depth() {
     let server = Server::start(|config| trading(config, &["SEAL"], 2_000)).await;
     for depth in [10, 50, 0] {
-        let request = json!({"op": "subscribe", "id": 1, "channel": "book", "symbols": ["SEAL"], "depth": depth});
+        let request =
+            json!({"op": "subscribe", "id": 1, "channel": "book", "symbols": ["SEAL"], "depth": depth});
         let mut early = (server.connect(&Pki::get().client("acme/alice")).await, Streams::default());
         let mut books_early = BTreeMap::new();
         early.0.send(request.to_string()).await;
@@ -129,7 +135,11 @@ async fn two_readers_who_came_at_different_times_hold_the_same_book_at_every_dep
             assert_eq!(books_early.get(seq), Some(book), "depth {depth}: the books differ at {seq}");
         }
         let (bids, _) = &books_late[&last];
-        assert!(if depth == 10 { bids.len() == 10 } else { bids.len() > 10 }, "depth {depth}: {}", bids.len());
+        assert!(
+            if depth == 10 { bids.len() == 10 } else { bids.len() > 10 },
+            "depth {depth}: {}",
+            bids.len()
+        );
     }
     server.finish().await;
 }
@@ -168,7 +178,8 @@ async fn subscribing_again_with_another_depth_replaces_the_book() {
     let mut alice = server.connect(&Pki::get().client("acme/alice")).await;
     let mut streams = Streams::default();
     for depth in [10, 0, 50, 10] {
-        let request = json!({"op": "subscribe", "id": depth, "channel": "book", "symbols": ["SEAL"], "depth": depth});
+        let request =
+            json!({"op": "subscribe", "id": depth, "channel": "book", "symbols": ["SEAL"], "depth": depth});
         alice.send(request.to_string()).await;
         let mut is_answered = false;
         while !is_answered || !streams.has_book("SEAL") || streams.book("SEAL").chain.messages < 120 {

@@ -75,7 +75,11 @@ async fn one_altered_byte_of_any_entry_is_found_at_that_entry() {
         fs::write(&segment, &bytes).unwrap();
     }
     let healed = verify(&log, &["--key", &key]);
-    assert_eq!((healed.word(), healed.code), ("VERIFIED", 0), "the copy itself is not the reason: {healed:?}");
+    assert_eq!(
+        (healed.word(), healed.code),
+        ("VERIFIED", 0),
+        "the copy itself is not the reason: {healed:?}"
+    );
 }
 
 /// Asserts that the program, asked with `filters`, answers with exactly the entries for which `is_it` holds.
@@ -124,8 +128,11 @@ async fn a_replay_answers_each_question_with_what_happened() {
     check(&log, &events, &["--order", &rests.unwrap().to_string()], |event| event.order == rests);
 
     check(&log, &events, &["--symbol", QUIET], |event| {
-        let lists = ["granted", "symbols"].map(|field| event.fields[field].as_array().cloned().unwrap_or_default());
-        event.text("symbol") == QUIET || body_of(event)["symbol"] == QUIET || lists.concat().contains(&QUIET.into())
+        let lists =
+            ["granted", "symbols"].map(|field| event.fields[field].as_array().cloned().unwrap_or_default());
+        event.text("symbol") == QUIET
+            || body_of(event)["symbol"] == QUIET
+            || lists.concat().contains(&QUIET.into())
     });
     check(&log, &events, &["--symbol", "NOPE"], |event| event.kind == "subscribe");
     let session = events.iter().find(|event| is_of(event, "acme/erin")).unwrap().session.clone().unwrap();
@@ -148,5 +155,8 @@ async fn times_cut_a_replay_into_parts_that_make_the_whole() {
     let table = String::from_utf8(in_words.stdout).unwrap();
     assert_eq!(table.lines().count(), all.len());
     let unknown = run(&["audit", "replay", log.to_str().unwrap(), "--kind", "oder"]);
-    assert!(!unknown.status.success() && unknown.stdout.is_empty(), "a kind that is misspelt is no empty answer");
+    assert!(
+        !unknown.status.success() && unknown.stdout.is_empty(),
+        "a kind that is misspelt is no empty answer"
+    );
 }

@@ -31,7 +31,8 @@ pub(crate) fn quiet(config: &mut Config) {
 /// Subscribes to the full book of [`QUIET`] and reads until its opening is over; returns the stream's place in the
 /// reply.
 pub(crate) async fn settle(client: &mut Client, streams: &mut Streams) -> Value {
-    let request = json!({"op": "subscribe", "id": "settle", "channel": "book", "symbols": [QUIET], "depth": 0});
+    let request =
+        json!({"op": "subscribe", "id": "settle", "channel": "book", "symbols": [QUIET], "depth": 0});
     client.send(request.to_string()).await;
     let mut reply = Value::Null;
     loop {

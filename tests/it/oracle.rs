@@ -127,8 +127,11 @@ impl NaiveBook {
     fn take(&mut self, side: &str, levels: &[Value]) {
         let held = if side == "bids" { &mut self.bids } else { &mut self.asks };
         for level in levels {
-            let line =
-                Line { price: text(&level[0]), quantity: text(&level[1]), orders: level[2].as_u64().unwrap() };
+            let line = Line {
+                price: text(&level[0]),
+                quantity: text(&level[1]),
+                orders: level[2].as_u64().unwrap(),
+            };
             let before = if digits(&line.quantity).is_empty() {
                 let before = held.remove(&units(&line.price));
                 assert!(before.is_some(), "a level is removed that was not there: {line:?}");
@@ -293,5 +296,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn the_oracles_checksum_is_the_one_of_the_standard() {
     assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-    assert_eq!((digits("0.050"), digits("-0.5"), digits("4810.25")), ("50".into(), "-5".into(), "481025".into()));
+    assert_eq!(
+        (digits("0.050"), digits("-0.5"), digits("4810.25")),
+        ("50".into(), "-5".into(), "481025".into())
+    );
 }

@@ -98,7 +98,8 @@ impl Trader {
         let request = json!({"op": "order.status", "id": "status", "cl_ord_id": name});
         self.client.send(request.to_string()).await;
         let status = self.next("order_status").await;
-        ["state", "leaves_qty", "cum_qty", "avg_price"].map(|field| status[field].as_str().unwrap_or("-").to_owned())
+        ["state", "leaves_qty", "cum_qty", "avg_price"]
+            .map(|field| status[field].as_str().unwrap_or("-").to_owned())
     }
 }
 
@@ -138,7 +139,10 @@ async fn an_orders_life_is_told_alike_by_replies_reports_market_data_and_the_log
     assert_eq!(erin.status("rests").await, is(["new", "5", "0", "-"]));
 
     // It is met in part; trade, reports and book agree.
-    viewer.client.send(json!({"op": "subscribe", "id": 1, "channel": "trades", "symbols": [QUIET]}).to_string()).await;
+    viewer
+        .client
+        .send(json!({"op": "subscribe", "id": 1, "channel": "trades", "symbols": [QUIET]}).to_string())
+        .await;
     viewer.next("subscribed").await;
     bob.limit("meets", "buy", &price, "3", "day").await;
     assert_eq!(bob.report().await.1, told(["meets", "new", "-", "3", "0"]));
@@ -190,7 +194,16 @@ async fn an_orders_life_is_told_alike_by_replies_reports_market_data_and_the_log
         .map(|event| if event.kind == "execution" { event.text("exec") } else { event.kind })
         .collect();
     let told = [
-        "order", "new", "partial_fill", "fill", "order", "new", "order", "canceled", "order", "order_refused",
+        "order",
+        "new",
+        "partial_fill",
+        "fill",
+        "order",
+        "new",
+        "order",
+        "canceled",
+        "order",
+        "order_refused",
     ];
     assert_eq!(life, told);
     check_receipts(&folder.path().join("log"), &receipts);
@@ -267,7 +280,11 @@ async fn all_sessions_of_a_principal_read_one_stream_without_a_gap_and_nobody_el
         assert_eq!(reply["symbols"]["*"]["recovered"], recovered, "{reply}");
         if let Some((from, to)) = gap {
             let gap = third.message().await;
-            assert_eq!((&gap["type"], &gap["from"], &gap["to"]), (&json!("gap"), &json!(from), &json!(to)), "{gap}");
+            assert_eq!(
+                (&gap["type"], &gap["from"], &gap["to"]),
+                (&json!("gap"), &json!(from), &json!(to)),
+                "{gap}"
+            );
         }
     }
 
@@ -288,7 +305,8 @@ async fn a_status_asked_for_right_behind_an_order_has_its_receipt() {
     let mut receipts = Vec::new();
     for round in 0..20 {
         let name = format!("p-{round}");
-        let signed = bob.sign(SignedOp::OrderNew, &market::limit(&name, "buy", "1.00", "1", "ioc").to_string());
+        let signed =
+            bob.sign(SignedOp::OrderNew, &market::limit(&name, "buy", "1.00", "1", "ioc").to_string());
         let order = frame_text(round, &signed);
         bob.send(order).await;
         bob.send(json!({"op": "order.status", "id": "status", "cl_ord_id": name}).to_string()).await;

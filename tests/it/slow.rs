@@ -81,14 +81,17 @@ async fn a_reader_who_does_not_read_is_cut_off_at_its_bound_and_others_miss_noth
     messages.iter().for_each(|message| of_slow.take(message));
 
     // The other one goes on, and has every message that was published till then.
-    while SYMBOLS.iter().any(|symbol| !published.iter().any(|((of, _), (_, at))| of == symbol && *at > cut_at)) {
+    while SYMBOLS
+        .iter()
+        .any(|symbol| !published.iter().any(|((of, _), (_, at))| of == symbol && *at > cut_at))
+    {
         let message = brisk.message().await;
         streams.take(&message);
         note(&mut published, &message);
     }
-    let missed = published.iter().filter(|((symbol, seq), (_, ts_out))| {
-        *seq > of_slow.book(symbol).chain.seq && *ts_out < cut_at
-    });
+    let missed = published
+        .iter()
+        .filter(|((symbol, seq), (_, ts_out))| *seq > of_slow.book(symbol).chain.seq && *ts_out < cut_at);
     let missed_bytes: usize = missed.map(|(_, (bytes, _))| bytes).sum();
     println!("cut off {missed_bytes} bytes behind");
     // One full queue, one batch taken out of it to be written, and what came while the end was noticed.

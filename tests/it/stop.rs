@@ -64,11 +64,19 @@ async fn sigterm_tells_every_session_and_seals_the_log() {
     let verdict = verify(&log, &["--key", &public_key(&log)]);
     assert_eq!((verdict.word(), verdict.code), ("VERIFIED", 0), "{verdict:?}");
     assert_eq!(verdict.report["stopped"], true);
-    assert_eq!(verdict.report["anchored_entries"], verdict.report["entries"], "the last checkpoint covers all");
+    assert_eq!(
+        verdict.report["anchored_entries"], verdict.report["entries"],
+        "the last checkpoint covers all"
+    );
     let stops = replay(&log, &["--kind", "stop"]);
-    assert!(stops.iter().any(|stop| stop["event"]["reason"].as_str().is_some_and(|why| why.contains("SIGTERM"))));
+    assert!(
+        stops.iter().any(|stop| stop["event"]["reason"].as_str().is_some_and(|why| why.contains("SIGTERM")))
+    );
     let ends = replay(&log, &["--kind", "disconnect"]);
-    assert_eq!(ends.iter().map(|end| end["event"]["close_code"].as_u64()).collect::<Vec<_>>(), [Some(1012); 3]);
+    assert_eq!(
+        ends.iter().map(|end| end["event"]["close_code"].as_u64()).collect::<Vec<_>>(),
+        [Some(1012); 3]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +206,8 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
         let mut alice = connect(server.address, &Pki::get().client("acme/alice")).await;
         if let Some(before) = epochs.first() {
             let resume = json!({"SEAL": {"epoch": before, "seq": 1}});
-            let request = json!({"op": "subscribe", "channel": "book", "symbols": ["SEAL"], "resume": resume});
+            let request =
+                json!({"op": "subscribe", "channel": "book", "symbols": ["SEAL"], "resume": resume});
             let reply = alice.request(request).await;
             assert_eq!(reply["symbols"]["SEAL"]["reason"], "SF-SUB-019", "the old epoch is over: {reply}");
         }
