@@ -29,12 +29,23 @@ pub struct Active {
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// We close with this code.
-    Close(CloseCode),
+    /// We close, for this reason.
+    Close(Ending),
     /// The peer closed first, with this code if it gave one.
     Peer(Option<u16>),
     /// The connection broke, or takes nothing more.
     Broken,
+}
+
+impl End {
+    /// We close with the code that belongs to this reason.
+    pub(super) fn because(reason: Code) -> Self {
+        let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
+        Self::Close(Ending { close, reason: Some(reason) })
+    }
+
+    /// We go away: the log or the pipeline takes nothing more.
+    pub(super) const GOING_AWAY: Self = Self::Close(Ending { close: CloseCode::GoingAway, reason: None });
 }
 
 /// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
@@ -81,8 +92,8 @@ impl Session<Active> {
         let still_valid = context.identity.still_valid(&self.state.identity, context.clock.now());
         let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
         let end = match (self.connected(&user_agent).await, still_valid) {
-            (Err(_), _) => End::Close(CloseCode::GoingAway),
-            (Ok(()), Err(code)) => End::Close(ending_of(code).close),
+            (Err(_), _) => End::GOING_AWAY,
+            (Ok(()), Err(code)) => End::because(code),
             (Ok(()), Ok(())) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
@@ -95,15 +106,15 @@ impl Session<Active> {
             }
         };
         self.closed(end, reader.received(), outbound.sent()).await;
-        if end == End::Close(CloseCode::Drain) {
+        if matches!(end, End::Close(ending) if ending.close == CloseCode::Drain) {
             // Told before the close frame, so that clients do not all come back at once.
             let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
             let _ = handle.queue.push(encoded(&notice).into());
         }
         match end {
-            End::Close(code) => {
+            End::Close(Ending { close, reason }) => {
                 outbound::write_rest(&mut outbound, &handle.queue).await;
-                outbound.close(inbound, code, code.name()).await;
+                outbound.close(inbound, close, reason.map_or(close.name(), Code::as_str)).await;
             }
             End::Peer(_) => outbound.finish().await,
             End::Broken => {}
@@ -130,7 +141,10 @@ impl Session<Active> {
     async fn closed(&self, end: End, received: u64, sent: u64) {
         let Self { context, state, .. } = self;
         let (close_code, reason) = match end {
-            End::Close(code) => (code.number(), code.name().to_owned()),
+            End::Close(Ending { close, reason: None }) => (close.number(), close.name().to_owned()),
+            End::Close(Ending { close, reason: Some(code) }) => {
+                (close.number(), format!("{}: {}", code.as_str(), code.message()))
+            }
             End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
             End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
             End::Broken => (NO_CLOSE_FRAME, "the connection broke".to_owned()),
@@ -155,9 +169,9 @@ impl Session<Active> {
         let certificate = until(self.state.identity.not_after, now);
         let started = Instant::now();
         tokio::select! {
-            () = tokio::time::sleep_until(started + lifetime) => End::Close(CloseCode::LifetimeReached),
-            () = tokio::time::sleep_until(started + certificate) => End::Close(CloseCode::CertificateExpired),
-            () = context.shutdown.wait() => End::Close(CloseCode::Drain),
+            () = tokio::time::sleep_until(started + lifetime) => End::because(Code::SesLifetimeReached),
+            () = tokio::time::sleep_until(started + certificate) => End::because(Code::SesCertificateExpired),
+            () = context.shutdown.wait() => End::because(Code::SesDraining),
         }
     }
 }

@@ -79,9 +79,9 @@ impl Reader {
                 () = tokio::time::sleep_until(deadline) => {
                     return if must_ask_by.is_some() {
                         self.limit("first_request", Code::SesSubscribeDeadline);
-                        End::Close(CloseCode::ProtocolViolation)
+                        End::because(Code::SesSubscribeDeadline)
                     } else {
-                        End::Close(CloseCode::HeartbeatLost)
+                        End::because(Code::SesHeartbeatLost)
                     };
                 }
             };
@@ -92,12 +92,9 @@ impl Reader {
                     self.received += 1;
                     self.message(text.as_str()).await
                 }
-                Incoming::Ping => self.control(),
-                Incoming::Pong => Outcome::Done,
-                Incoming::Binary(_) => {
-                    Outcome::End(self.violation(CloseCode::BinaryFrame, Code::SesBinaryFrame))
-                }
-                Incoming::Violation(code) => Outcome::End(self.violation(code, violation_code(code))),
+                Incoming::Ping | Incoming::Pong => self.control(),
+                Incoming::Binary(_) => Outcome::End(self.violation(Code::SesBinaryFrame)),
+                Incoming::Violation(code) => Outcome::End(self.violation(violation_code(code))),
                 Incoming::Closed(code) => Outcome::End(End::Peer(code)),
                 Incoming::Broken => Outcome::End(End::Broken),
             };
@@ -106,7 +103,7 @@ impl Reader {
                 Outcome::Fault => {
                     if self.faults.add(self.context.clock.now()) {
                         self.limit("malformed", Code::SesMalformedRepeated);
-                        return End::Close(CloseCode::MalformedRepeated);
+                        return End::because(Code::SesMalformedRepeated);
                     }
                 }
                 Outcome::End(end) => return end,
@@ -181,7 +178,7 @@ impl Reader {
     async fn hand_on(&self, command: Command) -> Outcome {
         match self.context.pipeline.send(command).await {
             Ok(()) => Outcome::Done,
-            Err(_) => Outcome::End(End::Close(CloseCode::GoingAway)),
+            Err(_) => Outcome::End(End::GOING_AWAY),
         }
     }
 
@@ -208,19 +205,20 @@ impl Reader {
         // Going on against the answer is a fault like any other, with its own end.
         if self.faults.add(now) {
             self.limit("messages", Code::SesRateRepeated);
-            return Outcome::End(End::Close(CloseCode::RateLimited));
+            return Outcome::End(End::because(Code::SesRateRepeated));
         }
         Outcome::Done
     }
 
+    /// A control frame: charged like a message, but nothing answers it with an error.
     fn control(&mut self) -> Outcome {
         let now = self.context.clock.now();
         if self.gate.charge_message(now).is_ok() {
             return Outcome::Done;
         }
         if self.faults.add(now) {
-            self.limit("pings", Code::SesRateRepeated);
-            return Outcome::End(End::Close(CloseCode::RateLimited));
+            self.limit("messages", Code::SesRateRepeated);
+            return Outcome::End(End::because(Code::SesRateRepeated));
         }
         Outcome::Done
     }
@@ -240,16 +238,16 @@ impl Reader {
     }
 
     /// A fault that ends the session at once.
-    fn violation(&self, close: CloseCode, code: Code) -> End {
+    fn violation(&self, code: Code) -> End {
         let event = event::Reject {
             principal: self.handle.principal.to_string(),
             op: String::new(),
             code: code.as_str().to_owned(),
-            detail: close.name().to_owned(),
+            detail: code.message().to_owned(),
         };
         // If the journal fails the server stops; the session ends either way.
         let _ = self.context.journal.record_in(&self.handle.trail, event);
-        End::Close(close)
+        End::because(code)
     }
 
     fn limit(&self, limit: &str, code: Code) {

@@ -38,12 +38,12 @@ where
             // What was queued before the end still leaves; the close frame's own deadline bounds it.
             Some(ending) => {
                 let _ = tokio::time::timeout(CLOSE_TIMEOUT, write).await;
-                return End::Close(ending.close);
+                return End::Close(ending);
             }
             // A peer that takes nothing blocks the write, but not the end of its queue.
             None => tokio::select! {
                 written = write => written,
-                ending = queue.ended() => return End::Close(ending.close),
+                ending = queue.ended() => return End::Close(ending),
             },
         };
         if written.is_err() {

@@ -10,8 +10,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, U
 
 /// More header lines than any client of ours sends.
 const HEADERS_MAX: usize = 64;
-/// Longest `User-Agent` that is kept for the log, in bytes.
-const USER_AGENT_BYTES_MAX: usize = 200;
+/// How much of a text from the peer is kept for the log, in bytes before they are escaped.
+const LOGGED_BYTES_MAX: usize = 200;
 
 /// What the upgrade is checked against.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, rules: &UpgradeRules)
     let already_read = buffer.split_off(head_bytes);
     let request = parse(&buffer)?;
     check(&request, rules)?;
-    let user_agent = header(&request, "user-agent").map(escaped).unwrap_or_default();
+    let user_agent = header(&request, "user-agent").unwrap_or_default();
     Ok(Upgrade { request, already_read, user_agent })
 }
 
@@ -123,7 +123,12 @@ fn parse(head: &[u8]) -> Result<Request, Refused> {
 
 fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
     if request.uri().path() != PATH || request.uri().query().is_some() {
-        return Err(Refused::new(Code::SesPathUnknown, format!("path {:?}", request.uri().to_string())));
+        let path = escaped(request.uri().to_string().as_bytes());
+        return Err(Refused::new(Code::SesPathUnknown, format!("path {path}")));
+    }
+    // RFC 9112 section 3.2: a server must refuse a request without it.
+    if !request.headers().contains_key("host") {
+        return Err(Refused::new(Code::SesUpgradeMalformed, "header host is missing"));
     }
     for name in ["origin", "host", "sec-websocket-key", "sec-websocket-version", "upgrade"] {
         if request.headers().get_all(name).iter().count() > 1 {
@@ -138,13 +143,14 @@ fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
         let is_allowed =
             origin.to_str().is_ok_and(|origin| rules.origins.iter().any(|allowed| allowed == origin));
         if !is_allowed {
-            return Err(Refused::new(Code::SesOriginRefused, format!("origin {origin:?}")));
+            let origin = escaped(origin.as_bytes());
+            return Err(Refused::new(Code::SesOriginRefused, format!("origin {origin}")));
         }
     }
     create_response(request).map_err(|error| Refused::new(Code::SesUpgradeMalformed, error.to_string()))?;
     if offers(request).is_some_and(|mut offered| !offered.any(|name| name == SUBPROTOCOL_JSON)) {
-        let offered = request.headers().get("sec-websocket-protocol");
-        return Err(Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered:?}")));
+        let offered = header(request, "sec-websocket-protocol").unwrap_or_default();
+        return Err(Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered}")));
     }
     Ok(())
 }
@@ -156,13 +162,13 @@ fn offers(request: &Request) -> Option<impl Iterator<Item = &str>> {
     Some(lines.iter().flat_map(|line| line.to_str().unwrap_or("\0").split(',').map(str::trim)))
 }
 
-fn header<'a>(request: &'a Request, name: &str) -> Option<&'a HeaderValue> {
-    request.headers().get(name)
+/// The first header of this name, made safe for the log.
+fn header(request: &Request, name: &str) -> Option<String> {
+    request.headers().get(name).map(|value| escaped(value.as_bytes()))
 }
 
-fn escaped(value: &HeaderValue) -> String {
-    let bytes = value.as_bytes();
-    bytes[..bytes.len().min(USER_AGENT_BYTES_MAX)].escape_ascii().to_string()
+fn escaped(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(LOGGED_BYTES_MAX)].escape_ascii().to_string()
 }
 
 impl Upgrade {
@@ -259,6 +265,7 @@ mod tests {
             (bad("GET", "POST"), 400, Code::SesUpgradeMalformed),
             (bad("HTTP/1.1", "HTTP/1.0"), 400, Code::SesUpgradeMalformed),
             (bad("Upgrade: websocket", "Upgrade: h2c"), 400, Code::SesUpgradeMalformed),
+            (bad("Host: h\r\n", ""), 400, Code::SesUpgradeMalformed),
             (bad("Version: 13", "Version: 8"), 400, Code::SesUpgradeMalformed),
             (bad("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400, Code::SesUpgradeMalformed),
             (with("Content-Length: 4"), 400, Code::SesUpgradeMalformed),
@@ -287,8 +294,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_agent_cannot_bring_control_characters_into_the_log() {
-        let upgrade = check(&with("User-Agent: a\tb\u{7f}")).await;
-        assert!(upgrade.map_or(true, |upgrade| !upgrade.user_agent.contains(['\t', '\u{7f}'])));
+    async fn no_header_brings_control_characters_into_the_log() {
+        let hostile = "a\tb\u{9b}";
+        let upgrade = check(&with(&format!("User-Agent: {hostile}"))).await.unwrap();
+        assert_eq!(upgrade.user_agent, r"a\tb\xc2\x9b");
+        for name in ["Origin", "Sec-WebSocket-Protocol"] {
+            let refused = check(&with(&format!("{name}: {hostile}"))).await.unwrap_err();
+            assert!(refused.detail.ends_with(r" a\tb\xc2\x9b"), "{}", refused.detail);
+        }
     }
 }

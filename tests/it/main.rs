@@ -20,3 +20,4 @@ mod orders;
 mod orders_life;
 mod slow;
 mod stop;
+mod upgrade;

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sealfeed::clock::Clock;
 use sealfeed_wire::signing::OrderKey;
 
 /// A PKI in a folder, as `pki/pki.sh` makes it.
@@ -133,10 +137,58 @@ impl Pki {
         Identity::read(&folder.join("server.pem"), &folder.join("server.key"), None)
     }
 
+    /// A certificate that the script would never issue, signed by the script's own authority for clients. It names
+    /// `firm` and `user` as they are.
+    pub(crate) fn issue_against_the_rules(
+        &self,
+        firm: &str,
+        user: &str,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Identity {
+        let folder = self.folder.join("authority/clients");
+        let pem = std::fs::read(folder.join("ca.pem")).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        let authority = pem.parse_x509().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for attribute in authority.subject().iter_attributes() {
+            let kind = DnType::from_oid(&attribute.attr_type().iter().unwrap().collect::<Vec<u64>>());
+            params.distinguished_name.push(kind, attribute.as_str().unwrap());
+        }
+        let key = KeyPair::from_pem(&std::fs::read_to_string(folder.join("ca.key")).unwrap()).unwrap();
+        let issuer = Issuer::new(params, key);
+        let (leaf, key) = (leaf(firm, user, usage), KeyPair::generate().unwrap());
+        identity(leaf.signed_by(&key, &issuer).unwrap().der().clone(), &key)
+    }
+
     /// Authorities of the server's certificate, which every client trusts.
     pub(crate) fn server_authorities(&self) -> PathBuf {
         self.folder.join("ca/servers.pem")
     }
+}
+
+/// A certificate that its own holder signed, naming `firm` and `user` as they are.
+pub(crate) fn self_signed(firm: &str, user: &str) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf(firm, user, ExtendedKeyUsagePurpose::ClientAuth);
+    identity(leaf.self_signed(&key).unwrap().der().clone(), &key)
+}
+
+fn leaf(firm: &str, user: &str, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
+    let now = time::OffsetDateTime::from_unix_timestamp_nanos(Clock::System.now().0.into()).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, firm);
+    params.distinguished_name.push(DnType::CommonName, user);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(1));
+    params
+}
+
+fn identity(certificate: CertificateDer<'static>, key: &KeyPair) -> Identity {
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    Identity { chain: vec![certificate], key: Some(key), order_key: None }
 }
 
 /// The folder of this process.

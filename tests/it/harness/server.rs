@@ -161,7 +161,7 @@ impl Server {
 /// Waits until `state` holds; whether it did within `limit`.
 pub(crate) async fn wait_until(limit: Duration, mut state: impl FnMut() -> bool) -> bool {
     let waiting = async {
-        let mut look = tokio::time::interval(Duration::from_millis(5));
+        let mut look = tokio::time::interval(Duration::from_millis(20));
         loop {
             look.tick().await;
             if tokio::task::block_in_place(&mut state) {
