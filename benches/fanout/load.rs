@@ -1,5 +1,6 @@
 //! The load: subscribers over mutual TLS that read, check every sequence and keep nothing. All on one thread.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,23 +85,23 @@ pub(crate) async fn measure(
     until: Until,
 ) -> Outcome {
     let (cpu_at_start, resident_at_start) = (server.cpu_ns(), server.resident_bytes());
-    let mut subscribers = Vec::new();
-    for _ in 0..count {
-        subscribers.push(Subscriber::connect(server, configuration).await);
-    }
+    // All at once: each waits for entries of the log, which are written in groups.
+    let connecting = (0..count).map(|_| Subscriber::connect(server.address, Arc::clone(configuration)));
+    let subscribers = connecting.collect::<JoinSet<_>>().join_all().await;
     let connect_cpu_ns = (server.cpu_ns() - cpu_at_start) / count;
     let idle_bytes = server.resident_bytes().saturating_sub(resident_at_start) / count;
 
     let counts: Vec<_> = subscribers.iter().map(|subscriber| Arc::clone(&subscriber.received)).collect();
     let mark = || Mark::take(server, &counts);
-    let (last, others) = subscribers.split_last_mut().expect("a subscriber");
-    for subscriber in others {
-        subscriber.subscribe(requests).await;
-    }
+    let requests: Arc<[String]> = requests.into();
+    let subscribe = |subscriber: Subscriber| subscriber.subscribed(Arc::clone(&requests));
+    let mut others = subscribers;
+    let last = others.pop().expect("a subscriber");
+    let mut subscribers = others.into_iter().map(subscribe).collect::<JoinSet<_>>().join_all().await;
     let (begin, end) = match until {
         Until::Messages(messages) => {
             let begin = mark();
-            last.subscribe(requests).await;
+            subscribers.push(subscribe(last).await);
             let mut reading = Reading::start(subscribers, messages);
             let done = tokio::time::timeout(READING_MAX, reading.all_done()).await;
             let end = mark();
@@ -109,7 +110,7 @@ pub(crate) async fn measure(
             (begin, end)
         }
         Until::Elapsed(elapsed) => {
-            last.subscribe(requests).await;
+            subscribers.push(subscribe(last).await);
             let mut reading = Reading::start(subscribers, u64::MAX);
             reading.go_on(SETTLING).await;
             let begin = mark();
@@ -207,10 +208,10 @@ struct Subscriber {
 
 impl Subscriber {
     /// Up to and with the welcome.
-    async fn connect(server: &Server, configuration: &Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(server.address).await.expect("the server accepts");
+    async fn connect(address: SocketAddr, configuration: Arc<ClientConfig>) -> Self {
+        let socket = TcpStream::connect(address).await.expect("the server accepts");
         let name = ServerName::try_from("localhost").expect("a name");
-        let tls = TlsConnector::from(Arc::clone(configuration)).connect(name, socket).await.expect("TLS");
+        let tls = TlsConnector::from(configuration).connect(name, socket).await.expect("TLS");
         let (buffer, received) = (vec![0; BUFFER_BYTES], Arc::default());
         let mut subscriber =
             Self { tls, buffer, start: 0, end: 0, sequences: Sequences::default(), received };
@@ -236,13 +237,14 @@ impl Subscriber {
         }
     }
 
-    async fn subscribe(&mut self, requests: &[String]) {
-        for request in requests {
+    async fn subscribed(mut self, requests: Arc<[String]>) -> Self {
+        for request in requests.iter() {
             let frame = masked_text(request.as_bytes());
             self.tls.write_all(&frame).await.expect("the request leaves");
             self.tls.flush().await.expect("the request leaves");
             self.expect_reply("subscribed").await;
         }
+        self
     }
 
     /// Reads until a message of this type came; market data on the way counts.

@@ -12,7 +12,8 @@
 //! alone; `floor` is the whole CPU time of `floor`'s server at the same number, rate and size of messages. Every message
 //! of every subscriber is checked: a gap, a message too few or a closed connection ends the bench with an error.
 //!
-//! `cargo bench --bench fanout`; `-- --smoke` or `SEALFEED_BENCH_SMOKE=1` for 10 subscribers and some seconds.
+//! `cargo bench --bench fanout`; `-- --load burst` for one load; `-- --smoke` or `SEALFEED_BENCH_SMOKE=1` for 10
+//! subscribers and some seconds.
 
 #![expect(
     clippy::print_stdout,
@@ -68,7 +69,11 @@ fn main() {
         "connect ms",
         "idle KB"
     );
+    let only = arguments.iter().position(|argument| argument == "--load").map(|place| &arguments[place + 1]);
     for case in if is_smoke { &SMOKE[..] } else { &FULL[..] } {
+        if only.is_some_and(|load| load != case.load.name()) {
+            continue;
+        }
         let mut rows: Vec<Row> = (0..rounds).map(|_| bench.row(case)).collect();
         rows.sort_by(|one, other| one.server_ns().total_cmp(&other.server_ns()));
         rows[rows.len() / 2].print(case);
