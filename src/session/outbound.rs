@@ -92,9 +92,7 @@ async fn write_batch<S>(outbound: &mut Outbound<S>, batch: &mut Vec<Bytes>) -> R
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    for message in batch.drain(..) {
-        outbound.queue(message).await?;
-    }
+    outbound.queue_all(batch).await?;
     outbound.flush().await
 }
 

@@ -7,22 +7,27 @@
 //!
 //! Sources: RFC 6455; its own close codes (1002, 1003, 1007, 1009) are mapped here and nowhere else.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use sealfeed_wire::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, Utf8Bytes};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 /// Bytes read from the socket at once. One inbound message is at most a few KiB.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Bytes collected before they are written without being asked to: one full TLS record.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes collected before they are written without being asked to. What is written has up to one frame more: that is
+/// four full TLS records in one write of the socket, and not a fifth small one.
+const WRITE_BUFFER_BYTES: usize = 63 * 1024;
 /// How long a peer has to take our close frame and answer it.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -46,11 +51,12 @@ pub enum Incoming {
 }
 
 /// The reading half.
-pub struct Inbound<S>(SplitStream<WebSocketStream<S>>);
+pub struct Inbound<S>(Arc<Mutex<WebSocketStream<S>>>);
 
 /// The writing half.
 pub struct Outbound<S> {
-    sink: SplitSink<WebSocketStream<S>, Message>,
+    /// Locked for one poll at a time; both halves stand in one task, so that nobody ever waits for it.
+    socket: Arc<Mutex<WebSocketStream<S>>>,
     sent: u64,
 }
 
@@ -74,14 +80,14 @@ where
     } else {
         WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await
     };
-    let (sink, stream) = socket.split();
-    (Inbound(stream), Outbound { sink, sent: 0 })
+    let socket = Arc::new(Mutex::new(socket));
+    (Inbound(Arc::clone(&socket)), Outbound { socket, sent: 0 })
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
     /// The next thing from the peer. Cancel-safe: what was read stays read.
     pub async fn next(&mut self) -> Incoming {
-        match self.0.next().await {
+        match self.read().await {
             None => Incoming::Closed(None),
             Some(Ok(Message::Text(text))) => Incoming::Text(text),
             Some(Ok(Message::Ping(_))) => Incoming::Ping,
@@ -96,7 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
 
     /// Reads on until the peer has answered our close frame, or the connection ends. Cancel-safe.
     async fn drain(&mut self) {
-        while let Some(Ok(_)) = self.0.next().await {}
+        while let Some(Ok(_)) = self.read().await {}
+    }
+
+    async fn read(&self) -> Option<Result<Message, WsError>> {
+        poll_fn(|context| self.0.lock().poll_next_unpin(context)).await
     }
 }
 
@@ -111,17 +121,24 @@ fn classify(error: &WsError) -> Incoming {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
-    /// Puts a text message behind what is waiting already; full records leave at once.
+    /// Puts a text message behind what is waiting already; full records leave at once. It must be UTF-8, which is
+    /// not looked at again: what this server encodes and what it has read as text is.
     ///
     /// Not cancel-safe in mid-call: a message that waits for room is lost with the call. Callers end the
     /// connection after they give up a call.
     ///
     /// # Errors
-    /// [`Gone`] if the connection is broken or the bytes are not UTF-8 (a bug of ours).
+    /// [`Gone`] if the connection is broken.
     pub async fn queue(&mut self, message: Bytes) -> Result<(), Gone> {
-        let text = Utf8Bytes::try_from(message).map_err(|_| Gone)?;
-        self.sent += 1;
-        self.sink.feed(Message::Text(text)).await.map_err(|_| Gone)
+        self.feed(std::iter::once(message).map(text)).await
+    }
+
+    /// As [`Outbound::queue`], for all of these in their order; the vector is empty in the end.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection is broken.
+    pub async fn queue_all(&mut self, messages: &mut Vec<Bytes>) -> Result<(), Gone> {
+        self.feed(messages.drain(..).map(text)).await
     }
 
     /// As [`Outbound::queue`], for a binary message.
@@ -129,8 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
     /// # Errors
     /// [`Gone`] if the connection is broken.
     pub async fn queue_binary(&mut self, message: Bytes) -> Result<(), Gone> {
-        self.sent += 1;
-        self.sink.feed(Message::Binary(message)).await.map_err(|_| Gone)
+        self.feed(std::iter::once(Message::Binary(message))).await
     }
 
     /// Writes everything that waits. Cancel-safe: what was not written stays queued.
@@ -138,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
     /// # Errors
     /// [`Gone`] if the connection is broken.
     pub async fn flush(&mut self) -> Result<(), Gone> {
-        self.sink.flush().await.map_err(|_| Gone)
+        poll(&self.socket, |socket, context| socket.poll_flush_unpin(context)).await
     }
 
     /// Sends a ping.
@@ -146,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
     /// # Errors
     /// [`Gone`] if the connection is broken.
     pub async fn ping(&mut self) -> Result<(), Gone> {
-        self.sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Gone)
+        self.send(Message::Ping(Bytes::new())).await
     }
 
     /// How many messages were queued in all.
@@ -155,10 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
     }
 
     /// Ends the connection: close frame, then the peer's answer or [`CLOSE_TIMEOUT`], whichever comes first.
-    pub async fn close(mut self, mut inbound: Inbound<S>, code: CloseCode, reason: &str) {
+    pub async fn close(self, mut inbound: Inbound<S>, code: CloseCode, reason: &str) {
         let frame = CloseFrame { code: code.number().into(), reason: reason.into() };
         let goodbye = async {
-            if self.sink.send(Message::Close(Some(frame))).await.is_ok() {
+            if self.send(Message::Close(Some(frame))).await.is_ok() {
                 inbound.drain().await;
             }
         };
@@ -167,7 +183,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound<S> {
     }
 
     /// Ends a connection that the peer has closed: our answering close frame leaves, then the stream ends.
-    pub async fn finish(mut self) {
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.sink.close()).await;
+    pub async fn finish(self) {
+        let close = poll(&self.socket, |socket, context| socket.poll_close_unpin(context));
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
     }
+
+    /// Hands over messages, all of them in one go while there is room. Those taken count even if the call is given up.
+    async fn feed(&mut self, mut messages: impl Iterator<Item = Message>) -> Result<(), Gone> {
+        let Self { socket, sent } = self;
+        poll(socket, |socket, context| {
+            loop {
+                ready!(socket.poll_ready_unpin(context))?;
+                let Some(message) = messages.next() else { return Poll::Ready(Ok(())) };
+                *sent += 1;
+                socket.start_send_unpin(message)?;
+            }
+        })
+        .await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Gone> {
+        let mut message = Some(message);
+        poll(&self.socket, |socket, context| {
+            if message.is_some() {
+                ready!(socket.poll_ready_unpin(context))?;
+            }
+            if let Some(message) = message.take() {
+                socket.start_send_unpin(message)?;
+            }
+            socket.poll_flush_unpin(context)
+        })
+        .await
+    }
+}
+
+async fn poll<S>(
+    socket: &Mutex<WebSocketStream<S>>,
+    mut step: impl FnMut(&mut WebSocketStream<S>, &mut Context<'_>) -> Poll<Result<(), WsError>>,
+) -> Result<(), Gone> {
+    poll_fn(|context| step(&mut socket.lock(), context)).await.map_err(|_| Gone)
+}
+
+/// A text message without a second look at its bytes, which costs more than their encryption.
+fn text(message: Bytes) -> Message {
+    debug_assert!(std::str::from_utf8(&message).is_ok(), "text is UTF-8");
+    Message::Frame(Frame::message(message, OpCode::Data(Data::Text), true))
 }
