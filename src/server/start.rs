@@ -16,7 +16,7 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions};
-use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, ending_of};
+use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, verdict};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
 use crate::types::{Epoch, InstrumentId, Instruments};
@@ -226,7 +226,7 @@ fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, Journal
 /// What a reload has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Sessions that were ended because their certificate no longer holds.
+    /// Sessions that were ended because their certificate no longer holds or their entitlement is another one now.
     pub sessions_ended: usize,
 }
 
@@ -250,7 +250,7 @@ impl Running {
     }
 
     /// Reads certificates, revocation lists, keys and policy again, and ends the sessions whose certificate no
-    /// longer holds. A file that cannot be used leaves everything as it was.
+    /// longer holds or whose entitlement has changed. A file that cannot be used leaves everything as it was.
     ///
     /// # Errors
     /// [`StartError::Identity`] with what is wrong, or [`StartError::Journal`].
@@ -272,7 +272,7 @@ impl Running {
         };
         record_in_force(&self.journal, &changes.in_force)?;
         let sessions_ended =
-            self.context.registry.sweep(|session, _| identity.still_valid(session, now).err().map(ending_of));
+            self.context.registry.sweep(|session, handle| verdict(identity, session, handle, now));
         tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
         Ok(Reloaded { sessions_ended })
     }

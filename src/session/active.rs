@@ -14,7 +14,7 @@ use super::registry::PrincipalSlot;
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
 use crate::feed::{Ending, OutboundQueue};
-use crate::identity::Identified;
+use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::{Command, SessionHandle};
 use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
@@ -40,8 +40,7 @@ pub(super) enum End {
 impl End {
     /// We close with the code that belongs to this reason.
     pub(super) fn because(reason: Code) -> Self {
-        let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
-        Self::Close(Ending { close, reason: Some(reason) })
+        Self::Close(ending_of(reason))
     }
 
     /// We go away: the log or the pipeline takes nothing more.
@@ -86,15 +85,15 @@ impl Session<Active> {
         let bytes_max = context.limits.message_bytes_max;
         let user_agent = upgrade.user_agent;
         let (mut inbound, mut outbound) = transport::open(stream, upgrade.already_read, bytes_max).await;
-        // Reachable for revocation from here on: one that lands between the check and this line is seen by the
-        // check that follows.
+        // Reachable for a reload from here on: one that lands between the upgrade's checks and this line is seen by
+        // the look that follows.
         context.registry.enter(&handle, self.state.identity.clone());
-        let still_valid = context.identity.still_valid(&self.state.identity, context.clock.now());
+        let verdict = verdict(&context.identity, &self.state.identity, &handle, context.clock.now());
         let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
-        let end = match (self.connected(&user_agent).await, still_valid) {
+        let end = match (self.connected(&user_agent).await, verdict) {
             (Err(_), _) => End::GOING_AWAY,
-            (Ok(()), Err(code)) => End::because(code),
-            (Ok(()), Ok(())) => {
+            (Ok(()), Some(ending)) => End::Close(ending),
+            (Ok(()), None) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
                 let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
@@ -181,12 +180,30 @@ fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 
-/// How a session ends whose certificate no longer holds, for this reason.
-#[must_use]
-pub const fn ending_of(reason: Code) -> Ending {
-    let close = match reason {
-        Code::SesCertificateExpired => CloseCode::CertificateExpired,
-        _ => CloseCode::CertificateRevoked,
-    };
+/// Why an open session has to end by the files in force now; `None` if it may go on.
+///
+/// A certificate that no longer holds, or an entitlement that is gone, ends it for good. An entitlement that is
+/// another one now sends the client away to come back under it: nothing goes on under rights that were withdrawn.
+pub fn verdict(
+    identity: &Identity,
+    session: &Identified,
+    handle: &SessionHandle,
+    now: UnixNanos,
+) -> Option<Ending> {
+    if let Err(code) = identity.still_valid(session, now) {
+        return Some(ending_of(code));
+    }
+    match identity.entitlement(session) {
+        Err(_) => Some(ending_of(Code::SesEntitlementWithdrawn)),
+        Ok(entitlement) if entitlement != *handle.entitlement => {
+            Some(Ending { close: CloseCode::GoingAway, reason: Some(Code::SesEntitlementWithdrawn) })
+        }
+        Ok(_) => None,
+    }
+}
+
+/// The end of a session for this reason, with the close code that belongs to it.
+fn ending_of(reason: Code) -> Ending {
+    let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
     Ending { close, reason: Some(reason) }
 }

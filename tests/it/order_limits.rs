@@ -117,6 +117,7 @@ async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_nev
     }
     // Trailing zeros may be missing, and nothing else: this is what is good.
     assert_accepted(&bob.order(NEW, &resting("good").replace(r#""0.01""#, r#""0.1""#)).await);
+    drop(bob);
     let events = scene.end().await;
     let mine = |kind: &str| {
         events.iter().filter(|event| event.kind == kind && event.text("principal") == BOB).count()
@@ -135,6 +136,8 @@ async fn who_may_not_trade_or_not_this_is_refused_and_learns_nothing_else() {
     // Whether it exists is no business of one who may not trade it.
     refused(&scene, &mut dave, &resting("c-2").replace("SEAL", "NOPE"), "SF-ORD-034").await;
     assert_accepted(&dave.order(NEW, &resting("c-3")).await);
+    drop(alice);
+    drop(dave);
     scene.end().await;
 }
 
@@ -178,6 +181,7 @@ async fn a_recorded_instrument_can_be_read_and_not_traded() {
     let reply = bob.request(json!({"op": "subscribe", "channel": "bbo", "symbols": ["REC"]})).await;
     assert!(reply["symbols"]["REC"].is_object(), "{reply}");
     refused(&scene, &mut bob, &resting("c-1").replace("SEAL", "REC"), "SF-ORD-035").await;
+    drop(bob);
     scene.end().await;
 }
 
@@ -202,6 +206,8 @@ async fn an_order_beyond_a_risk_limit_is_refused_for_good_with_a_receipt() {
     assert_accepted(&dave.order(NEW, &resting("open-1")).await);
     assert_accepted(&dave.order(NEW, &resting("open-2")).await);
     refused(&scene, &mut dave, &resting("open-3"), "SF-RSK-003").await;
+    drop(bob);
+    drop(dave);
     scene.end().await;
 }
 
@@ -228,6 +234,7 @@ async fn too_many_orders_are_refused_with_the_time_to_wait_and_the_name_stays_fr
     let name = format!("c-{number}");
     let status = dave.request(json!({"op": "order.status", "cl_ord_id": name})).await;
     assert_eq!(status["state"], "unknown", "{status}");
+    drop(dave);
     scene.end().await;
 }
 
@@ -257,6 +264,8 @@ async fn only_an_open_order_of_ones_own_can_be_cancelled_and_only_once() {
         (BOB, "SF-ORD-037"),
     ];
     assert_eq!(codes, expected);
+    drop(bob);
+    drop(erin);
     scene.end().await;
 }
 
@@ -280,7 +289,11 @@ async fn a_market_order_with_nothing_to_trade_against_is_refused() {
             r#"{{"cl_ord_id":"{name}","symbol":"S19","side":"buy","type":"market","qty":"1","tif":"ioc"}}"#
         )
     };
-    assert_accepted(&bob.order(NEW, &market("first")).await);
+    // The market opens its books one by one, this one last.
+    let mut opened = 0;
+    while bob.order(NEW, &market(&format!("open-{opened}"))).await["type"] == "error" {
+        opened += 1;
+    }
     let mut number = 0;
     loop {
         number += 1;
@@ -293,5 +306,6 @@ async fn a_market_order_with_nothing_to_trade_against_is_refused() {
     refused(&scene, &mut bob, &market("last"), "SF-ORD-038").await;
     let day = market("day").replace("ioc", "day");
     refused(&scene, &mut bob, &day, "SF-ORD-029").await;
+    drop(bob);
     scene.end().await;
 }

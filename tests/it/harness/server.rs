@@ -9,7 +9,7 @@ use sealfeed::config::{Config, load_text};
 use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
-use super::log::{Logged, assert_verified, read};
+use super::log::{Logged, assert_holds_no_secret, assert_verified, read};
 use super::{LIMIT, Pki, telemetry};
 
 /// The policy of [`Server::start`].
@@ -63,6 +63,7 @@ master_key = "master/current.hex"
 previous_master_key = "master/previous.hex"
 [log]
 directory = "log"
+segment_bytes = 4194304
 [[source]]
 type = "synthetic"
 symbols = ["SEAL", "FEED"]
@@ -148,12 +149,13 @@ impl Server {
         found.unwrap()
     }
 
-    /// Stops the server, asserts that its log verifies, and returns the log and the folder.
+    /// Stops the server, asserts that its log verifies and holds no secret, and returns the log and the folder.
     pub(crate) async fn finish(self) -> (Vec<Logged>, TempDir) {
         let Self { running, config, folder, .. } = self;
         super::soon("the stop", running.stop()).await.unwrap();
         let log = &config.log.directory;
         assert_verified(log);
+        assert_holds_no_secret(log, &Pki::get().folder, &telemetry::traced());
         (read(log), folder)
     }
 }
