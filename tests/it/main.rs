@@ -16,6 +16,7 @@ mod entitlement;
 mod feed;
 mod log;
 mod messages;
+mod order_limits;
 mod orders;
 mod orders_life;
 mod slow;
