@@ -111,6 +111,10 @@ impl Core {
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
             }
+            Command::Finish { session, ending, notice } => {
+                notice.into_iter().for_each(|notice| batch.send(&session.queue, notice));
+                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
+            }
             Command::Closed { session, event } => self.closed(&session, event, batch)?,
         }
         self.subscription_count.send_if_modified(|count| {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::inbound::Reader;
 use super::inbound::encoded;
 use super::registry::PrincipalSlot;
+use super::transport::{Inbound, Outbound};
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
 use crate::feed::{Ending, OutboundQueue};
@@ -48,6 +49,8 @@ impl End {
     pub(super) const GOING_AWAY: Self = Self::Close(Ending { close: CloseCode::GoingAway, reason: None });
 }
 
+/// How long answers to what was read may take when the session's time is over.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Number that the log shows for a close frame without a code.
@@ -97,20 +100,10 @@ impl Session<Active> {
             (Ok(()), Ok(())) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
-                let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
-                tokio::select! {
-                    end = reader.run(&mut inbound) => end,
-                    end = outbound::run(&mut outbound, &handle.queue, ping) => end,
-                    end = self.times_out() => end,
-                }
+                self.converse(&mut reader, &mut inbound, &mut outbound).await
             }
         };
         self.closed(end, reader.received(), outbound.sent()).await;
-        if matches!(end, End::Close(ending) if ending.close == CloseCode::Drain) {
-            // Told before the close frame, so that clients do not all come back at once.
-            let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
-            let _ = handle.queue.push(encoded(&notice).into());
-        }
         match end {
             End::Close(Ending { close, reason }) => {
                 outbound::write_rest(&mut outbound, &handle.queue).await;
@@ -120,6 +113,45 @@ impl Session<Active> {
             End::Broken => {}
         }
         drop(self.state.slot);
+    }
+
+    /// Reads and writes side by side until one of them ends the session, or its time is over. Then nothing more is
+    /// read, and what was read before is still answered.
+    async fn converse<S>(
+        &self,
+        reader: &mut Reader,
+        inbound: &mut Inbound<S>,
+        outbound: &mut Outbound<S>,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { context, state, .. } = self;
+        let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
+        let writing = outbound::run(outbound, &state.handle.queue, ping);
+        tokio::pin!(writing);
+        let end = tokio::select! {
+            end = reader.run(inbound) => return end,
+            end = &mut writing => return end,
+            end = self.times_out() => end,
+        };
+        let End::Close(ending) = end else { return end };
+        // Told before the close frame, so that clients do not all come back at once.
+        let notice = (ending.close == CloseCode::Drain)
+            .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() }));
+        let finish = Command::Finish { session: Arc::clone(&state.handle), ending, notice: notice.clone() };
+        let answered = async {
+            context.pipeline.send(finish).await.ok()?;
+            Some(writing.await)
+        };
+        match tokio::time::timeout(ANSWERS_TIMEOUT, answered).await {
+            Ok(Some(end)) => end,
+            // The pipeline is stuck or gone: the notice leaves without it.
+            Ok(None) | Err(_) => {
+                notice.map(|notice| state.handle.queue.push(notice.into()));
+                end
+            }
+        }
     }
 
     async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
