@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::gate::AuthenticRequest;
 use crate::journal::Journal;
+use crate::journal::event::Disconnect;
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
 
@@ -89,10 +90,12 @@ pub enum Command {
         /// Its name for the request.
         id: Option<RequestId>,
     },
-    /// The session has ended: nothing is sent to it any more.
+    /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
     Closed {
         /// Which one.
         session: Arc<SessionHandle>,
+        /// How.
+        event: Disconnect,
     },
 }
 

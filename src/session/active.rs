@@ -155,9 +155,12 @@ impl Session<Active> {
             received,
             sent,
         };
-        // If the pipeline or the journal is gone the server is stopping, and both know why.
-        let _ = context.pipeline.send(Command::Closed { session: Arc::clone(&state.handle) }).await;
-        let _ = context.journal.record_in(&state.handle.trail, event);
+        // Recorded by the pipeline, behind every order of this session that still waits there.
+        let closed = Command::Closed { session: Arc::clone(&state.handle), event: event.clone() };
+        if context.pipeline.send(closed).await.is_err() {
+            // If the journal is gone as well the server is stopping, and it knows why.
+            let _ = context.journal.record_in(&state.handle.trail, event);
+        }
     }
 
     /// Ends with the session's lifetime, its certificate, or the server.

@@ -1,5 +1,6 @@
 //! The program as operators run it: signals, exit codes, restarts, and a configuration that is wrong.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -9,7 +10,7 @@ use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Pki};
+use crate::harness::{Client, Pki, frame_text};
 use crate::process::{Ended, ServerProcess, configure, connect, public_key, replay, run, verify};
 
 const BRISK: &str = r#"
@@ -77,6 +78,54 @@ async fn sigterm_tells_every_session_and_seals_the_log() {
         ends.iter().map(|end| end["event"]["close_code"].as_u64()).collect::<Vec<_>>(),
         [Some(1012); 3]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_under_load_keeps_every_promise_and_every_session_ends_with_its_disconnect() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&configure(folder.path(), &Pki::get().folder, BRISK));
+    let mut clients = Vec::new();
+    for name in ["acme/bob", "acme/erin"] {
+        clients.push(connect(server.address, &Pki::get().client(name)).await);
+    }
+    // More than is answered before the signal: some are on their way in, some on their way out.
+    for number in 0..300 {
+        for client in &mut clients {
+            let body = format!(
+                r#"{{"cl_ord_id":"o-{number}","symbol":"SEAL","side":"buy","type":"limit","qty":"1","price":"1.00","tif":"ioc"}}"#
+            );
+            let signed = client.sign(SignedOp::OrderNew, &body);
+            client.send(frame_text(number, &signed)).await;
+        }
+    }
+    server.signal(Signal::TERM);
+    let mut receipts = Vec::new();
+    for client in &mut clients {
+        let (ended, messages) = client.ended().await;
+        assert_eq!(ended.code, Some(1012), "{ended:?}");
+        receipts.extend(
+            messages
+                .iter()
+                .filter(|message| message["type"] == "order")
+                .map(|message| message["receipt"].clone()),
+        );
+    }
+    assert_eq!(server.wait().status.code(), Some(0));
+
+    let log = folder.path().join("log");
+    let lines = replay(&log, &[]);
+    for receipt in &receipts {
+        let seq = usize::try_from(receipt["seq"].as_u64().unwrap()).unwrap();
+        assert_eq!((&lines[seq]["hash"], &lines[seq]["kind"]), (&receipt["hash"], &json!("order")));
+    }
+    let orders = lines.iter().filter(|line| line["kind"] == "order").count();
+    println!("{orders} orders sealed, {} of them acknowledged", receipts.len());
+    let mut last_of_session = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["session"].is_string()) {
+        let last = last_of_session.insert(line["session"].to_string(), line["kind"].clone());
+        assert_ne!(last, Some(json!("disconnect")), "a session goes on behind its end: {line}");
+    }
+    assert_eq!(last_of_session.into_values().collect::<Vec<_>>(), ["disconnect", "disconnect"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
