@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 use super::accept;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::feed::Ending;
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions};
-use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, ending_of};
+use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
 use crate::types::{Epoch, InstrumentId, Instruments};
@@ -271,8 +272,10 @@ impl Running {
             }
         };
         record_in_force(&self.journal, &changes.in_force)?;
-        let sessions_ended =
-            self.context.registry.sweep(|session, _| identity.still_valid(session, now).err().map(ending_of));
+        let sessions_ended = self
+            .context
+            .registry
+            .sweep(|session, _| identity.still_valid(session, now).err().map(Ending::because));
         tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
         Ok(Reloaded { sessions_ended })
     }

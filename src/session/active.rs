@@ -40,9 +40,8 @@ pub(super) enum End {
 
 impl End {
     /// We close with the code that belongs to this reason.
-    pub(super) fn because(reason: Code) -> Self {
-        let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
-        Self::Close(Ending { close, reason: Some(reason) })
+    pub(super) const fn because(reason: Code) -> Self {
+        Self::Close(Ending::because(reason))
     }
 
     /// We go away: the log or the pipeline takes nothing more.
@@ -128,7 +127,7 @@ impl Session<Active> {
     {
         let Self { context, state, .. } = self;
         let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
-        let writing = outbound::run(outbound, &state.handle.queue, ping);
+        let writing = outbound::run(outbound, &state.handle.queue, ping, &context.clock);
         tokio::pin!(writing);
         let end = tokio::select! {
             end = reader.run(inbound) => return end,
@@ -214,14 +213,4 @@ impl Session<Active> {
 /// Time left until `then`; at most ten years, which timers can hold.
 fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
-}
-
-/// How a session ends whose certificate no longer holds, for this reason.
-#[must_use]
-pub const fn ending_of(reason: Code) -> Ending {
-    let close = match reason {
-        Code::SesCertificateExpired => CloseCode::CertificateExpired,
-        _ => CloseCode::CertificateRevoked,
-    };
-    Ending { close, reason: Some(reason) }
 }
