@@ -61,12 +61,17 @@ pub(crate) enum State {
 impl State {
     /// Writes the file.
     pub(crate) fn write(self, storage: &dyn Storage) -> io::Result<()> {
+        replace(storage, "", STATE, self.to_text().as_bytes())
+    }
+
+    /// The file's content.
+    pub(crate) fn to_text(self) -> String {
         let fields = FieldsWriter::new(STATE_TITLE);
         let fields = match self {
             Self::Open => fields.text("writer", "open"),
             Self::Closed { size } => fields.text("writer", "closed").number("size", size),
         };
-        replace(storage, "", STATE, fields.finish().as_bytes())
+        fields.finish()
     }
 
     /// Reads the file; `None` when it is missing or not readable as a state.

@@ -12,11 +12,14 @@
 mod chain;
 mod clock;
 mod disk;
+mod durable;
 mod entry;
 mod epoch;
 mod error;
 mod fields;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod group;
 mod init;
 mod layout;

@@ -102,8 +102,13 @@ impl GroupWalker {
             }
             Err((at, what)) => {
                 let offset = self.next_offset + at as u64;
-                // The last frame parsed may be the group's last entry, whose seal is what is missing.
-                Ok(Err(Stop { offset, entries_before: self.entries.len() as u64, what }))
+                let mut entries_before = self.entries.len() as u64;
+                let ended = self.entries.last().is_some_and(|last| ends_group(bytes, last));
+                if ended {
+                    // What is missing or damaged is the seal, which belongs to the group's last entry.
+                    entries_before -= 1;
+                }
+                Ok(Err(Stop { offset, entries_before, what }))
             }
         }
     }
@@ -149,8 +154,7 @@ fn parse_group(
         let body = at + FRAME_HEAD_BYTES;
         match (kind, ended) {
             (FrameKind::Entry, false) => {
-                // Bit 0 of the second byte of an entry is the group-end flag.
-                ended = bytes.get(body + 1).is_some_and(|flags| length > 1 && flags & 1 != 0);
+                ended = ends_group(bytes, &(body..body + length));
                 entries.push(body..body + length);
             }
             (FrameKind::Seal, true) => return Ok((at + total, array(bytes, body))),
@@ -159,6 +163,11 @@ fn parse_group(
         }
         at += total;
     }
+}
+
+/// Bit 0 of the second byte of an entry is the group-end flag.
+fn ends_group(bytes: &[u8], entry: &Range<usize>) -> bool {
+    entry.len() > 1 && bytes.get(entry.start + 1).is_some_and(|flags| flags & 1 != 0)
 }
 
 /// What an entry claims that cannot be so.

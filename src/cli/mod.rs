@@ -6,8 +6,12 @@
 //! `audit verify` has the verdicts of `audit/FORMAT.md`.
 
 mod audit;
+mod context;
+mod demo;
 mod explain;
+mod order;
 mod serve;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -23,8 +27,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show everything at work in one minute: certificates, a live market, orders, attacks, the sealed log.
+    Demo(demo::DemoArgs),
     /// Run the server.
     Serve(serve::ServeArgs),
+    /// Follow a symbol.
+    Watch(watch::WatchArgs),
+    /// Place, cancel and look up orders.
+    Order(order::OrderArgs),
     /// Verify and replay a sealed log.
     Audit(audit::AuditArgs),
     /// Say what an error code means and what to do about it.
@@ -35,7 +45,10 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Watch(arguments) => watch::run(arguments),
+        Command::Order(arguments) => order::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Explain(arguments) => Ok(explain::run(&arguments)),
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::config::{self, Config, DbnSourceConfig, SourceConfig, Speed};
@@ -68,12 +68,14 @@ fn load(arguments: &ServeArgs) -> anyhow::Result<(Config, Vec<u8>)> {
 }
 
 async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
+    // Before anything is opened: from here on, a signal is a request and no longer the end of the process.
+    let mut signals = Signals::listen()?;
     let running = match server::start(config, text, Clock::System).await {
         Ok(running) => running,
         Err(error) => return Ok(start_failed(&error)),
     };
     anstream::eprintln!("sealfeed: listening on wss://{}{}", running.address(), sealfeed_wire::PATH);
-    until_stopped(&running).await?;
+    until_stopped(&running, &mut signals).await;
     match running.stop().await {
         Ok(StopReason::LogFailed(detail)) => {
             anstream::eprintln!("sealfeed: error: the sealed log failed: {detail}");
@@ -97,24 +99,35 @@ fn start_failed(error: &StartError) -> ExitCode {
     })
 }
 
-async fn until_stopped(running: &Running) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    loop {
+/// The signals that a server acts on. One that comes while it starts is acted on when it has started.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("cannot listen for {name}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+}
+
+async fn until_stopped(running: &Running, signals: &mut Signals) {
+    let reason = loop {
         tokio::select! {
-            _ = terminate.recv() => return stop(running, "SIGTERM"),
-            _ = interrupt.recv() => return stop(running, "SIGINT"),
-            () = running.shutdown().wait() => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => break "SIGTERM",
+            _ = signals.interrupt.recv() => break "SIGINT",
+            () = running.shutdown().wait() => return,
+            _ = signals.hangup.recv() => {
                 // A refused reload is logged and sealed, and changes nothing.
                 let _ = running.reload();
             }
         }
-    }
-}
-
-fn stop(running: &Running, signal: &'static str) -> anyhow::Result<()> {
-    running.shutdown().stop(StopReason::Requested(signal));
-    Ok(())
+    };
+    running.shutdown().stop(StopReason::Requested(reason));
 }

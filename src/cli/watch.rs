@@ -122,7 +122,8 @@ async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
             event = client.next_event() => {
                 let event = event.map_err(|closed| Problem::of_close(&closed))?;
                 if watch.take(event).await? {
-                    return watch.draw();
+                    // Off a terminal every message was drawn already.
+                    return if watch.screen.is_redrawn() { watch.draw() } else { Ok(()) };
                 }
             }
             _ = redraw.tick(), if watch.screen.is_redrawn() => watch.draw()?,
@@ -169,7 +170,6 @@ impl Watch<'_> {
     /// Takes one event; true when enough was shown.
     async fn take(&mut self, event: Event) -> Result<bool, Problem> {
         if let Event::Closed(closed) = &event {
-            self.draw()?;
             return Err(Problem::of_close(closed));
         }
         self.screen.json(&event)?;

@@ -116,7 +116,7 @@ fn resolve(config: &mut Config, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Speed;
+    use crate::config::{LimitsConfig, Speed};
 
     const GOOD: &str = r#"
         [server]
@@ -167,5 +167,22 @@ mod tests {
     fn a_speed_of_zero_is_refused() {
         assert!(check(&GOOD.replace("\"max\"", "0")).is_err());
         assert!(check(&GOOD.replace("\"max\"", "25")).is_ok());
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_valid_with_and_without_its_comments() {
+        let example = include_str!("../../docs/examples/sealfeed.toml");
+        check(example).unwrap();
+        let uncommented = example.replace("# [[source]]", "[[source]]");
+        let all: String = uncommented
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = check(&all).unwrap();
+        assert_eq!(config.sources.len(), 2);
+        assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 }

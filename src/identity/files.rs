@@ -28,6 +28,8 @@ pub(super) struct Contents {
     pub(super) role: FileRole,
     pub(super) bytes: Vec<u8>,
     pub(super) record: FileRecord,
+    /// SHA-256 of the bytes, of secrets too: to see whether a file changed, never to be written anywhere.
+    pub(super) digest: [u8; 32],
 }
 
 /// Reads the file at `path`.
@@ -49,8 +51,9 @@ pub(super) fn read(role: FileRole, path: &Path) -> Result<Contents, IdentityErro
             max: FILE_BYTES_MAX,
         });
     }
-    let sha256 = (!role.is_secret()).then(|| Sha256::digest(&bytes).into());
-    Ok(Contents { role, bytes, record: FileRecord { role, path: path.to_owned(), sha256 } })
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    let sha256 = (!role.is_secret()).then_some(digest);
+    Ok(Contents { role, bytes, record: FileRecord { role, path: path.to_owned(), sha256 }, digest })
 }
 
 impl Contents {

@@ -213,11 +213,23 @@ fn a_reload_that_revokes_ends_open_sessions_and_refuses_new_ones() {
     let identified = identity.identify(std::slice::from_ref(&certificate), NOW).unwrap();
     pki.write_lists(2, &[], &[7]);
     let changes = identity.reload(NOW).unwrap();
-    assert!(changes.changed.contains(&FileRole::RevocationLists));
-    assert!(!changes.changed.contains(&FileRole::Entitlements));
+    assert_eq!(changes.changed, [FileRole::RevocationLists]);
     assert!(changes.in_force.summary.contains("list 2 of CN=Test Clients revokes 1"));
     assert_eq!(identity.still_valid(&identified, NOW), Err(Code::SesCertificateRevoked));
     assert_eq!(identity.identify(&[certificate], NOW).unwrap_err().code, Code::TlsCertificateRevoked);
+}
+
+#[test]
+fn a_reload_names_the_files_that_changed_came_or_went() {
+    let pki = TestPki::new();
+    let identity = pki.load().unwrap();
+    assert_eq!(identity.reload(NOW).unwrap().changed, []);
+    pki.write("previous.hex", &"5a".repeat(32));
+    pki.write("master.hex", &"a5".repeat(32));
+    let both = [FileRole::MasterKey, FileRole::PreviousMasterKey];
+    assert_eq!(identity.reload(NOW).unwrap().changed, both);
+    std::fs::remove_file(pki.path("previous.hex")).unwrap();
+    assert_eq!(identity.reload(NOW).unwrap().changed, [FileRole::PreviousMasterKey]);
 }
 
 #[test]

@@ -35,9 +35,11 @@ pub use policy_file::{PolicyFileError, ROLES, RULES_MAX};
 pub use principal::{Identified, URI_SCHEME};
 pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::server::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use sealfeed_wire::Code;
@@ -58,6 +60,8 @@ pub struct Identity {
     identity: IdentityConfig,
     clock: Clock,
     state: ArcSwap<State>,
+    /// Held by the reload that is under way, so that two cannot put an older list in force between them.
+    reloading: Mutex<()>,
 }
 
 /// One consistent set of files.
@@ -67,6 +71,8 @@ struct State {
     masters: Masters,
     policy: Policy,
     files: Vec<FileRecord>,
+    /// SHA-256 of every file, secrets included; stays in memory.
+    digests: BTreeMap<FileRole, [u8; 32]>,
 }
 
 /// What one handshake needs.
@@ -89,7 +95,7 @@ pub struct InForce {
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// Files whose content is another now; secrets are listed when they are in use, for their digests are not kept.
+    /// Files whose content is another now, that came or that went.
     pub changed: Vec<FileRole>,
     /// What is in force now.
     pub in_force: InForce,
@@ -102,7 +108,13 @@ impl Identity {
     /// [`IdentityError`] for the first file that is missing, exposed, malformed or contradicts another.
     pub fn load(tls: &TlsConfig, identity: &IdentityConfig, clock: Clock) -> Result<Self, IdentityError> {
         let state = State::load(tls, identity, &clock, clock.now())?;
-        Ok(Self { tls: tls.clone(), identity: identity.clone(), clock, state: ArcSwap::from_pointee(state) })
+        Ok(Self {
+            tls: tls.clone(),
+            identity: identity.clone(),
+            clock,
+            state: ArcSwap::from_pointee(state),
+            reloading: Mutex::new(()),
+        })
     }
 
     /// Reads every file again and puts all of them in force, or none. Open sessions are then to be swept with
@@ -112,15 +124,13 @@ impl Identity {
     /// [`IdentityError`] as from [`Identity::load`], and for a revocation list older than the one in force; what was
     /// in force stays so.
     pub fn reload(&self, now: UnixNanos) -> Result<Changes, IdentityError> {
+        let _only_one = self.reloading.lock();
         let next = State::load(&self.tls, &self.identity, &self.clock, now)?;
         let before = self.state.load();
         next.trust.authorities.check_not_rolled_back(&before.trust.authorities)?;
-        let changed = next
-            .files
-            .iter()
-            .filter(|file| file.sha256.is_none() || !before.files.contains(file))
-            .map(|file| file.role)
-            .collect();
+        let roles: BTreeSet<FileRole> = next.digests.keys().chain(before.digests.keys()).copied().collect();
+        let changed =
+            roles.into_iter().filter(|role| next.digests.get(role) != before.digests.get(role)).collect();
         let changes = Changes { changed, in_force: next.in_force() };
         self.state.store(Arc::new(next));
         Ok(changes)
@@ -223,11 +233,13 @@ impl State {
         let entitlements = files::read(Role::Entitlements, &identity.entitlements)?;
         let master = files::read(Role::MasterKey, &identity.master_key)?;
         let previous = read_previous(identity)?;
-        let files = [&certificate, &key, &client_authorities, &lists, &entitlements, &master]
-            .into_iter()
-            .chain(&previous)
-            .map(|contents| contents.record.clone())
-            .collect();
+        let read: Vec<&files::Contents> =
+            [&certificate, &key, &client_authorities, &lists, &entitlements, &master]
+                .into_iter()
+                .chain(&previous)
+                .collect();
+        let digests = read.iter().map(|contents| (contents.role, contents.digest)).collect();
+        let files = read.iter().map(|contents| contents.record.clone()).collect();
         let server = ServerTls::load(&certificate, key, clock, now)?;
         let authorities = Authorities::load(&client_authorities, &lists, now)?;
         let paths = tls::path_verifier(&authorities)?;
@@ -236,7 +248,7 @@ impl State {
             current: MasterSecret::parse(master)?,
             previous: previous.map(MasterSecret::parse).transpose()?,
         };
-        Ok(Self { server, trust: Arc::new(Trust { authorities, paths }), masters, policy, files })
+        Ok(Self { server, trust: Arc::new(Trust { authorities, paths }), masters, policy, files, digests })
     }
 
     fn in_force(&self) -> InForce {

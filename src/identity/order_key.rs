@@ -93,7 +93,7 @@ mod tests {
     fn check(text: &[u8]) -> Option<MasterSecret> {
         let role = FileRole::MasterKey;
         let record = FileRecord { role, path: "m".into(), sha256: None };
-        MasterSecret::parse(Contents { role, bytes: text.to_vec(), record }).ok()
+        MasterSecret::parse(Contents { role, bytes: text.to_vec(), record, digest: [0; 32] }).ok()
     }
 
     #[test]

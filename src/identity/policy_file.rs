@@ -92,6 +92,12 @@ pub enum PolicyFileError {
         /// Which rule.
         rule: String,
     },
+    /// A rule lets trade, or denies, no symbol at all.
+    #[error("rule `{rule}` has an empty list of symbols")]
+    NoSymbols {
+        /// Which rule.
+        rule: String,
+    },
     /// More rules than [`RULES_MAX`].
     #[error("the policy has {count} rules, at most {RULES_MAX} are allowed")]
     TooMany {
@@ -331,6 +337,12 @@ impl PolicyFile {
                 return Err(PolicyFileError::NameTwice { name: name.clone() });
             }
             self.check_role(name, matches)?;
+        }
+        let order_symbols =
+            self.rules.iter().filter_map(|rule| Some((&rule.name, &rule.orders.as_ref()?.symbols)));
+        let deny_symbols = self.denies.iter().map(|deny| (&deny.name, &deny.symbols));
+        if let Some((name, _)) = order_symbols.chain(deny_symbols).find(|(_, symbols)| symbols.is_empty()) {
+            return Err(PolicyFileError::NoSymbols { rule: name.clone() });
         }
         for rule in &self.rules {
             let rule_name = || rule.name.clone();

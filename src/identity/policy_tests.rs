@@ -196,3 +196,25 @@ fn a_rule_must_say_whom_it_matches() {
 fn a_policy_that_is_not_text_is_refused() {
     assert_eq!(Policy::parse(b"\xff").unwrap_err().code(), Code::CfgSyntaxInvalid);
 }
+
+#[test]
+fn an_empty_list_of_symbols_is_refused() {
+    for list in ["symbols = [\"*\"]", "symbols = [\"ESZ*\"]"] {
+        let file = FILE.replace(list, "symbols = []");
+        assert!(refused(&file).1.contains("empty list of symbols"), "{list}");
+    }
+}
+
+#[test]
+fn the_documented_example_is_a_policy() {
+    let source = include_str!("policy_file.rs");
+    let (_, rest) = source.split_once("//! ```toml\n").unwrap();
+    let (example, _) = rest.split_once("//! ```\n").unwrap();
+    let file: String = example.lines().map(|line| line.trim_start_matches("//!").to_owned() + "\n").collect();
+    let policy = Policy::parse(file.as_bytes()).unwrap();
+    assert_eq!(policy.count(), 2);
+    let (principal, role) = who("acme/desk7 trader");
+    let entitlement = policy.entitlement(&principal, role.as_ref()).unwrap();
+    assert!(entitlement.may_trade("SEAL").is_ok());
+    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten).is_ok());
+}

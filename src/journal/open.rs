@@ -50,7 +50,7 @@ const BUILD: &str = concat!("sealfeed ", env!("CARGO_PKG_VERSION"));
 pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Log, OpenLogError> {
     let directory = &config.directory;
     let hash = sealfeed_audit::sha256(configuration);
-    if !directory.join("segments").exists() {
+    if is_to_be_made(directory) {
         let mut options = InitOptions::new(&config.origin);
         options.build = BUILD.to_owned();
         options.configuration_hash = hash;
@@ -65,6 +65,20 @@ pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Log, OpenLogErro
     options.segment_bytes = config.segment_bytes;
     Log::open(directory, options)
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })
+}
+
+/// Whether there is no log yet, or one whose making was cut off: its first segment comes last. Where segments are
+/// missing from a log that was in use, its checkpoints tell, and nothing is made in its place.
+fn is_to_be_made(directory: &Path) -> bool {
+    let has_segments = std::fs::read_dir(directory.join("segments")).is_ok_and(|files| {
+        files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "seg"))
+    });
+    let was_used = match std::fs::read_to_string(directory.join("checkpoints")) {
+        // One note is six lines; the making of a log signs one, over its first entry.
+        Ok(notes) => notes.lines().count() > 6 || notes.lines().nth(1) != Some("1"),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    };
+    !has_segments && !was_used
 }
 
 /// Where the public key (`log.pub`) and the first epoch key (`k0.hex`) are put when a log is made: beside it, to

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Answer;
 use crate::feed::{Ending, OutboundQueue, Publication, StreamId};
@@ -72,6 +73,15 @@ pub(super) enum Output {
         answer: Arc<Answer>,
         /// How: the request's name and the state of the limits.
         envelope: super::answers::Envelope,
+    },
+    /// The answer to `order.status`, complete but for the receipt: the first answer may still wait for its own.
+    Status {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+        /// What is said.
+        status: Box<OrderStatus>,
+        /// The first answer; `None` if the identifier was never seen.
+        answer: Option<Arc<Answer>>,
     },
     /// After everything before it, the session ends.
     Finish {

@@ -11,7 +11,7 @@ use sealfeed_wire::reply::{ErrorReply, OrderState as WireState, OrderStatus, Rat
 use sealfeed_wire::{Decimals, RequestId, Scaled};
 
 use super::SessionHandle;
-use super::answers::{Answer, Envelope, Outcome, encoded, to_wire};
+use super::answers::{Answer, Envelope, Outcome, encoded};
 use super::batch::{Batch, Output};
 use super::core::Core;
 use super::executions::Cause;
@@ -407,9 +407,9 @@ impl Core {
             reason: None,
             receipt: None,
         };
-        if let Some(answer) = answer {
+        let answer = answer.map(Arc::clone);
+        if let Some(answer) = &answer {
             status.orig_cl_ord_id = answer.cancels;
-            status.receipt = answer.receipt.get().map(to_wire);
             match answer.outcome {
                 Outcome::Accepted(order) => self.describe(order, &mut status),
                 Outcome::Refused(code) => {
@@ -418,7 +418,11 @@ impl Core {
                 }
             }
         }
-        batch.send(&session.queue, encoded(&status));
+        batch.outputs.push(Output::Status {
+            queue: Arc::clone(&session.queue),
+            status: Box::new(status),
+            answer,
+        });
     }
 
     fn describe(&self, id: OrderId, status: &mut OrderStatus) {

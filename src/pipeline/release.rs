@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::answers::{Answer, Envelope};
+use super::answers::{Answer, Envelope, encoded, to_wire};
 use super::batch::{Batch, Output};
 use crate::feed::{Fanout, OutboundQueue};
 use crate::journal::{Journal, JournalError};
@@ -65,6 +65,11 @@ fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(),
         Output::Answer { queue, answer, envelope } => {
             let message = answered(&answer, envelope, journal)?;
             push(&queue, message);
+        }
+        Output::Status { queue, mut status, answer } => {
+            // The answer itself has left before: one queue, first in, first out.
+            status.receipt = answer.as_ref().and_then(|answer| answer.receipt.get()).map(to_wire);
+            push(&queue, encoded(&*status));
         }
         Output::Finish { queue, ending } => queue.close_with(ending),
         Output::Forget { queue } => {

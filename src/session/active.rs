@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::inbound::Reader;
 use super::inbound::encoded;
 use super::registry::PrincipalSlot;
+use super::transport::{Inbound, Outbound};
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
 use crate::feed::{Ending, OutboundQueue};
@@ -39,14 +40,16 @@ pub(super) enum End {
 
 impl End {
     /// We close with the code that belongs to this reason.
-    pub(super) fn because(reason: Code) -> Self {
-        Self::Close(ending_of(reason))
+    pub(super) const fn because(reason: Code) -> Self {
+        Self::Close(Ending::because(reason))
     }
 
     /// We go away: the log or the pipeline takes nothing more.
     pub(super) const GOING_AWAY: Self = Self::Close(Ending { close: CloseCode::GoingAway, reason: None });
 }
 
+/// How long answers to what was read may take when the session's time is over.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Number that the log shows for a close frame without a code.
@@ -96,20 +99,10 @@ impl Session<Active> {
             (Ok(()), None) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
-                let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
-                tokio::select! {
-                    end = reader.run(&mut inbound) => end,
-                    end = outbound::run(&mut outbound, &handle.queue, ping) => end,
-                    end = self.times_out() => end,
-                }
+                self.converse(&mut reader, &mut inbound, &mut outbound).await
             }
         };
         self.closed(end, reader.received(), outbound.sent()).await;
-        if matches!(end, End::Close(ending) if ending.close == CloseCode::Drain) {
-            // Told before the close frame, so that clients do not all come back at once.
-            let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
-            let _ = handle.queue.push(encoded(&notice).into());
-        }
         match end {
             End::Close(Ending { close, reason }) => {
                 outbound::write_rest(&mut outbound, &handle.queue).await;
@@ -119,6 +112,45 @@ impl Session<Active> {
             End::Broken => {}
         }
         drop(self.state.slot);
+    }
+
+    /// Reads and writes side by side until one of them ends the session, or its time is over. Then nothing more is
+    /// read, and what was read before is still answered.
+    async fn converse<S>(
+        &self,
+        reader: &mut Reader,
+        inbound: &mut Inbound<S>,
+        outbound: &mut Outbound<S>,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { context, state, .. } = self;
+        let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
+        let writing = outbound::run(outbound, &state.handle.queue, ping, &context.clock);
+        tokio::pin!(writing);
+        let end = tokio::select! {
+            end = reader.run(inbound) => return end,
+            end = &mut writing => return end,
+            end = self.times_out() => end,
+        };
+        let End::Close(ending) = end else { return end };
+        // Told before the close frame, so that clients do not all come back at once.
+        let notice = (ending.close == CloseCode::Drain)
+            .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() }));
+        let finish = Command::Finish { session: Arc::clone(&state.handle), ending, notice: notice.clone() };
+        let answered = async {
+            context.pipeline.send(finish).await.ok()?;
+            Some(writing.await)
+        };
+        match tokio::time::timeout(ANSWERS_TIMEOUT, answered).await {
+            Ok(Some(end)) => end,
+            // The pipeline is stuck or gone: the notice leaves without it.
+            Ok(None) | Err(_) => {
+                notice.map(|notice| state.handle.queue.push(notice.into()));
+                end
+            }
+        }
     }
 
     async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
@@ -155,9 +187,12 @@ impl Session<Active> {
             received,
             sent,
         };
-        // If the pipeline or the journal is gone the server is stopping, and both know why.
-        let _ = context.pipeline.send(Command::Closed { session: Arc::clone(&state.handle) }).await;
-        let _ = context.journal.record_in(&state.handle.trail, event);
+        // Recorded by the pipeline, behind every order of this session that still waits there.
+        let closed = Command::Closed { session: Arc::clone(&state.handle), event: event.clone() };
+        if context.pipeline.send(closed).await.is_err() {
+            // If the journal is gone as well the server is stopping, and it knows why.
+            let _ = context.journal.record_in(&state.handle.trail, event);
+        }
     }
 
     /// Ends with the session's lifetime, its certificate, or the server.
@@ -191,19 +226,13 @@ pub fn verdict(
     now: UnixNanos,
 ) -> Option<Ending> {
     if let Err(code) = identity.still_valid(session, now) {
-        return Some(ending_of(code));
+        return Some(Ending::because(code));
     }
     match identity.entitlement(session) {
-        Err(_) => Some(ending_of(Code::SesEntitlementWithdrawn)),
+        Err(_) => Some(Ending::because(Code::SesEntitlementWithdrawn)),
         Ok(entitlement) if entitlement != *handle.entitlement => {
             Some(Ending { close: CloseCode::GoingAway, reason: Some(Code::SesEntitlementWithdrawn) })
         }
         Ok(_) => None,
     }
-}
-
-/// The end of a session for this reason, with the close code that belongs to it.
-fn ending_of(reason: Code) -> Ending {
-    let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
-    Ending { close, reason: Some(reason) }
 }

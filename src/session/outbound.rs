@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sealfeed_wire::market::{Slow, encode_slow};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::active::End;
 use super::transport::{CLOSE_TIMEOUT, Gone, Outbound};
+use crate::clock::Clock;
 use crate::feed::OutboundQueue;
 
 /// Writes what the queue holds until it ends: slow, finished, or closed by another stage.
@@ -16,11 +18,17 @@ use crate::feed::OutboundQueue;
 /// queue.
 ///
 /// Pings every `ping_interval`, so that a client that is gone is noticed and one that only listens is not.
-pub(super) async fn run<S>(outbound: &mut Outbound<S>, queue: &OutboundQueue, ping_interval: Duration) -> End
+pub(super) async fn run<S>(
+    outbound: &mut Outbound<S>,
+    queue: &OutboundQueue,
+    ping_interval: Duration,
+    clock: &Clock,
+) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut batch = Vec::new();
+    let mut warning = SlowWarning::default();
     let mut pings = tokio::time::interval_at(Instant::now() + ping_interval, ping_interval);
     loop {
         let is_ping = tokio::select! {
@@ -49,6 +57,34 @@ where
         if written.is_err() {
             return End::Broken;
         }
+        if let Some(notice) = warning.due(queue, clock)
+            && outbound.queue(notice.into()).await.is_err()
+        {
+            return End::Broken;
+        }
+    }
+}
+
+/// Warns a slow reader once its queue is half full, and again only after it had fallen below a quarter.
+#[derive(Default)]
+struct SlowWarning {
+    is_given: bool,
+}
+
+impl SlowWarning {
+    fn due(&mut self, queue: &OutboundQueue, clock: &Clock) -> Option<Vec<u8>> {
+        let (waiting, max) = (queue.waiting_bytes(), queue.bytes_max());
+        if waiting < max / 4 {
+            self.is_given = false;
+        }
+        if self.is_given || waiting < max / 2 {
+            return None;
+        }
+        self.is_given = true;
+        let mut notice = Vec::with_capacity(128);
+        let slow = Slow { queue_bytes: waiting as u64, queue_bytes_max: max as u64, ts: clock.now() };
+        encode_slow(&mut notice, &slow);
+        Some(notice)
     }
 }
 

@@ -11,12 +11,12 @@ mod server;
 mod telemetry;
 mod tls;
 
-pub(crate) use client::{Client, Ended, Frame, frame_text, fresh_nonce};
+pub(crate) use client::{Client, Ended, Frame, Received, frame_text, fresh_nonce};
 pub(crate) use log::Logged;
 pub(crate) use pki::{Identity, Pki, self_signed};
 pub(crate) use scene::Scene;
 pub(crate) use server::{POLICY, Server, wait_until};
-pub(crate) use tls::{HttpAnswer, UPGRADE, fresh_address, read_answer, tcp_from};
+pub(crate) use tls::{HttpAnswer, UPGRADE, configuration, fresh_address, read_answer, tcp_from};
 
 use std::time::Duration;
 

@@ -3,11 +3,24 @@
 //! Each file holds the specification of one door or one stage. [`harness`] owns the throw-away PKI, the server in
 //! this process and a client that can send any bytes.
 
-mod harness;
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../support/data.rs"]
+mod data;
+mod harness;
+mod market;
+mod oracle;
+mod process;
+
+mod crash;
 mod door;
 mod entitlement;
+mod feed;
+mod log;
 mod messages;
 mod order_limits;
 mod orders;
+mod orders_life;
+mod slow;
+mod stop;
 mod upgrade;

@@ -31,6 +31,50 @@ async fn refused(scene: &Scene, session: &mut Client, body: &str, code: &str) ->
     reply
 }
 
+/// Prices that are none, and the code of each. `SEAL` has two decimals.
+const PRICES: &[(&str, &str)] = &[
+    ("0.001", "SF-ORD-020"),
+    ("0.010", "SF-ORD-020"),
+    ("0.0000000001", "SF-ORD-020"),
+    ("1e2", "SF-ORD-019"),
+    ("1E-2", "SF-ORD-019"),
+    ("05", "SF-ORD-019"),
+    (".5", "SF-ORD-019"),
+    ("5.", "SF-ORD-019"),
+    ("+5", "SF-ORD-019"),
+    ("-0", "SF-ORD-019"),
+    ("", "SF-ORD-019"),
+    (" 5", "SF-ORD-019"),
+    ("5,0", "SF-ORD-019"),
+    ("1_000", "SF-ORD-019"),
+    ("0x10", "SF-ORD-019"),
+    ("NaN", "SF-ORD-019"),
+    ("Infinity", "SF-ORD-019"),
+    ("\u{ff15}", "SF-ORD-019"),
+    ("9223372036.86", "SF-ORD-019"),
+    ("9223372036854775808", "SF-ORD-019"),
+    ("-9223372036854775809", "SF-ORD-019"),
+    ("340282366920938463463374607431768211456", "SF-ORD-019"),
+];
+
+/// Quantities that are none, and the code of each. `SEAL` trades in whole lots of one, at most 1,000 in one order.
+const QUANTITIES: &[(&str, &str)] = &[
+    ("0", "SF-ORD-027"),
+    ("0.0", "SF-ORD-027"),
+    ("-1", "SF-ORD-024"),
+    ("+1", "SF-ORD-024"),
+    ("1e1", "SF-ORD-024"),
+    ("01", "SF-ORD-024"),
+    (".1", "SF-ORD-024"),
+    ("1.", "SF-ORD-024"),
+    ("0.5", "SF-ORD-025"),
+    ("1.5", "SF-ORD-025"),
+    ("1.0000000000", "SF-ORD-025"),
+    ("9223372036854775808", "SF-ORD-024"),
+    ("18446744074", "SF-ORD-024"),
+    ("18446744073", "SF-RSK-001"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_never_rounded() {
     let scene = Scene::start(|_| {}).await;
@@ -44,49 +88,11 @@ async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_nev
     };
     let (price, quantity) = (r#""price":"0.01""#, r#""qty":"1""#);
     let mut cases = Vec::new();
-    for (text, code) in [
-        ("0.001", "SF-ORD-020"),
-        ("0.010", "SF-ORD-020"),
-        ("0.0000000001", "SF-ORD-020"),
-        ("1e2", "SF-ORD-019"),
-        ("1E-2", "SF-ORD-019"),
-        ("05", "SF-ORD-019"),
-        (".5", "SF-ORD-019"),
-        ("5.", "SF-ORD-019"),
-        ("+5", "SF-ORD-019"),
-        ("-0", "SF-ORD-019"),
-        ("", "SF-ORD-019"),
-        (" 5", "SF-ORD-019"),
-        ("5,0", "SF-ORD-019"),
-        ("1_000", "SF-ORD-019"),
-        ("0x10", "SF-ORD-019"),
-        ("NaN", "SF-ORD-019"),
-        ("Infinity", "SF-ORD-019"),
-        ("\u{ff15}", "SF-ORD-019"),
-        ("9223372036.86", "SF-ORD-019"),
-        ("9223372036854775808", "SF-ORD-019"),
-        ("-9223372036854775809", "SF-ORD-019"),
-        ("340282366920938463463374607431768211456", "SF-ORD-019"),
-    ] {
-        cases.push((with(price, &format!(r#""price":"{text}""#)), code));
+    for (text, code) in PRICES {
+        cases.push((with(price, &format!(r#""price":"{text}""#)), *code));
     }
-    for (text, code) in [
-        ("0", "SF-ORD-027"),
-        ("0.0", "SF-ORD-027"),
-        ("-1", "SF-ORD-024"),
-        ("+1", "SF-ORD-024"),
-        ("1e1", "SF-ORD-024"),
-        ("01", "SF-ORD-024"),
-        (".1", "SF-ORD-024"),
-        ("1.", "SF-ORD-024"),
-        ("0.5", "SF-ORD-025"),
-        ("1.5", "SF-ORD-025"),
-        ("1.0000000000", "SF-ORD-025"),
-        ("9223372036854775808", "SF-ORD-024"),
-        ("18446744074", "SF-ORD-024"),
-        ("18446744073", "SF-RSK-001"),
-    ] {
-        cases.push((with(quantity, &format!(r#""qty":"{text}""#)), code));
+    for (text, code) in QUANTITIES {
+        cases.push((with(quantity, &format!(r#""qty":"{text}""#)), *code));
     }
     cases.extend([
         (with(price, r#""price":0.01"#), "SF-ORD-015"),

@@ -7,7 +7,7 @@ use crate::chain::sha256;
 use crate::checkpoint::{self, CHECKPOINT_BYTES_MAX, FileItem, TreeHead};
 use crate::layout::{CHECKPOINTS, QUARANTINE, Torn, torn_checkpoint_name};
 use crate::storage::{Access, Storage, read_whole};
-use crate::verify::report::{Findings, RecoveryFound, Verdict};
+use crate::verify::report::{Bad, Findings, RecoveryFound, Verdict};
 use crate::verify::{Identity, SharedFile, VerifyError, short};
 use crate::walk::Chain;
 
@@ -163,12 +163,13 @@ impl Checkpoints {
                 None => {
                     let Mismatch { head, offset, after } = *mismatch;
                     let what = format!(
-                        "tree differs from the checkpoint of size {} (root {}); the difference lies in entries {after} to {}",
+                        "tree differs from the checkpoint of size {}, root {}",
                         head.size,
-                        short(&head.root),
-                        head.size.saturating_sub(1),
+                        short(&head.root)
                     );
-                    findings.add(Verdict::Tampered, after, what, CHECKPOINTS, offset);
+                    let until = Some(head.size.saturating_sub(1));
+                    let file = CHECKPOINTS.to_owned();
+                    findings.push(Bad { verdict: Verdict::Tampered, seq: after, until, what, file, offset });
                 }
             }
         }

@@ -82,6 +82,8 @@ pub struct Bad {
     pub verdict: Verdict,
     /// First entry concerned.
     pub seq: u64,
+    /// Last entry among which the difference lies, where it can be told no better.
+    pub until: Option<u64>,
     /// What is wrong.
     pub what: String,
     /// File relative to the log's folder.
@@ -92,7 +94,10 @@ pub struct Bad {
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {}: {} ({}", self.seq, self.what, self.file)?;
+        match self.until {
+            Some(until) => write!(f, "entries {} to {until}: {} ({}", self.seq, self.what, self.file)?,
+            None => write!(f, "entry {}: {} ({}", self.seq, self.what, self.file)?,
+        }
         match self.offset {
             Some(offset) => write!(f, ", byte {offset})"),
             None => write!(f, ")"),
@@ -180,8 +185,13 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn add(&mut self, verdict: Verdict, seq: u64, what: String, file: &str, offset: Option<u64>) {
+        self.push(Bad { verdict, seq, until: None, what, file: file.to_owned(), offset });
+    }
+
+    /// Adds a finding that may be a range of entries.
+    pub(crate) fn push(&mut self, bad: Bad) {
         if self.list.len() < FINDINGS_MAX {
-            self.list.push(Bad { verdict, seq, what, file: file.to_owned(), offset });
+            self.list.push(bad);
         }
     }
 
@@ -189,11 +199,18 @@ impl Findings {
         self.list.iter().any(|bad| bad.verdict == verdict)
     }
 
+    /// Whether anything is wrong at or after entry `seq`.
+    pub(crate) fn has_from(&self, seq: u64) -> bool {
+        self.list.iter().any(|bad| bad.seq >= seq)
+    }
+
     /// The verdict these findings come to, `otherwise` if there are none, and what led to it.
     pub(crate) fn conclude(self, otherwise: Verdict) -> (Verdict, Option<Bad>, Vec<Bad>) {
         let worst = Verdict::BY_PRECEDENCE.into_iter().find(|verdict| self.has(*verdict));
         let verdict = worst.unwrap_or(otherwise);
-        let first = self.list.iter().filter(|bad| bad.verdict == verdict).min_by_key(|bad| bad.seq).cloned();
+        let candidates = self.list.iter().filter(|bad| bad.verdict == verdict);
+        // A place that is known says more than a range that begins earlier.
+        let first = candidates.min_by_key(|bad| (bad.until.is_some(), bad.seq)).cloned();
         (verdict, first, self.list)
     }
 }
@@ -214,8 +231,10 @@ mod tests {
         findings.add(Verdict::Unclean, 1, "tail".to_owned(), "a", None);
         findings.add(Verdict::Tampered, 9, "late".to_owned(), "b", None);
         findings.add(Verdict::Tampered, 5, "early".to_owned(), "c", Some(7));
+        let (what, file) = ("somewhere".to_owned(), "d".to_owned());
+        findings.push(Bad { verdict: Verdict::Tampered, seq: 2, until: Some(8), what, file, offset: None });
         let (verdict, first, all) = findings.conclude(Verdict::Verified);
-        assert_eq!((verdict, all.len()), (Verdict::Tampered, 3));
+        assert_eq!((verdict, all.len()), (Verdict::Tampered, 4));
         assert_eq!(first.unwrap().to_string(), "entry 5: early (c, byte 7)");
         assert_eq!(Findings::default().conclude(Verdict::Recovered).0, Verdict::Recovered);
     }

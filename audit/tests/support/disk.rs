@@ -11,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sealfeed_audit::storage::{Access, File, Lock, Storage};
 
-/// Deterministic random numbers (SplitMix64).
+/// Deterministic random numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 

@@ -20,7 +20,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let decimals = stream.price_decimals.zip(stream.qty_decimals).ok_or("the server named no decimals")?;
     let decimals = BookDecimals { price: decimals.0, quantity: decimals.1 };
     let mut book = LocalBook::new(symbol, granted.depth.unwrap_or(Depth::Ten), decimals);
-
     let mut out = std::io::stdout().lock();
     while let Ok(event) = client.next_event().await {
         let Event::Market(market) = event else {
@@ -29,7 +28,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let Some(update) = market.book_update() else { continue };
         match book.apply(update).and_then(|()| book.view()) {
-            Ok(view) => writeln!(out, "{} {:?} {:?}", view.header.seq, view.bids.first(), view.asks.first())?,
+            Ok(view) => {
+                let [bid, ask] =
+                    [view.bids, view.asks].map(|side| side.first().map(|best| best.price.to_string()));
+                writeln!(out, "{} {bid:?} {ask:?}", view.header.seq)?;
+            }
             Err(error) => writeln!(out, "no live book: {error}")?,
         }
     }

@@ -93,12 +93,17 @@ pub(super) fn assert_holds_no_secret(folder: &Path, pki: &Path, traced: &str) {
     // The first line of every private key names its algorithm and is no secret.
     needles.remove(b"MIGHAgEAMBMG");
     assert!(needles.len() > 10, "the PKI's secrets were not found");
+    // Most places are ruled out by their first two bytes, which makes megabytes quick to look through.
+    let mut begins = vec![false; 1 << 16];
+    let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
+    needles.iter().for_each(|needle| begins[pair(needle)] = true);
     let segments = std::fs::read_dir(folder.join("segments")).unwrap();
     let files = segments.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
     for bytes in files.chain([traced.as_bytes().to_vec()]) {
         // Segments are allocated ahead; the rest is zeros.
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let found = bytes[..used].windows(TELLING).position(|window| needles.contains(window));
+        let is_secret = |window: &[u8]| begins[pair(window)] && needles.contains(window);
+        let found = bytes[..used].windows(TELLING).position(is_secret);
         assert_eq!(found, None, "a secret stands at this byte");
     }
 }

@@ -110,11 +110,6 @@ impl Server {
         Ok(Self { address: running.address(), running, config, folder })
     }
 
-    /// Its folder: policy and log, and whatever a test puts there.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The folder of its log.
     pub(crate) fn log(&self) -> PathBuf {
         self.config.log.directory.clone()

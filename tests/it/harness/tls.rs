@@ -122,7 +122,8 @@ pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> HttpAn
     HttpAnswer { status, head, rest: bytes.split_off(head_bytes) }
 }
 
-fn configuration(who: &Identity) -> rustls::ClientConfig {
+/// TLS as this identity speaks it.
+pub(crate) fn configuration(who: &Identity) -> rustls::ClientConfig {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(Pki::get().server_authorities()).unwrap() {
         roots.add(root.unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! Market data and private streams: the messages that carry an epoch and a sequence, and the notices about them.
 //!
-//! The server encodes each message once, straight into a byte buffer ([`encode`]): no serde, no allocation but
+//! The server encodes each message once, straight into a byte buffer (`encode_*`): no serde, no allocation but
 //! the buffer's own. Clients decode through serde ([`MarketMessage`]); unknown fields are ignored, numbers are
 //! exact. Both sides are tested against each other and against the golden vectors.
 

@@ -1,0 +1,112 @@
+//! An echo server over the product's own TLS, limits and WebSocket layer, so that public WebSocket conformance
+//! suites can be run against our stack. For tests only: it keeps no log and has no entitlements.
+//!
+//! `cargo run --example echo_server -- --listen 127.0.0.1:9001 --pki DIR [--message-bytes-max N]`, where DIR was
+//! made by `pki/pki.sh` and has a server certificate named `localhost`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use sealfeed::clock::Clock;
+use sealfeed::config::{IdentityConfig, LimitsConfig, TlsConfig};
+use sealfeed::identity::Identity;
+use sealfeed::session::UpgradeRules;
+use sealfeed::session::transport::{self, Inbound, Incoming, Outbound};
+use sealfeed::session::upgrade;
+use sealfeed_wire::CloseCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Address and port to listen on.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Directory made by pki/pki.sh.
+    #[arg(long)]
+    pki: PathBuf,
+    /// Bytes of the largest message that is echoed.
+    #[arg(long, default_value_t = 16 * 1024 * 1024)]
+    message_bytes_max: usize,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let identity = std::sync::Arc::new(identity(&arguments)?);
+    let limits = LimitsConfig { message_bytes_max: arguments.message_bytes_max, ..LimitsConfig::default() };
+    let listener = TcpListener::bind(arguments.listen).await.context("cannot listen")?;
+    anstream::println!("echo server on wss://{}{}", listener.local_addr()?, sealfeed_wire::PATH);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let (identity, limits) = (identity.clone(), limits.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, &identity, &limits).await {
+                anstream::eprintln!("connection: {error:#}");
+            }
+        });
+    }
+}
+
+fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
+    let pki = &arguments.pki;
+    let policy = tempfile::NamedTempFile::new()?;
+    std::fs::write(
+        policy.path(),
+        "[[rule]]\nname = \"all\"\nmatch = {}\nchannels = [\"trades\"]\nsymbols = [\"*\"]\n",
+    )?;
+    let tls = TlsConfig {
+        certificate: pki.join("servers/localhost/server.pem"),
+        key: pki.join("servers/localhost/server.key"),
+        client_authorities: pki.join("ca/clients.pem"),
+        client_revocation_lists: pki.join("crl/clients.pem"),
+    };
+    let identity = IdentityConfig {
+        entitlements: policy.path().to_owned(),
+        master_key: pki.join("master/current.hex"),
+        previous_master_key: None,
+    };
+    Identity::load(&tls, &identity, Clock::System).context("cannot load the certificates")
+}
+
+async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfig) -> anyhow::Result<()> {
+    let rules = UpgradeRules { origins: Vec::new(), header_bytes_max: limits.header_bytes_max };
+    let handshake = TlsAcceptor::from(identity.accept().config).accept(stream);
+    let mut stream =
+        tokio::time::timeout(Duration::from_millis(limits.handshake_timeout_ms), handshake).await??;
+    let request = upgrade::receive(&mut stream, &rules);
+    let deadline = Duration::from_millis(limits.upgrade_timeout_ms);
+    match tokio::time::timeout(deadline, request).await? {
+        Ok(upgrade) => {
+            upgrade.accept(&mut stream).await?;
+            let (inbound, outbound) =
+                transport::open(stream, upgrade.already_read, limits.message_bytes_max).await;
+            echo(inbound, outbound).await;
+            Ok(())
+        }
+        Err(refused) => {
+            upgrade::refuse(&mut stream, &refused).await?;
+            anyhow::bail!("upgrade refused: {} {}", refused.code, refused.detail)
+        }
+    }
+}
+
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut inbound: Inbound<S>, mut outbound: Outbound<S>) {
+    loop {
+        let sent = match inbound.next().await {
+            Incoming::Text(text) => outbound.queue(text.into()).await,
+            Incoming::Binary(bytes) => outbound.queue_binary(bytes).await,
+            Incoming::Ping | Incoming::Pong => Ok(()),
+            Incoming::Violation(code) => return outbound.close(inbound, code, code.name()).await,
+            Incoming::Closed(_) => return outbound.finish().await,
+            Incoming::Broken => return,
+        };
+        if sent.is_err() || outbound.flush().await.is_err() {
+            return outbound.close(inbound, CloseCode::GoingAway, "going away").await;
+        }
+    }
+}
