@@ -1,7 +1,7 @@
 //! A server in this process, with its own folder, policy and log.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sealfeed::clock::Clock;
