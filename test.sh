@@ -90,11 +90,8 @@ shell_scripts() {
 
 # The documents hold by themselves: checks in another language that know only what is written.
 documents() {
-  local check
-  python3 tests/vectors/check.py || return 1
-  for check in audit/tests/*.py; do
-    [[ ! -e $check ]] || python3 "$check" || return 1
-  done
+  python3 tests/vectors/check.py &&
+    python3 audit/tests/golden/make.py | cmp - audit/tests/golden/log.txt
 }
 
 # Each named benchmark must exist; `*` takes in those that nobody listed.

@@ -48,6 +48,9 @@ where
 }
 
 /// An error and all its sources on one line, for logs: `a: b: c`.
+///
+/// Some errors quote files over several lines: every run of white space becomes one space, other control characters
+/// are escaped.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -57,5 +60,29 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    text
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for character in word.chars() {
+            if character.is_control() {
+                line.extend(character.escape_default())
+            } else {
+                line.push(character)
+            }
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_quotes_a_file_stands_on_one_line() {
+        let error = std::io::Error::other("line 1\n  |\n1 | \u{1b}[31mred\n");
+        assert_eq!(chain(&error), r"line 1 | 1 | \u{1b}[31mred");
+    }
 }

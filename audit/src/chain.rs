@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
 
-/// Bytes of a [`Hash`].
+/// Bytes of a [`type@Hash`].
 pub const HASH_BYTES: usize = 32;
 
 /// The byte in front of an entry when its leaf hash is taken (RFC 6962).

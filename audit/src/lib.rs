@@ -12,6 +12,7 @@
 mod chain;
 mod clock;
 mod disk;
+mod durable;
 mod entry;
 mod epoch;
 mod error;

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::chain::Hash;
 use crate::clock::Clock;
+use crate::durable::Durable;
 use crate::entry::{Draft, PAYLOAD_BYTES_MAX, Stamp};
 use crate::error::{AppendError, Failure, TryAppendError};
 use crate::kind;
@@ -78,14 +79,6 @@ pub(crate) struct Queue {
     pub(crate) ended: bool,
 }
 
-/// Hashes of the most recent durable entries.
-#[derive(Debug)]
-pub(crate) struct Published {
-    ring: Vec<Hash>,
-    first_seq: u64,
-    durable: u64,
-}
-
 type Callback = Box<dyn Fn(u64) + Send + Sync>;
 
 /// What handle, writer and syncer share.
@@ -96,9 +89,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) writer_wakes: Condvar,
     space: Condvar,
-    published: Mutex<Published>,
-    durable_changed: Condvar,
-    durable: AtomicU64,
+    durable: Durable,
     failure: OnceLock<Failure>,
     callbacks: RwLock<Vec<Callback>>,
     pub(crate) counters: Counters,
@@ -146,9 +137,7 @@ impl Shared {
             queue: Mutex::new(queue),
             writer_wakes: Condvar::new(),
             space: Condvar::new(),
-            published: Mutex::new(Published { ring: vec![[0; 32]; ring], first_seq: durable, durable }),
-            durable_changed: Condvar::new(),
-            durable: AtomicU64::new(durable),
+            durable: Durable::new(log_id, durable, ring),
             failure: OnceLock::new(),
             callbacks: RwLock::new(Vec::new()),
             counters: Counters::default(),
@@ -177,19 +166,8 @@ impl Shared {
 
     /// Makes a group's entries known as durable and tells everybody.
     pub(crate) fn publish(&self, first_seq: u64, leaves: &[Hash]) {
-        let durable = first_seq + leaves.len() as u64;
-        {
-            let mut published = self.published.lock();
-            let capacity = published.ring.len();
-            let mut at = usize::try_from(first_seq % capacity as u64).unwrap_or(0);
-            for leaf in leaves {
-                published.ring[at] = *leaf;
-                at = if at + 1 == capacity { 0 } else { at + 1 };
-            }
-            published.durable = durable;
-            self.durable.store(durable, Ordering::Release);
-        }
-        self.durable_changed.notify_all();
+        self.durable.publish(first_seq, leaves);
+        let durable = self.durable.size();
         for callback in self.callbacks.read().iter() {
             callback(durable);
         }
@@ -202,9 +180,8 @@ impl Shared {
         drop(self.queue.lock());
         self.writer_wakes.notify_all();
         self.space.notify_all();
-        drop(self.published.lock());
-        self.durable_changed.notify_all();
-        let durable = self.durable.load(Ordering::Acquire);
+        self.durable.wake_all();
+        let durable = self.durable.size();
         for callback in self.callbacks.read().iter() {
             callback(durable);
         }
@@ -219,8 +196,7 @@ impl Shared {
     pub(crate) fn end(&self) {
         self.queue.lock().ended = true;
         self.space.notify_all();
-        drop(self.published.lock());
-        self.durable_changed.notify_all();
+        self.durable.wake_all();
     }
 }
 
@@ -322,7 +298,7 @@ impl Log {
     /// Number of durable entries: every entry with a smaller sequence number is on disk.
     #[must_use]
     pub fn durable(&self) -> u64 {
-        self.shared().durable.load(Ordering::Acquire)
+        self.shared().durable.size()
     }
 
     /// Blocks until an entry is durable.
@@ -335,21 +311,15 @@ impl Log {
         if self.durable() <= seq && shared.queue.lock().next_seq <= seq {
             return Err(AppendError::NoSuchEntry(seq));
         }
-        let mut published = shared.published.lock();
-        while published.durable <= seq {
-            if let Some(failure) = shared.failure() {
-                return Err(AppendError::Failed(failure.clone()));
-            }
-            shared.durable_changed.wait(&mut published);
-        }
-        shared.receipt(&published, seq).ok_or(AppendError::NoSuchEntry(seq))
+        let failed = || shared.failure().cloned().map(AppendError::Failed);
+        shared.durable.wait(seq, failed)?;
+        shared.durable.receipt(seq).ok_or(AppendError::NoSuchEntry(seq))
     }
 
     /// Receipt of a durable entry. Those of the last `4 * queue_entries_max` entries (at least 1,024) of this run are kept.
     #[must_use]
     pub fn receipt(&self, seq: u64) -> Option<Receipt> {
-        let shared = self.shared();
-        shared.receipt(&shared.published.lock(), seq)
+        self.shared().durable.receipt(seq)
     }
 
     /// Calls `callback` with the number of durable entries after each durable group, and once when the log fails, from the log's
@@ -426,14 +396,6 @@ impl Shared {
             self.writer_wakes.notify_one();
         }
         Ok(seq)
-    }
-
-    fn receipt(&self, published: &Published, seq: u64) -> Option<Receipt> {
-        let capacity = published.ring.len() as u64;
-        let kept =
-            seq < published.durable && seq >= published.first_seq && published.durable - seq <= capacity;
-        let hash = *published.ring.get(usize::try_from(seq % capacity).ok()?)?;
-        kept.then_some(Receipt { log_id: self.log_id, seq, hash })
     }
 }
 

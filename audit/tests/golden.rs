@@ -36,9 +36,8 @@ fn golden_disk() -> FaultyDisk {
             file = Some(created);
         } else {
             let (offset, digits) = line.split_once(' ').unwrap();
-            let digits: Vec<u8> =
-                digits.bytes().map(|digit| char::from(digit).to_digit(16).unwrap() as u8).collect();
-            let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+            let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+            let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
             file.as_ref().unwrap().write_at(offset.parse().unwrap(), &bytes).unwrap();
         }
     }

@@ -409,6 +409,35 @@ fn a_cut_that_takes_the_checkpoints_along_is_found_by_what_others_kept() {
 }
 
 #[test]
+fn damage_below_a_checkpoint_of_a_live_log_is_found_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let initialised = init_log(folder.path());
+    let log = Log::open(folder.path(), Options { checkpoint_entries: 1, ..options() }).unwrap();
+    let receipts: Vec<_> = (0..4u8).map(|byte| append_durably(&log, draft(&[byte; 50]))).collect();
+    while log.stats().checkpoint_size <= receipts[3].seq {
+        std::thread::yield_now();
+    }
+    let anchors = key_and_k0(&initialised);
+    let report = verify_with(folder.path(), &anchors);
+    assert_eq!((report.verdict, report.live), (Verdict::Verified, true));
+    let (seq, path, start, _) = bodies(folder.path())[2].clone();
+    edit_in_place(&path, start + 20);
+    check(&verify_with(folder.path(), &anchors), Verdict::Tampered, seq);
+    edit_in_place(&path, start + 20);
+    assert_eq!(verify_with(folder.path(), &anchors).verdict, Verdict::Verified);
+    log.stop().unwrap();
+}
+
+/// Flips a bit without replacing the file, which its writer holds open.
+fn edit_in_place(path: &Path, at: usize) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0u8; 1];
+    file.read_exact_at(&mut byte, at as u64).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at as u64).unwrap();
+}
+
+#[test]
 fn two_histories_under_one_key_are_a_fork() {
     let folder = tempfile::tempdir().unwrap();
     let initialised = init_log(folder.path());

@@ -139,15 +139,14 @@ impl Market {
     }
 
     /// A heartbeat for every stream that is read and had nothing to say for `idle_ns`.
+    /// Sends a heartbeat on every idle stream that is read; `stale` in its place as long as the source says nothing.
     pub(super) fn heartbeats(&mut self, idle_ns: u64, now: UnixNanos, out: &mut Vec<Publication>) {
+        let encode = if self.is_stale { encode_stale } else { encode_heartbeat };
         for stream in self.streams.iter_mut().flatten() {
             if stream.subscribers > 0 && now.since(stream.last_out) >= idle_ns {
                 stream.last_out = now;
                 let beat = stream.beat(now);
-                out.push(Publication {
-                    stream: stream.id,
-                    message: encoded(|out| encode_heartbeat(out, &beat)),
-                });
+                out.push(Publication { stream: stream.id, message: encoded(|out| encode(out, &beat)) });
             }
         }
     }

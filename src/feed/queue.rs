@@ -30,6 +30,16 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// The ending that goes with a code; going away for a code that has none of its own.
+    #[must_use]
+    pub const fn because(reason: Code) -> Self {
+        let close = match reason.close_code() {
+            Some(close) => close,
+            None => CloseCode::GoingAway,
+        };
+        Self { close, reason: Some(reason) }
+    }
+
     /// The reader was too slow.
     pub const SLOW: Self = Self { close: CloseCode::SlowConsumer, reason: Some(Code::SesSlowConsumer) };
 }

@@ -111,7 +111,11 @@ impl Core {
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
             }
-            Command::Closed { session } => self.closed(&session, batch),
+            Command::Finish { session, ending, notice } => {
+                notice.into_iter().for_each(|notice| batch.send(&session.queue, notice));
+                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
+            }
+            Command::Closed { session, event } => self.closed(&session, event, batch)?,
         }
         self.subscription_count.send_if_modified(|count| {
             let now = u32::try_from(self.subscriptions.count()).unwrap_or(u32::MAX);
@@ -180,12 +184,18 @@ impl Core {
         Ok(())
     }
 
-    fn closed(&mut self, session: &Arc<SessionHandle>, batch: &mut Batch) {
+    fn closed(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        event: event::Disconnect,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
         for stream in self.subscriptions.remove_session(session.number) {
             self.feed.unsubscribed(stream);
         }
         self.reports.forget(session);
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
+        self.journal.record_in(&session.trail, event).map(drop)
     }
 }
 

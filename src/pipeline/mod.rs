@@ -28,8 +28,10 @@ use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::feed::Ending;
 use crate::gate::AuthenticRequest;
 use crate::journal::Journal;
+use crate::journal::event::Disconnect;
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
 
@@ -89,10 +91,21 @@ pub enum Command {
         /// Its name for the request.
         id: Option<RequestId>,
     },
-    /// The session has ended: nothing is sent to it any more.
+    /// The session reads no more: it ends after the answers to everything before.
+    Finish {
+        /// Which one.
+        session: Arc<SessionHandle>,
+        /// How.
+        ending: Ending,
+        /// Its last message, if it gets one.
+        notice: Option<Vec<u8>>,
+    },
+    /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
     Closed {
         /// Which one.
         session: Arc<SessionHandle>,
+        /// How.
+        event: Disconnect,
     },
 }
 

@@ -16,10 +16,10 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions};
-use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, ending_of};
+use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, verdict};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
-use crate::types::{Epoch, InstrumentId, Instruments};
+use crate::types::{Code, Epoch, InstrumentId, Instruments};
 
 /// Why a server did not start. Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,22 @@ pub enum StartError {
     /// The first entries could not be written.
     #[error("cannot write to the sealed log")]
     Journal(#[from] JournalError),
+}
+
+impl StartError {
+    /// The stable code of this error; `None` where the operating system refused something of its own.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Log(error) => Some(error.code()),
+            Self::Identity(error) => Some(error.code()),
+            Self::Source(_) => Some(Code::CfgSourceUnusable),
+            Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
+            Self::Listen { .. } => Some(Code::CfgListenFailed),
+            Self::Journal(_) => Some(Code::AudLogFailed),
+            Self::System { .. } => None,
+        }
+    }
 }
 
 /// A running server.
@@ -226,7 +242,7 @@ fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, Journal
 /// What a reload has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Sessions that were ended because their certificate no longer holds.
+    /// Sessions that were ended because their certificate no longer holds or their entitlement is another one now.
     pub sessions_ended: usize,
 }
 
@@ -250,7 +266,7 @@ impl Running {
     }
 
     /// Reads certificates, revocation lists, keys and policy again, and ends the sessions whose certificate no
-    /// longer holds. A file that cannot be used leaves everything as it was.
+    /// longer holds or whose entitlement has changed. A file that cannot be used leaves everything as it was.
     ///
     /// # Errors
     /// [`StartError::Identity`] with what is wrong, or [`StartError::Journal`].
@@ -272,7 +288,7 @@ impl Running {
         };
         record_in_force(&self.journal, &changes.in_force)?;
         let sessions_ended =
-            self.context.registry.sweep(|session, _| identity.still_valid(session, now).err().map(ending_of));
+            self.context.registry.sweep(|session, handle| verdict(identity, session, handle, now));
         tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
         Ok(Reloaded { sessions_ended })
     }

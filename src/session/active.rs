@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::inbound::Reader;
 use super::inbound::encoded;
 use super::registry::PrincipalSlot;
+use super::transport::{Inbound, Outbound};
 use super::upgrade::{Refused, Upgrade};
 use super::{Session, SessionContext, outbound, transport, welcome};
 use crate::feed::{Ending, OutboundQueue};
-use crate::identity::Identified;
+use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::{Command, SessionHandle};
 use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
@@ -39,15 +40,16 @@ pub(super) enum End {
 
 impl End {
     /// We close with the code that belongs to this reason.
-    pub(super) fn because(reason: Code) -> Self {
-        let close = reason.close_code().unwrap_or(CloseCode::ProtocolViolation);
-        Self::Close(Ending { close, reason: Some(reason) })
+    pub(super) const fn because(reason: Code) -> Self {
+        Self::Close(Ending::because(reason))
     }
 
     /// We go away: the log or the pipeline takes nothing more.
     pub(super) const GOING_AWAY: Self = Self::Close(Ending { close: CloseCode::GoingAway, reason: None });
 }
 
+/// How long answers to what was read may take when the session's time is over.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Number that the log shows for a close frame without a code.
@@ -86,31 +88,21 @@ impl Session<Active> {
         let bytes_max = context.limits.message_bytes_max;
         let user_agent = upgrade.user_agent;
         let (mut inbound, mut outbound) = transport::open(stream, upgrade.already_read, bytes_max).await;
-        // Reachable for revocation from here on: one that lands between the check and this line is seen by the
-        // check that follows.
+        // Reachable for a reload from here on: one that lands between the upgrade's checks and this line is seen by
+        // the look that follows.
         context.registry.enter(&handle, self.state.identity.clone());
-        let still_valid = context.identity.still_valid(&self.state.identity, context.clock.now());
+        let verdict = verdict(&context.identity, &self.state.identity, &handle, context.clock.now());
         let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
-        let end = match (self.connected(&user_agent).await, still_valid) {
+        let end = match (self.connected(&user_agent).await, verdict) {
             (Err(_), _) => End::GOING_AWAY,
-            (Ok(()), Err(code)) => End::because(code),
-            (Ok(()), Ok(())) => {
+            (Ok(()), Some(ending)) => End::Close(ending),
+            (Ok(()), None) => {
                 // The queue is empty, so the welcome fits.
                 let _ = handle.queue.push(welcome::message(&context, &handle).into());
-                let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
-                tokio::select! {
-                    end = reader.run(&mut inbound) => end,
-                    end = outbound::run(&mut outbound, &handle.queue, ping, &context.clock) => end,
-                    end = self.times_out() => end,
-                }
+                self.converse(&mut reader, &mut inbound, &mut outbound).await
             }
         };
         self.closed(end, reader.received(), outbound.sent()).await;
-        if matches!(end, End::Close(ending) if ending.close == CloseCode::Drain) {
-            // Told before the close frame, so that clients do not all come back at once.
-            let notice = ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() };
-            let _ = handle.queue.push(encoded(&notice).into());
-        }
         match end {
             End::Close(Ending { close, reason }) => {
                 outbound::write_rest(&mut outbound, &handle.queue).await;
@@ -120,6 +112,45 @@ impl Session<Active> {
             End::Broken => {}
         }
         drop(self.state.slot);
+    }
+
+    /// Reads and writes side by side until one of them ends the session, or its time is over. Then nothing more is
+    /// read, and what was read before is still answered.
+    async fn converse<S>(
+        &self,
+        reader: &mut Reader,
+        inbound: &mut Inbound<S>,
+        outbound: &mut Outbound<S>,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { context, state, .. } = self;
+        let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
+        let writing = outbound::run(outbound, &state.handle.queue, ping, &context.clock);
+        tokio::pin!(writing);
+        let end = tokio::select! {
+            end = reader.run(inbound) => return end,
+            end = &mut writing => return end,
+            end = self.times_out() => end,
+        };
+        let End::Close(ending) = end else { return end };
+        // Told before the close frame, so that clients do not all come back at once.
+        let notice = (ending.close == CloseCode::Drain)
+            .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() }));
+        let finish = Command::Finish { session: Arc::clone(&state.handle), ending, notice: notice.clone() };
+        let answered = async {
+            context.pipeline.send(finish).await.ok()?;
+            Some(writing.await)
+        };
+        match tokio::time::timeout(ANSWERS_TIMEOUT, answered).await {
+            Ok(Some(end)) => end,
+            // The pipeline is stuck or gone: the notice leaves without it.
+            Ok(None) | Err(_) => {
+                notice.map(|notice| state.handle.queue.push(notice.into()));
+                end
+            }
+        }
     }
 
     async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
@@ -147,7 +178,10 @@ impl Session<Active> {
             }
             End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
             End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
-            End::Broken => (NO_CLOSE_FRAME, "the connection broke".to_owned()),
+            End::Broken => {
+                let code = Code::SesPeerLeft;
+                (NO_CLOSE_FRAME, format!("{}: {}", code.as_str(), code.message()))
+            }
         };
         let event = event::Disconnect {
             principal: state.handle.principal.to_string(),
@@ -156,9 +190,12 @@ impl Session<Active> {
             received,
             sent,
         };
-        // If the pipeline or the journal is gone the server is stopping, and both know why.
-        let _ = context.pipeline.send(Command::Closed { session: Arc::clone(&state.handle) }).await;
-        let _ = context.journal.record_in(&state.handle.trail, event);
+        // Recorded by the pipeline, behind every order of this session that still waits there.
+        let closed = Command::Closed { session: Arc::clone(&state.handle), event: event.clone() };
+        if context.pipeline.send(closed).await.is_err() {
+            // If the journal is gone as well the server is stopping, and it knows why.
+            let _ = context.journal.record_in(&state.handle.trail, event);
+        }
     }
 
     /// Ends with the session's lifetime, its certificate, or the server.
@@ -181,12 +218,24 @@ fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 
-/// How a session ends whose certificate no longer holds, for this reason.
-#[must_use]
-pub const fn ending_of(reason: Code) -> Ending {
-    let close = match reason {
-        Code::SesCertificateExpired => CloseCode::CertificateExpired,
-        _ => CloseCode::CertificateRevoked,
-    };
-    Ending { close, reason: Some(reason) }
+/// Why an open session has to end by the files in force now; `None` if it may go on.
+///
+/// A certificate that no longer holds, or an entitlement that is gone, ends it for good. An entitlement that is
+/// another one now sends the client away to come back under it: nothing goes on under rights that were withdrawn.
+pub fn verdict(
+    identity: &Identity,
+    session: &Identified,
+    handle: &SessionHandle,
+    now: UnixNanos,
+) -> Option<Ending> {
+    if let Err(code) = identity.still_valid(session, now) {
+        return Some(Ending::because(code));
+    }
+    match identity.entitlement(session) {
+        Err(_) => Some(Ending::because(Code::SesEntitlementWithdrawn)),
+        Ok(entitlement) if entitlement != *handle.entitlement => {
+            Some(Ending { close: CloseCode::GoingAway, reason: Some(Code::SesEntitlementWithdrawn) })
+        }
+        Ok(_) => None,
+    }
 }

@@ -14,7 +14,7 @@ pub mod transport;
 pub mod upgrade;
 mod welcome;
 
-pub use active::{Active, ending_of};
+pub use active::{Active, verdict};
 pub use registry::{AddressSlot, Registry, RegistryLimits};
 pub use upgrade::{Refused, UpgradeRules};
 

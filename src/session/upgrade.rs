@@ -47,19 +47,7 @@ impl Refused {
     /// A refusal with the status that belongs to the code.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, status: status_of(code), detail: detail.into() }
-    }
-}
-
-/// The HTTP status that goes with a refusal, as PROTOCOL.md lists them.
-const fn status_of(code: Code) -> u16 {
-    match code {
-        Code::SesPathUnknown => 404,
-        Code::SesOriginRefused | Code::SesEntitlementMissing => 403,
-        Code::SesSubprotocolUnsupported => 426,
-        Code::SesAddressSessionsFull | Code::SesPrincipalSessionsFull => 429,
-        Code::SesDraining | Code::AudLogUnavailable => 503,
-        _ => 400,
+        Self { code, status: code.http_status().unwrap_or(400), detail: detail.into() }
     }
 }
 

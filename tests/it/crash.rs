@@ -28,7 +28,7 @@ const CLIENTS: u64 = 4;
 /// The server is killed after so many acks at most.
 const ACKS_MAX: u64 = 400;
 
-/// Numbers for a test, the same for one seed (Steele, Lea, Flood: SplitMix64).
+/// Numbers for a test, the same for one seed (`SplitMix64`: Steele, Lea, Flood 2014).
 struct Dice(u64);
 
 impl Dice {

@@ -174,6 +174,7 @@ async fn an_address_has_only_so_many_connections_and_gets_its_places_back() {
         }
     };
     soon("a place for the address", is_let_in).await;
+    drop(third);
     scene.end().await;
 }
 
@@ -198,6 +199,7 @@ async fn an_address_connects_only_so_often_and_the_server_has_only_so_many_place
     assert_eq!(soon("the end", fourth.read(&mut [0; 1])).await.unwrap_or(0), 0);
     let logged = scene.logged("limit", |event| event.text("address") == address).await;
     assert_eq!(logged.text("code"), "SF-TLS-012");
+    drop(second);
     scene.end().await;
 }
 

@@ -16,7 +16,6 @@ pub(crate) use log::Logged;
 pub(crate) use pki::{Identity, Pki, self_signed};
 pub(crate) use scene::Scene;
 pub(crate) use server::{POLICY, Server, wait_until};
-pub(crate) use telemetry::traced;
 pub(crate) use tls::{HttpAnswer, UPGRADE, configuration, fresh_address, read_answer, tcp_from};
 
 use std::time::Duration;

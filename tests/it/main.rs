@@ -3,6 +3,8 @@
 //! Each file holds the specification of one door or one stage. [`harness`] owns the throw-away PKI, the server in
 //! this process and a client that can send any bytes.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "../support/data.rs"]
 mod data;
 mod harness;

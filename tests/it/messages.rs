@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::harness::{Client, Ended, Frame, POLICY, Pki, Scene, soon};
+use crate::harness::{Client, Ended, Frame, Logged, POLICY, Pki, Scene, soon};
 
 /// The principal of most tests here.
 const BOB: &str = "acme/bob";
@@ -92,6 +92,7 @@ async fn what_is_no_request_is_answered_with_the_code_of_its_first_fault() {
         assert_eq!(logged.session.as_deref(), Some(&*session), "{text}");
     }
     bob.goes_on().await;
+    drop(bob);
     for event in scene.end().await {
         let detail = event.text("detail");
         assert!(detail.len() < 1_000 && !detail.contains(|char: char| char.is_control()), "{detail:?}");
@@ -121,6 +122,7 @@ async fn options_that_are_reserved_are_refused_and_not_ignored() {
         scene.logged("reject", |event| event.has_code(code) && event.text("principal") == BOB).await;
     }
     assert!(scene.log_events("subscribe").iter().all(|event| event.text("principal") != BOB));
+    drop(bob);
     scene.end().await;
 }
 
@@ -174,6 +176,7 @@ async fn fragments_with_a_ping_between_them_are_one_message() {
         bob.send_raw(&bytes).await;
     }
     assert_eq!(bob.reply().await["id"], 77);
+    drop(bob);
     scene.end().await;
 }
 
@@ -215,6 +218,7 @@ async fn too_many_messages_are_refused_with_the_time_to_wait_and_going_on_ends_t
     };
     scene.logged("limit", |event| event.has_code("SF-SES-037")).await;
     assert_eq!((of_alice("SF-SES-024"), of_alice("SF-SES-037")), (10, 1));
+    drop(alice);
     scene.end().await;
 }
 
@@ -238,6 +242,7 @@ async fn waiting_as_long_as_told_is_enough() {
     let wait = std::time::Duration::from_millis(refused["retry_after_ms"].as_u64().unwrap());
     tokio::time::timeout(wait, std::future::pending::<()>()).await.unwrap_err();
     assert_eq!(alice.request(json!({"op": "ping"})).await["type"], "pong");
+    drop(alice);
     scene.end().await;
 }
 
@@ -267,6 +272,7 @@ async fn the_tenth_malformed_message_in_ten_seconds_ends_the_session() {
     let logged = scene.logged("limit", |event| event.has_code("SF-SES-025")).await;
     assert_eq!((logged.text("principal"), logged.text("limit")), ("acme/alice", "malformed"));
     scene.connect(&alice).await.goes_on().await;
+    drop(session);
     scene.end().await;
 }
 
@@ -282,6 +288,8 @@ async fn a_session_that_asks_for_nothing_is_ended() {
     }
     let logged = scene.logged("limit", |event| event.has_code("SF-SES-027")).await;
     assert_eq!(logged.text("principal"), "acme/alice");
+    drop(silent);
+    drop(pinging);
     scene.end().await;
 }
 
@@ -306,6 +314,8 @@ async fn a_client_that_answers_no_ping_is_ended_and_one_that_only_answers_pings_
     let mut listening = reader.await.unwrap();
     assert_ended(&scene, &mut silent, 4002, "SF-SES-028").await;
     listening.goes_on().await;
+    drop(silent);
+    drop(listening);
     scene.stop().await;
 }
 
@@ -315,6 +325,7 @@ async fn a_session_ends_with_its_lifetime() {
     let mut alice = scene.connect(&Pki::get().client("acme/alice")).await;
     alice.goes_on().await;
     assert_ended(&scene, &mut alice, 4006, "SF-SES-031").await;
+    drop(alice);
     scene.stop().await;
 }
 
@@ -326,6 +337,19 @@ async fn what_stands_behind_a_logout_is_not_done() {
     let (ended, messages) = bob.ended().await;
     assert_eq!(ended.code, Some(1000));
     assert_eq!(messages.len(), 1, "{messages:?}");
+    drop(bob);
     let events = scene.end().await;
     assert!(!events.iter().any(|event| event.kind == "subscribe" && event.text("principal") == BOB));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_vanishes_without_a_close_frame_is_logged_as_such() {
+    let mut scene = Scene::start(|_| {}).await;
+    let alice = scene.connect(&Pki::get().client("acme/alice")).await;
+    let session = alice.leave().to_string();
+    let is_it = |event: &Logged| event.session.as_deref() == Some(&*session);
+    let entry = scene.logged("disconnect", is_it).await;
+    assert!(entry.text("reason").starts_with("SF-SES-039"), "{entry:?}");
+    scene.bystander_is_unharmed().await;
+    scene.end().await;
 }

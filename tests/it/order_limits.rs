@@ -31,6 +31,50 @@ async fn refused(scene: &Scene, session: &mut Client, body: &str, code: &str) ->
     reply
 }
 
+/// Prices that are none, and the code of each. `SEAL` has two decimals.
+const PRICES: &[(&str, &str)] = &[
+    ("0.001", "SF-ORD-020"),
+    ("0.010", "SF-ORD-020"),
+    ("0.0000000001", "SF-ORD-020"),
+    ("1e2", "SF-ORD-019"),
+    ("1E-2", "SF-ORD-019"),
+    ("05", "SF-ORD-019"),
+    (".5", "SF-ORD-019"),
+    ("5.", "SF-ORD-019"),
+    ("+5", "SF-ORD-019"),
+    ("-0", "SF-ORD-019"),
+    ("", "SF-ORD-019"),
+    (" 5", "SF-ORD-019"),
+    ("5,0", "SF-ORD-019"),
+    ("1_000", "SF-ORD-019"),
+    ("0x10", "SF-ORD-019"),
+    ("NaN", "SF-ORD-019"),
+    ("Infinity", "SF-ORD-019"),
+    ("\u{ff15}", "SF-ORD-019"),
+    ("9223372036.86", "SF-ORD-019"),
+    ("9223372036854775808", "SF-ORD-019"),
+    ("-9223372036854775809", "SF-ORD-019"),
+    ("340282366920938463463374607431768211456", "SF-ORD-019"),
+];
+
+/// Quantities that are none, and the code of each. `SEAL` trades in whole lots of one, at most 1,000 in one order.
+const QUANTITIES: &[(&str, &str)] = &[
+    ("0", "SF-ORD-027"),
+    ("0.0", "SF-ORD-027"),
+    ("-1", "SF-ORD-024"),
+    ("+1", "SF-ORD-024"),
+    ("1e1", "SF-ORD-024"),
+    ("01", "SF-ORD-024"),
+    (".1", "SF-ORD-024"),
+    ("1.", "SF-ORD-024"),
+    ("0.5", "SF-ORD-025"),
+    ("1.5", "SF-ORD-025"),
+    ("1.0000000000", "SF-ORD-025"),
+    ("9223372036854775808", "SF-ORD-024"),
+    ("18446744074", "SF-ORD-024"),
+    ("18446744073", "SF-RSK-001"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_never_rounded() {
     let scene = Scene::start(|_| {}).await;
@@ -44,49 +88,11 @@ async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_nev
     };
     let (price, quantity) = (r#""price":"0.01""#, r#""qty":"1""#);
     let mut cases = Vec::new();
-    for (text, code) in [
-        ("0.001", "SF-ORD-020"),
-        ("0.010", "SF-ORD-020"),
-        ("0.0000000001", "SF-ORD-020"),
-        ("1e2", "SF-ORD-019"),
-        ("1E-2", "SF-ORD-019"),
-        ("05", "SF-ORD-019"),
-        (".5", "SF-ORD-019"),
-        ("5.", "SF-ORD-019"),
-        ("+5", "SF-ORD-019"),
-        ("-0", "SF-ORD-019"),
-        ("", "SF-ORD-019"),
-        (" 5", "SF-ORD-019"),
-        ("5,0", "SF-ORD-019"),
-        ("1_000", "SF-ORD-019"),
-        ("0x10", "SF-ORD-019"),
-        ("NaN", "SF-ORD-019"),
-        ("Infinity", "SF-ORD-019"),
-        ("\u{ff15}", "SF-ORD-019"),
-        ("9223372036.86", "SF-ORD-019"),
-        ("9223372036854775808", "SF-ORD-019"),
-        ("-9223372036854775809", "SF-ORD-019"),
-        ("340282366920938463463374607431768211456", "SF-ORD-019"),
-    ] {
-        cases.push((with(price, &format!(r#""price":"{text}""#)), code));
+    for (text, code) in PRICES {
+        cases.push((with(price, &format!(r#""price":"{text}""#)), *code));
     }
-    for (text, code) in [
-        ("0", "SF-ORD-027"),
-        ("0.0", "SF-ORD-027"),
-        ("-1", "SF-ORD-024"),
-        ("+1", "SF-ORD-024"),
-        ("1e1", "SF-ORD-024"),
-        ("01", "SF-ORD-024"),
-        (".1", "SF-ORD-024"),
-        ("1.", "SF-ORD-024"),
-        ("0.5", "SF-ORD-025"),
-        ("1.5", "SF-ORD-025"),
-        ("1.0000000000", "SF-ORD-025"),
-        ("9223372036854775808", "SF-ORD-024"),
-        ("18446744074", "SF-ORD-024"),
-        ("18446744073", "SF-RSK-001"),
-    ] {
-        cases.push((with(quantity, &format!(r#""qty":"{text}""#)), code));
+    for (text, code) in QUANTITIES {
+        cases.push((with(quantity, &format!(r#""qty":"{text}""#)), *code));
     }
     cases.extend([
         (with(price, r#""price":0.01"#), "SF-ORD-015"),
@@ -117,6 +123,7 @@ async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_nev
     }
     // Trailing zeros may be missing, and nothing else: this is what is good.
     assert_accepted(&bob.order(NEW, &resting("good").replace(r#""0.01""#, r#""0.1""#)).await);
+    drop(bob);
     let events = scene.end().await;
     let mine = |kind: &str| {
         events.iter().filter(|event| event.kind == kind && event.text("principal") == BOB).count()
@@ -135,6 +142,8 @@ async fn who_may_not_trade_or_not_this_is_refused_and_learns_nothing_else() {
     // Whether it exists is no business of one who may not trade it.
     refused(&scene, &mut dave, &resting("c-2").replace("SEAL", "NOPE"), "SF-ORD-034").await;
     assert_accepted(&dave.order(NEW, &resting("c-3")).await);
+    drop(alice);
+    drop(dave);
     scene.end().await;
 }
 
@@ -178,6 +187,7 @@ async fn a_recorded_instrument_can_be_read_and_not_traded() {
     let reply = bob.request(json!({"op": "subscribe", "channel": "bbo", "symbols": ["REC"]})).await;
     assert!(reply["symbols"]["REC"].is_object(), "{reply}");
     refused(&scene, &mut bob, &resting("c-1").replace("SEAL", "REC"), "SF-ORD-035").await;
+    drop(bob);
     scene.end().await;
 }
 
@@ -202,6 +212,8 @@ async fn an_order_beyond_a_risk_limit_is_refused_for_good_with_a_receipt() {
     assert_accepted(&dave.order(NEW, &resting("open-1")).await);
     assert_accepted(&dave.order(NEW, &resting("open-2")).await);
     refused(&scene, &mut dave, &resting("open-3"), "SF-RSK-003").await;
+    drop(bob);
+    drop(dave);
     scene.end().await;
 }
 
@@ -228,6 +240,7 @@ async fn too_many_orders_are_refused_with_the_time_to_wait_and_the_name_stays_fr
     let name = format!("c-{number}");
     let status = dave.request(json!({"op": "order.status", "cl_ord_id": name})).await;
     assert_eq!(status["state"], "unknown", "{status}");
+    drop(dave);
     scene.end().await;
 }
 
@@ -257,6 +270,8 @@ async fn only_an_open_order_of_ones_own_can_be_cancelled_and_only_once() {
         (BOB, "SF-ORD-037"),
     ];
     assert_eq!(codes, expected);
+    drop(bob);
+    drop(erin);
     scene.end().await;
 }
 
@@ -280,7 +295,11 @@ async fn a_market_order_with_nothing_to_trade_against_is_refused() {
             r#"{{"cl_ord_id":"{name}","symbol":"S19","side":"buy","type":"market","qty":"1","tif":"ioc"}}"#
         )
     };
-    assert_accepted(&bob.order(NEW, &market("first")).await);
+    // The market opens its books one by one, this one last.
+    let mut opened = 0;
+    while bob.order(NEW, &market(&format!("open-{opened}"))).await["type"] == "error" {
+        opened += 1;
+    }
     let mut number = 0;
     loop {
         number += 1;
@@ -293,5 +312,21 @@ async fn a_market_order_with_nothing_to_trade_against_is_refused() {
     refused(&scene, &mut bob, &market("last"), "SF-ORD-038").await;
     let day = market("day").replace("ioc", "day");
     refused(&scene, &mut bob, &day, "SF-ORD-029").await;
+    drop(bob);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_full_of_client_order_ids_refuses_new_ones_and_still_knows_the_old() {
+    let mut scene = Scene::start(|config| config.orders.client_order_ids_max = 1).await;
+    let mut bob = scene.connect(&Pki::get().client(BOB)).await;
+    let first = bob.order(NEW, &resting("known")).await;
+    assert_accepted(&first);
+    let reply = refused(&scene, &mut bob, &resting("one-too-many"), "SF-ORD-039").await;
+    assert_eq!((&reply["retryable"], &reply["receipt"]), (&json!(true), &Value::Null));
+    let again = bob.order(NEW, &resting("known")).await;
+    assert_eq!(again["receipt"], first["receipt"]);
+    scene.bystander_is_unharmed().await;
+    drop(bob);
     scene.end().await;
 }

@@ -4,7 +4,7 @@
 //! body under the same name trades once, however often it is signed.
 
 use sealfeed::clock::Clock;
-use sealfeed_wire::{Nonce, SignedOp, UnixNanos};
+use sealfeed_wire::{Nonce, SessionId, SignedOp, UnixNanos};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Logged, Pki, Scene, frame_text, fresh_nonce, soon};
@@ -38,8 +38,8 @@ pub(crate) fn assert_accepted(reply: &Value) -> &Value {
 }
 
 /// Events of one kind that belong to a session.
-fn of<'a>(events: &'a [Logged], kind: &str, session: &Client) -> Vec<&'a Logged> {
-    let id = session.session.to_string();
+fn of<'a>(events: &'a [Logged], kind: &str, session: SessionId) -> Vec<&'a Logged> {
+    let id = session.to_string();
     events.iter().filter(|event| event.kind == kind && event.session.as_deref() == Some(&*id)).collect()
 }
 
@@ -63,6 +63,7 @@ async fn the_receipt_of_an_order_names_its_entry() {
     assert_eq!(entry.text("body"), body);
     assert_eq!(entry.order.map(|order| json!(order.to_string())), Some(reply["order_id"].clone()));
     assert_eq!(entry.session, Some(bob.session.to_string()));
+    drop(bob);
     scene.end().await;
 }
 
@@ -109,14 +110,16 @@ async fn a_request_whose_mac_is_not_exactly_right_is_refused_and_spends_nothing(
     scene.bystander_is_unharmed().await;
     // Neither the nonce nor the name was spent by any of them.
     assert_accepted(&bob.send_signed(&signed).await);
+    drop(other_session);
+    let bob = bob.leave();
     let events = scene.end().await;
-    let rejects = of(&events, "reject", &bob);
+    let rejects = of(&events, "reject", bob);
     assert_eq!(rejects.len(), count);
     for reject in rejects {
         assert!(reject.has_code("SF-ORD-001") && reject.text("principal") == BOB, "{}", reject.fields);
         assert!(matches!(reject.text("op"), "order.new" | "order.cancel"), "{}", reject.fields);
     }
-    assert_eq!((of(&events, "order", &bob).len(), of(&events, "order_refused", &bob).len()), (1, 0));
+    assert_eq!((of(&events, "order", bob).len(), of(&events, "order_refused", bob).len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +154,7 @@ async fn a_signed_request_that_is_not_well_formed_is_refused_before_its_mac_is_l
         scene.logged("reject", |event| event.has_code(code) && event.text("principal") == BOB).await;
     }
     assert_accepted(&bob.ask(text).await);
+    drop(bob);
     scene.end().await;
 }
 
@@ -165,6 +169,7 @@ async fn the_tenth_forged_order_in_ten_seconds_ends_the_session() {
     }
     let (ended, _) = bob.ended().await;
     assert_eq!((ended.code, &*ended.reason), (Some(4505), "SF-SES-025"));
+    drop(bob);
     scene.end().await;
 }
 
@@ -198,6 +203,7 @@ async fn a_stale_or_future_order_is_refused_with_the_evidence_in_the_log() {
     assert_accepted(&bob.send_signed(&ahead).await);
     let old = bob.sign_at(NEW, &resting("late"), now(2_000 - window), fresh_nonce());
     assert_accepted(&bob.send_signed(&old).await);
+    drop(bob);
     scene.end().await;
 }
 
@@ -228,13 +234,17 @@ async fn a_replay_is_refused_on_its_own_connection_and_on_every_other() {
     let mut erin = scene.connect(&Pki::get().client("acme/erin")).await;
     let same_nonce = erin.sign_at(NEW, &resting("c-1"), ts, nonce);
     assert_accepted(&erin.send_signed(&same_nonce).await);
+    let second = second.leave();
+    let third = third.leave();
+    drop(erin);
+    drop(bob);
     let events = scene.end().await;
     let orders = events.iter().filter(|event| event.kind == "order" && event.text("principal") == BOB);
     assert_eq!(orders.count(), 1);
     let replays = events.iter().filter(|event| event.kind == "order_refused" && event.has_code("SF-ORD-003"));
     assert!(replays.clone().all(|event| event.fields["nonce"] == json!(nonce.0)));
     assert_eq!(replays.count(), 4);
-    for session in [&second, &third] {
+    for session in [second, third] {
         assert!(of(&events, "reject", session).iter().any(|event| event.has_code("SF-ORD-001")));
     }
 }
@@ -281,6 +291,7 @@ async fn a_full_replay_cache_refuses_and_never_forgets_a_live_nonce() {
         let reply = bob.send_signed(signed).await;
         assert!(matches!(reply["code"].as_str(), Some("SF-ORD-002" | "SF-ORD-003")), "{reply}");
     }
+    drop(bob);
     scene.end().await;
 }
 
@@ -294,6 +305,8 @@ async fn a_principal_that_fills_its_share_of_the_cache_leaves_the_others_theirs(
     }
     assert_error(&bob.order(NEW, &resting("c-3")).await, "SF-ORD-005");
     assert_accepted(&erin.order(NEW, &resting("c-3")).await);
+    drop(bob);
+    drop(erin);
     scene.end().await;
 }
 
@@ -329,6 +342,8 @@ async fn the_same_body_signed_again_gets_the_same_answer_and_trades_nothing() {
     }
     let status = bob.request(json!({"op": "order.status", "cl_ord_id": "t-1"})).await;
     assert_eq!((&status["state"], &status["cum_qty"]), (&json!("filled"), &json!("3")), "{status}");
+    drop(again);
+    drop(bob);
     let events = scene.end().await;
     let count = |kind: &str| {
         events.iter().filter(|event| event.kind == kind && event.text("principal") == BOB).count()
@@ -358,10 +373,12 @@ async fn another_body_under_a_known_name_is_refused_and_changes_nothing() {
     // Another principal's names are its own.
     let mut erin = scene.connect(&Pki::get().client("acme/erin")).await;
     assert_accepted(&erin.order(NEW, &resting("c-1").replace("0.01", "0.02")).await);
+    drop(erin);
+    let bob = bob.leave();
     let events = scene.end().await;
-    let refused = of(&events, "order_refused", &bob);
+    let refused = of(&events, "order_refused", bob);
     assert!(refused.iter().all(|event| event.has_code("SF-ORD-018") && event.text("principal") == BOB));
-    assert_eq!((refused.len(), of(&events, "order", &bob).len()), (4, 1));
+    assert_eq!((refused.len(), of(&events, "order", bob).len()), (4, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,6 +394,7 @@ async fn signed_operations_that_are_not_offered_say_so() {
         let logged = scene.logged("reject", |event| event.text("op") == op.as_str()).await;
         assert_eq!((logged.text("code"), logged.text("principal")), ("SF-SES-020", BOB));
     }
+    drop(bob);
     scene.end().await;
 }
 
@@ -388,5 +406,6 @@ async fn a_nonce_of_all_zeros_or_all_ones_is_a_nonce_like_any_other() {
         assert_accepted(&bob.send_signed(&signed).await);
         assert_error(&bob.send_signed(&signed).await, "SF-ORD-003");
     }
+    drop(bob);
     scene.end().await;
 }

@@ -173,17 +173,7 @@ async fn an_orders_life_is_told_alike_by_replies_reports_market_data_and_the_log
     assert_eq!(bob.status("sweeps").await, is(["expired", "0", "2", &average]));
     assert_eq!(erin.status("rests").await, is(["filled", "0", "5", &average]));
 
-    // Cancelled once; the second time it is too late.
-    erin.limit("goes", "sell", &price, "4", "gtc").await;
-    assert_eq!(erin.report().await.1, told(["goes", "new", "-", "4", "0"]));
-    book_shows(&mut viewer, "asks", &price, Some("4")).await;
-    assert_eq!(erin.cancel("cancel-1", "goes").await["status"], "accepted");
-    let (canceled, told_canceled) = erin.report().await;
-    assert_eq!(told_canceled, told(["goes", "canceled", "-", "0", "0"]));
-    assert_eq!(canceled["cancel_cl_ord_id"], "cancel-1");
-    book_shows(&mut viewer, "asks", &price, None).await;
-    assert_eq!(erin.status("goes").await, is(["canceled", "0", "0", "-"]));
-    assert_eq!(erin.cancel("cancel-2", "goes").await["code"], "SF-ORD-037");
+    cancel_twice(&mut erin, &mut viewer, &price).await;
     assert_eq!(erin.status("never").await, is(["unknown", "-", "-", "-"]));
 
     let receipts = [erin.receipts, bob.receipts].concat();
@@ -207,6 +197,20 @@ async fn an_orders_life_is_told_alike_by_replies_reports_market_data_and_the_log
     ];
     assert_eq!(life, told);
     check_receipts(&folder.path().join("log"), &receipts);
+}
+
+/// Cancelled once; the second time it is too late.
+async fn cancel_twice(erin: &mut Trader, viewer: &mut Trader, price: &str) {
+    erin.limit("goes", "sell", price, "4", "gtc").await;
+    assert_eq!(erin.report().await.1, ["goes", "new", "-", "4", "0"]);
+    book_shows(viewer, "asks", price, Some("4")).await;
+    assert_eq!(erin.cancel("cancel-1", "goes").await["status"], "accepted");
+    let (canceled, told_canceled) = erin.report().await;
+    assert_eq!(told_canceled, ["goes", "canceled", "-", "0", "0"]);
+    assert_eq!(canceled["cancel_cl_ord_id"], "cancel-1");
+    book_shows(viewer, "asks", price, None).await;
+    assert_eq!(erin.status("goes").await, ["canceled", "0", "0", "-"]);
+    assert_eq!(erin.cancel("cancel-2", "goes").await["code"], "SF-ORD-037");
 }
 
 /// Receipts are anchors: with them alone the log verifies, and a receipt of another history convicts it.

@@ -44,16 +44,18 @@ impl ServerProcess {
     /// Starts a server and waits until it listens; how it ended, if it ends before that.
     pub(crate) fn start(config: &Path) -> Result<Self, Ended> {
         let mut child = spawn(config);
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        // From here on, whatever fails takes the child along.
+        let mut server = Self { child, stderr, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let mut said = String::new();
         loop {
             let mut line = String::new();
-            if stderr.read_line(&mut line).unwrap() == 0 {
-                return Err(Ended { status: child.wait().unwrap(), stderr: said });
+            if server.stderr.read_line(&mut line).unwrap() == 0 {
+                return Err(Ended { status: server.child.wait().unwrap(), stderr: said });
             }
             if let Some(url) = line.trim().strip_prefix("sealfeed: listening on wss://") {
-                let address = url.split('/').next().unwrap().parse().unwrap();
-                return Ok(Self { child, stderr, address });
+                server.address = url.split('/').next().unwrap().parse().unwrap();
+                return Ok(server);
             }
             said.push_str(&line);
         }

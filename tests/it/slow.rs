@@ -76,7 +76,7 @@ async fn a_reader_who_does_not_read_is_cut_off_at_its_bound_and_others_miss_noth
 
     // What had left for it arrives without a gap, then the reason.
     let (ended, messages) = slow.ended().await;
-    assert_eq!(ended, Ended { code: Some(4001), reason: "slow consumer".to_owned() });
+    assert_eq!(ended, Ended { code: Some(4001), reason: "SF-SES-026".to_owned() });
     let mut of_slow = Streams::default();
     messages.iter().for_each(|message| of_slow.take(message));
 

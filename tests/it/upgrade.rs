@@ -89,6 +89,7 @@ async fn an_allowed_origin_and_our_protocol_among_others_are_let_in() {
     tls.write_all(format!("{UPGRADE}{with_extension}\r\n").as_bytes()).await.unwrap();
     let answer = read_answer(&mut tls).await;
     assert_eq!((answer.status, answer.header("sec-websocket-extensions")), (101, None), "{answer:?}");
+    drop(tls);
     scene.end().await;
 }
 
@@ -129,6 +130,7 @@ async fn what_a_peer_writes_into_its_request_reaches_the_log_escaped() {
     let connect = scene.logged("connect", |event| event.text("address") == session.address).await;
     assert!(connect.text("user_agent").contains("zzz"), "{}", connect.fields);
     assert!(connect.text("user_agent").len() <= 1_000, "it is cut");
+    drop(session);
     for event in scene.end().await {
         let raw = ["detail", "user_agent"].map(|field| event.text(field)).concat();
         assert!(raw.chars().all(|char| (' '..='~').contains(&char)), "{raw:?}");
@@ -157,6 +159,7 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_when_to_come_back() {
     drop(first);
     let is_let_in = async { while scene.http(&alice, format!("{UPGRADE}\r\n")).await.0.status != 101 {} };
     crate::harness::soon("a place for the principal", is_let_in).await;
+    drop(second);
     scene.end().await;
 }
 
@@ -184,5 +187,6 @@ async fn a_server_that_drains_says_so_and_takes_nobody_new() {
     assert_refused(&scene, &answer, &address, 503, "SF-SES-008").await;
     assert!(answer.header("retry-after").is_some());
     assert!(tokio::net::TcpStream::connect(scene.address).await.is_err(), "nobody listens any more");
+    drop(waiting);
     scene.stop().await;
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use sealfeed_audit::hex;
 use sealfeed_audit::reader::{Entry, entries};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -66,6 +67,26 @@ fn parse_time(text: &str) -> Result<u64, String> {
     let moment = OffsetDateTime::parse(text, &Rfc3339)
         .map_err(|error| format!("neither RFC 3339 nor nanoseconds since 1970: {error}"))?;
     u64::try_from(moment.unix_timestamp_nanos()).map_err(|_| "before 1970".to_owned())
+}
+
+/// One entry as a JSON line; what an entry does not have is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: u64,
+    time: String,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_event: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_event: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_previous: Option<u64>,
+    event: &'a Map<String, Value>,
+    hash: String,
 }
 
 /// One entry, as it is filtered and printed.
@@ -197,22 +218,19 @@ impl Row {
 
     fn write_json(&self, out: &mut impl Write) -> std::io::Result<()> {
         let header = &self.entry.header;
-        let mut object = Map::new();
-        object.insert("seq".into(), header.seq.into());
-        object.insert("time".into(), format_utc(UnixNanos(header.stamp.utc_ns)).into());
-        object.insert("kind".into(), self.kind.as_str().into());
-        if let Some(session) = header.session {
-            object.insert("session".into(), hex(&session.id).into());
-            object.insert("session_event".into(), session.event.into());
-        }
-        if let Some(order) = header.order {
-            object.insert("order".into(), order.id.to_string().into());
-            object.insert("order_event".into(), order.event.into());
-            object.insert("order_previous".into(), order.previous.into());
-        }
-        object.insert("hash".into(), hex(&self.entry.hash).into());
-        object.insert("event".into(), self.fields.clone().into());
-        serde_json::to_writer(&mut *out, &object)?;
+        let line = Line {
+            seq: header.seq,
+            time: format_utc(UnixNanos(header.stamp.utc_ns)),
+            kind: &self.kind,
+            session: header.session.map(|session| hex(&session.id)),
+            session_event: header.session.map(|session| session.event),
+            order: header.order.map(|order| order.id.to_string()),
+            order_event: header.order.map(|order| order.event),
+            order_previous: header.order.and_then(|order| order.previous),
+            event: &self.fields,
+            hash: hex(&self.entry.hash),
+        };
+        serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")
     }
 

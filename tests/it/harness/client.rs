@@ -246,6 +246,11 @@ impl Client {
         }
     }
 
+    /// Goes without a word, so that nobody waits for it; returns the name of the session.
+    pub(crate) fn leave(self) -> SessionId {
+        self.session
+    }
+
     /// Asserts that the session lives: a ping is answered.
     pub(crate) async fn goes_on(&mut self) {
         let pong = self.request(json!({"op": "ping"})).await;

@@ -1,6 +1,7 @@
 //! The sealed log, read from its files while the server writes them, and verified at the end.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use sealfeed::journal;
 use sealfeed_audit::reader::entries;
@@ -22,8 +23,6 @@ pub(crate) struct Logged {
     pub(crate) kind: &'static str,
     /// Its fields.
     pub(crate) fields: Value,
-    /// Its payload as it stands in the file.
-    pub(crate) payload: Vec<u8>,
 }
 
 impl Logged {
@@ -54,7 +53,6 @@ pub(super) fn read(folder: &Path) -> Vec<Logged> {
             order: header.order.map(|order| order.id),
             kind: event.name(),
             fields: serde_json::to_value(&event).unwrap(),
-            payload: entry.payload,
         });
     }
     events
@@ -72,4 +70,54 @@ pub(super) fn assert_verified(folder: &Path) {
     };
     let report = verify(folder, &anchors, &mut |_| {}).unwrap();
     assert_eq!(report.verdict, Verdict::Verified, "{report:?}");
+}
+
+/// How many bytes of a secret are enough to give it away.
+const TELLING: usize = 12;
+
+/// Asserts that nothing in the folder's segments, and nothing that was traced, holds a secret of the PKI: no master, no
+/// order key, no private key; neither as they stand in their files nor decoded from hexadecimal digits.
+pub(super) fn assert_holds_no_secret(folder: &Path, pki: &Path, traced: &str) {
+    let mut needles = HashSet::new();
+    for path in secrets(pki) {
+        let text = std::fs::read(&path).unwrap();
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"-----"));
+        for line in lines.filter(|line| line.len() >= 32) {
+            let decoded: Option<[u8; 32]> =
+                std::str::from_utf8(line).ok().and_then(|line| sealfeed_wire::hex::decode(line).ok());
+            needles.extend(line.first_chunk::<TELLING>().copied());
+            needles.extend(line.last_chunk::<TELLING>().copied());
+            needles.extend(decoded.iter().flat_map(|bytes| bytes.first_chunk::<TELLING>().copied()));
+        }
+    }
+    // The first line of every private key names its algorithm and is no secret.
+    needles.remove(b"MIGHAgEAMBMG");
+    assert!(needles.len() > 10, "the PKI's secrets were not found");
+    // Most places are ruled out by their first two bytes, which makes megabytes quick to look through.
+    let mut begins = vec![false; 1 << 16];
+    let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
+    needles.iter().for_each(|needle| begins[pair(needle)] = true);
+    let segments = std::fs::read_dir(folder.join("segments")).unwrap();
+    let files = segments.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    for bytes in files.chain([traced.as_bytes().to_vec()]) {
+        // Segments are allocated ahead; the rest is zeros.
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let is_secret = |window: &[u8]| begins[pair(window)] && needles.contains(window);
+        let found = bytes[..used].windows(TELLING).position(is_secret);
+        assert_eq!(found, None, "a secret stands at this byte");
+    }
+}
+
+/// Files with secrets in a PKI's folder.
+fn secrets(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(secrets(&path));
+        } else if path.extension().is_some_and(|ending| ending == "key" || ending == "hex") {
+            found.push(path);
+        }
+    }
+    found
 }

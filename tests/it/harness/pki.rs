@@ -92,6 +92,11 @@ impl Pki {
         })
     }
 
+    /// A revocation list that no authority of this PKI signed.
+    pub(crate) fn foreign_list() -> Vec<u8> {
+        std::fs::read(Self::foreign().folder.join("crl/clients.pem")).unwrap()
+    }
+
     fn init(name: &str) -> Self {
         let pki = Self { folder: home().join(name) };
         pki.run(&["init", "--demo"]);

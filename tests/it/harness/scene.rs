@@ -84,6 +84,9 @@ impl Scene {
 
     /// As [`Scene::end`], for servers whose bystander was sent away.
     pub(crate) async fn stop(self) -> Vec<Logged> {
-        self.server.finish().await.0
+        let Self { server, bystander, .. } = self;
+        // A session that is not read would hold the stop up until its close frame is given up.
+        bystander.leave();
+        server.finish().await.0
     }
 }

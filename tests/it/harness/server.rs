@@ -1,7 +1,7 @@
 //! A server in this process, with its own folder, policy and log.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sealfeed::clock::Clock;
@@ -9,7 +9,7 @@ use sealfeed::config::{Config, load_text};
 use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
-use super::log::{Logged, assert_verified, read};
+use super::log::{Logged, assert_holds_no_secret, assert_verified, read};
 use super::{LIMIT, Pki, telemetry};
 
 /// The policy of [`Server::start`].
@@ -63,6 +63,7 @@ master_key = "master/current.hex"
 previous_master_key = "master/previous.hex"
 [log]
 directory = "log"
+segment_bytes = 4194304
 [[source]]
 type = "synthetic"
 symbols = ["SEAL", "FEED"]
@@ -109,11 +110,6 @@ impl Server {
         Ok(Self { address: running.address(), running, config, folder })
     }
 
-    /// Its folder: policy and log, and whatever a test puts there.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The folder of its log.
     pub(crate) fn log(&self) -> PathBuf {
         self.config.log.directory.clone()
@@ -148,12 +144,13 @@ impl Server {
         found.unwrap()
     }
 
-    /// Stops the server, asserts that its log verifies, and returns the log and the folder.
+    /// Stops the server, asserts that its log verifies and holds no secret, and returns the log and the folder.
     pub(crate) async fn finish(self) -> (Vec<Logged>, TempDir) {
         let Self { running, config, folder, .. } = self;
         super::soon("the stop", running.stop()).await.unwrap();
         let log = &config.log.directory;
         assert_verified(log);
+        assert_holds_no_secret(log, &Pki::get().folder, &telemetry::traced());
         (read(log), folder)
     }
 }

@@ -18,10 +18,18 @@ pub(super) fn collect() {
     });
 }
 
-/// Everything that any server of this process has traced so far.
-pub(crate) fn traced() -> String {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8(lines.clone()).expect("what is traced is text")
+/// What the servers of this process have traced since this was last asked, in whole lines.
+///
+/// Asserts that every line begins with its time and that none has control characters: nobody outside can begin a line
+/// or colour one.
+pub(super) fn traced() -> String {
+    let bytes = std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner));
+    let text = String::from_utf8(bytes).expect("what is traced is text");
+    for line in text.lines() {
+        let is_line = line.starts_with("20") && !line.contains(|char: char| char.is_control());
+        assert!(is_line, "{line:?}");
+    }
+    text
 }
 
 struct Collector;

@@ -152,7 +152,7 @@ pub(super) const TABLE: &[Entry] = &[
         text: "SF-TLS-019",
         retry: Retry::Never,
         message: "the certificate's key is too weak",
-        hint: "Use P-256, P-384, Ed25519 or RSA of at least 2048 bits.",
+        hint: "Use P-256, P-384, Ed25519 or RSA of at least 3072 bits.",
         explain: "The public key of the certificate, or of a CA above it, is below the strength that the server demands.",
     },
     Entry {

@@ -23,6 +23,13 @@ impl Segments<'_> {
         let mut walker = GroupWalker::new(Arc::clone(file), *length);
         let Some(stop) = self.groups(&mut walker, name, None, progress)? else { return Ok(false) };
         if self.live {
+            // What the writer signed was durable before: it must be there, whatever is being written behind it.
+            self.checkpoints.drain(&mut self.findings)?;
+            if self.checkpoints.last.is_some_and(|head| head.size > self.size()) {
+                self.damaged_end = true;
+                let what = format!("{}, and a checkpoint covers it", stop.what);
+                return Ok(self.tampered(self.size() + stop.entries_before, &what, name, Some(stop.offset)));
+            }
             return Ok(true);
         }
         let end = walker.offset();
