@@ -3,6 +3,8 @@
 //! Each rule is a function from one file to its findings, tested beside it with examples that it must find: a
 //! rule that cannot fail is no rule. The tests here run them over the whole repository.
 
+#[path = "tidy/codes.rs"]
+mod codes;
 #[path = "tidy/form.rs"]
 mod form;
 #[path = "tidy/layers.rs"]
@@ -65,4 +67,11 @@ fn the_walk_sees_every_crate_and_no_build_output() {
         assert!(names.iter().any(|name| name == expected), "{expected} was not seen");
     }
     assert!(!names.iter().any(|name| name.starts_with("target/")));
+}
+
+#[test]
+fn every_code_is_named_by_a_test() {
+    let files = files(".rs").unwrap_or_else(|error| panic!("the tree cannot be read: {error}"));
+    let findings = codes::untested(&files);
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }

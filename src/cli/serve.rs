@@ -8,10 +8,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::Clock;
-use crate::config::{self, Config, DbnSourceConfig, SourceConfig, Speed};
+use crate::config::{self, Config, ConfigError, DbnSourceConfig, SourceConfig, Speed};
 use crate::server::{self, Running, StartError};
 use crate::shutdown::StopReason;
 use crate::telemetry;
+use crate::types::Code;
 
 /// The sealed log failed while running.
 const EXIT_LOG_FAILED: u8 = 70;
@@ -41,7 +42,7 @@ pub(super) fn run(arguments: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (config, text) = match load(arguments) {
         Ok(loaded) => loaded,
         Err(error) => {
-            anstream::eprintln!("sealfeed: error: {error:#}");
+            complain(&telemetry::chain(&error), Some(error.code()));
             return Ok(ExitCode::from(EXIT_CONFIGURATION));
         }
     };
@@ -53,9 +54,12 @@ pub(super) fn run(arguments: &ServeArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(serve(&config, &text))
 }
 
-fn load(arguments: &ServeArgs) -> anyhow::Result<(Config, Vec<u8>)> {
-    let mut config = config::load(&arguments.config)?;
-    let text = std::fs::read(&arguments.config)?;
+fn load(arguments: &ServeArgs) -> Result<(Config, Vec<u8>), ConfigError> {
+    let path = &arguments.config;
+    // Read once: what is loaded is what is hashed into the log.
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+    let mut config = config::load_text(&text, path)?;
     if let Some(path) = &arguments.source {
         config.sources = vec![SourceConfig::Dbn(DbnSourceConfig {
             path: path.clone(),
@@ -64,7 +68,7 @@ fn load(arguments: &ServeArgs) -> anyhow::Result<(Config, Vec<u8>)> {
             wait_for_subscribers: 0,
         })];
     }
-    Ok((config, text))
+    Ok((config, text.into_bytes()))
 }
 
 async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
@@ -91,12 +95,21 @@ async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
 }
 
 fn start_failed(error: &StartError) -> ExitCode {
-    anstream::eprintln!("sealfeed: error: {}", telemetry::chain(error));
-    ExitCode::from(match error {
-        StartError::Log(_) => EXIT_LOG_REFUSED,
-        StartError::Journal(_) => EXIT_LOG_FAILED,
+    complain(&telemetry::chain(error), error.code());
+    ExitCode::from(match error.code() {
+        Some(Code::AudStartRefused | Code::AudLogLocked) => EXIT_LOG_REFUSED,
+        Some(Code::AudLogFailed) => EXIT_LOG_FAILED,
         _ => EXIT_CONFIGURATION,
     })
+}
+
+/// What happened, what to do, and where to read more.
+fn complain(what: &str, code: Option<Code>) {
+    anstream::eprintln!("sealfeed: error: {what}");
+    if let Some(code) = code {
+        anstream::eprintln!("  fix:   {}", code.hint());
+        anstream::eprintln!("  code:  {code} (sealfeed explain {code})");
+    }
 }
 
 /// The signals that a server acts on. One that comes while it starts is acted on when it has started.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, SourceConfig};
+use crate::types::Code;
 
 /// Why a configuration is refused. The server does not start with half of one.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,26 @@ pub enum ConfigError {
         /// What it may say.
         allowed: &'static str,
     },
+}
+
+impl ConfigError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Read { .. } => Code::CfgFileUnreadable,
+            Self::Range { .. } => Code::CfgValueInvalid,
+            // serde's own words are the only thing that tells these apart.
+            Self::Parse { source, .. } => match source.message() {
+                text if text.starts_with("unknown field") => Code::CfgKeyUnknown,
+                text if text.starts_with("missing field") => Code::CfgKeyMissing,
+                text if text.starts_with("invalid") || text.starts_with("unknown variant") => {
+                    Code::CfgValueInvalid
+                }
+                _ => Code::CfgSyntaxInvalid,
+            },
+        }
+    }
 }
 
 /// Reads, checks and resolves the configuration at `path`. Its relative paths become relative to its folder.
@@ -184,5 +205,18 @@ mod tests {
         let config = check(&all).unwrap();
         assert_eq!(config.sources.len(), 2);
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
+    }
+
+    #[test]
+    fn every_fault_of_the_file_has_its_code() {
+        let code = |text: &str| load_text(text, Path::new("x.toml")).unwrap_err().code();
+        assert_eq!(code(&GOOD.replace("[tls]", "[tls]\nplaintext = true")), Code::CfgKeyUnknown);
+        assert_eq!(code(&GOOD.replace("key = \"s.key\"", "")), Code::CfgKeyMissing);
+        assert_eq!(code(&GOOD.replace("\"127.0.0.1:0\"", "7")), Code::CfgValueInvalid);
+        assert_eq!(code(&GOOD.replace("\"127.0.0.1:0\"", "\"localhost\"")), Code::CfgValueInvalid);
+        assert_eq!(code(&format!("{GOOD}\n[orders]\nwindow_ms = 99")), Code::CfgValueInvalid);
+        assert_eq!(code("[server"), Code::CfgSyntaxInvalid);
+        let nowhere = Path::new("/nowhere/sealfeed.toml");
+        assert_eq!(load(nowhere).unwrap_err().code(), Code::CfgFileUnreadable);
     }
 }

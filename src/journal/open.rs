@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
 
 use crate::config::LogConfig;
+use crate::types::Code;
 
 /// Why the log cannot be used. The server does not start without it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,18 @@ pub enum OpenLogError {
         #[source]
         source: OpenError,
     },
+}
+
+impl OpenLogError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Init { .. } | Self::Escrow { .. } => Code::CfgDirectoryUnusable,
+            Self::Open { source: OpenError::Locked, .. } => Code::AudLogLocked,
+            Self::Open { .. } => Code::AudStartRefused,
+        }
+    }
 }
 
 /// Name of this build, in the log.

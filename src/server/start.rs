@@ -19,7 +19,7 @@ use crate::pipeline::{Core, Pipeline, PipelineOptions};
 use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, verdict};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
-use crate::types::{Epoch, InstrumentId, Instruments};
+use crate::types::{Code, Epoch, InstrumentId, Instruments};
 
 /// Why a server did not start. Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,22 @@ pub enum StartError {
     /// The first entries could not be written.
     #[error("cannot write to the sealed log")]
     Journal(#[from] JournalError),
+}
+
+impl StartError {
+    /// The stable code of this error; `None` where the operating system refused something of its own.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Log(error) => Some(error.code()),
+            Self::Identity(error) => Some(error.code()),
+            Self::Source(_) => Some(Code::CfgSourceUnusable),
+            Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
+            Self::Listen { .. } => Some(Code::CfgListenFailed),
+            Self::Journal(_) => Some(Code::AudLogFailed),
+            Self::System { .. } => None,
+        }
+    }
 }
 
 /// A running server.

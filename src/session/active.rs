@@ -178,7 +178,10 @@ impl Session<Active> {
             }
             End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
             End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
-            End::Broken => (NO_CLOSE_FRAME, "the connection broke".to_owned()),
+            End::Broken => {
+                let code = Code::SesPeerLeft;
+                (NO_CLOSE_FRAME, format!("{}: {}", code.as_str(), code.message()))
+            }
         };
         let event = event::Disconnect {
             principal: state.handle.principal.to_string(),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::harness::{Client, Ended, Frame, POLICY, Pki, Scene, soon};
+use crate::harness::{Client, Ended, Frame, Logged, POLICY, Pki, Scene, soon};
 
 /// The principal of most tests here.
 const BOB: &str = "acme/bob";
@@ -340,4 +340,16 @@ async fn what_stands_behind_a_logout_is_not_done() {
     drop(bob);
     let events = scene.end().await;
     assert!(!events.iter().any(|event| event.kind == "subscribe" && event.text("principal") == BOB));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_vanishes_without_a_close_frame_is_logged_as_such() {
+    let mut scene = Scene::start(|_| {}).await;
+    let alice = scene.connect(&Pki::get().client("acme/alice")).await;
+    let session = alice.leave().to_string();
+    let is_it = |event: &Logged| event.session.as_deref() == Some(&*session);
+    let entry = scene.logged("disconnect", is_it).await;
+    assert!(entry.text("reason").starts_with("SF-SES-039"), "{entry:?}");
+    scene.bystander_is_unharmed().await;
+    scene.end().await;
 }

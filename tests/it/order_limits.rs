@@ -315,3 +315,18 @@ async fn a_market_order_with_nothing_to_trade_against_is_refused() {
     drop(bob);
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_full_of_client_order_ids_refuses_new_ones_and_still_knows_the_old() {
+    let mut scene = Scene::start(|config| config.orders.client_order_ids_max = 1).await;
+    let mut bob = scene.connect(&Pki::get().client(BOB)).await;
+    let first = bob.order(NEW, &resting("known")).await;
+    assert_accepted(&first);
+    let reply = refused(&scene, &mut bob, &resting("one-too-many"), "SF-ORD-039").await;
+    assert_eq!((&reply["retryable"], &reply["receipt"]), (&json!(true), &Value::Null));
+    let again = bob.order(NEW, &resting("known")).await;
+    assert_eq!(again["receipt"], first["receipt"]);
+    scene.bystander_is_unharmed().await;
+    drop(bob);
+    scene.end().await;
+}

@@ -184,13 +184,13 @@ async fn sighup_with_files_that_cannot_be_used_changes_nothing() {
 fn a_wrong_configuration_ends_with_78_and_names_its_place() {
     let pki = &Pki::get().folder;
     let cases = [
-        ("[limits]\nmalformed_maxx = 3", &["malformed_maxx", "line"][..]),
-        ("[limits]\nmalformed_max = \"three\"", &["line", "malformed_max"]),
-        ("[limits]\nmalformed_max = 0", &["limits.malformed_max", "1 to 1000"]),
-        ("[orders]\nwindow_ms = 99", &["orders.window_ms", "100 to 60000"]),
-        ("[[source]]\ntype = \"dbn\"\npath = \"nowhere.dbn\"", &["nowhere.dbn"]),
-        ("[[source]]\ntype = \"synthetic\"\nsymbol = [\"SEAL\"]", &["symbol", "line"]),
-        ("[plaintext]\nlisten = \"0.0.0.0:80\"", &["plaintext", "line"]),
+        ("[limits]\nmalformed_maxx = 3", &["malformed_maxx", "line", "SF-CFG-001"][..]),
+        ("[limits]\nmalformed_max = \"three\"", &["line", "malformed_max", "SF-CFG-003"]),
+        ("[limits]\nmalformed_max = 0", &["limits.malformed_max", "1 to 1000", "SF-CFG-003"]),
+        ("[orders]\nwindow_ms = 99", &["orders.window_ms", "100 to 60000", "SF-CFG-003"]),
+        ("[[source]]\ntype = \"dbn\"\npath = \"nowhere.dbn\"", &["nowhere.dbn", "SF-CFG-013"]),
+        ("[[source]]\ntype = \"synthetic\"\nsymbol = [\"SEAL\"]", &["symbol", "line", "SF-CFG-001"]),
+        ("[plaintext]\nlisten = \"0.0.0.0:80\"", &["plaintext", "line", "SF-CFG-001"]),
     ];
     for (more, named) in cases {
         let folder = TempDir::new().unwrap();
@@ -227,6 +227,25 @@ fn certificates_or_a_policy_that_cannot_be_used_end_with_78_and_name_the_file() 
     }
 }
 
+#[test]
+fn an_address_in_use_and_a_log_that_cannot_be_made_end_with_78_and_their_code() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("\"{}\"", taken.local_addr().unwrap());
+    for (from, to, code) in [
+        ("\"127.0.0.1:0\"", &*address, "SF-CFG-010"),
+        ("directory = \"log\"", "directory = \"/proc/log\"", "SF-CFG-014"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let config = configure(folder.path(), &Pki::get().folder, BRISK);
+        let text = fs::read_to_string(&config).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&config, text.replace(from, to)).unwrap();
+        let Err(ended) = ServerProcess::start(&config) else { panic!("it starts with {to}") };
+        assert!(ended.stderr.contains(code), "{to}: no {code} in {}", ended.stderr);
+        assert_eq!(ended.status.code(), Some(78), "{to}: {ended:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_on_the_same_log_is_refused_and_the_first_goes_on() {
     let folder = TempDir::new().unwrap();
@@ -235,7 +254,7 @@ async fn a_second_server_on_the_same_log_is_refused_and_the_first_goes_on() {
     let mut alice = connect(server.address, &Pki::get().client("acme/alice")).await;
     let Err(second) = ServerProcess::start(&config) else { panic!("two servers write one log") };
     assert_eq!(second.status.code(), Some(71), "{second:?}");
-    assert!(second.stderr.contains("log"), "{}", second.stderr);
+    assert!(second.stderr.contains("SF-AUD-005"), "{}", second.stderr);
     alice.goes_on().await;
     subscribe(&mut alice).await;
     drop(alice);
@@ -296,4 +315,5 @@ fn a_first_start_that_was_killed_while_it_made_the_log_is_made_up_for_by_the_nex
     }
     let Err(ended) = ServerProcess::start(&config) else { panic!("it starts on a log without entries") };
     assert_eq!((ended.status.code(), ended.status.signal()), (Some(71), None), "{ended:?}");
+    assert!(ended.stderr.contains("SF-AUD-004"), "{}", ended.stderr);
 }
