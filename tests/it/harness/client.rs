@@ -136,11 +136,15 @@ impl Client {
         .await;
     }
 
-    /// Whatever comes next. Pings are answered on the way.
+    /// Whatever comes next. Pings are answered on the way, and put nothing off.
     pub(crate) async fn receive(&mut self) -> Received {
+        soon("a message", self.receive_some_time()).await
+    }
+
+    async fn receive_some_time(&mut self) -> Received {
         loop {
             let ended = |code, reason: &str| Received::End(Ended { code, reason: reason.to_owned() });
-            return match soon("a message", self.socket.next()).await {
+            return match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => Received::Message(
                     serde_json::from_str(text.as_str()).unwrap_or_else(|error| panic!("{error}: {text}")),
                 ),
@@ -163,12 +167,15 @@ impl Client {
 
     /// The next message for which `is_it` holds; others are passed over.
     pub(crate) async fn message_where(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let message = self.message().await;
-            if is_it(&message) {
-                return message;
+        let reading = async {
+            loop {
+                let message = self.message().await;
+                if is_it(&message) {
+                    break message;
+                }
             }
-        }
+        };
+        soon("the message", reading).await
     }
 
     /// The next reply: what has an `id`, if only null. Market data is passed over.
@@ -238,12 +245,16 @@ impl Client {
     /// Reads to the end of the connection: how it ended, and what came before.
     pub(crate) async fn ended(&mut self) -> (Ended, Vec<Value>) {
         let mut messages = Vec::new();
-        loop {
-            match self.receive().await {
-                Received::Message(message) => messages.push(message),
-                Received::End(ended) => return (ended, messages),
+        let reading = async {
+            loop {
+                match self.receive_some_time().await {
+                    Received::Message(message) => messages.push(message),
+                    Received::End(ended) => break ended,
+                }
             }
-        }
+        };
+        let ended = soon("the end of the connection", reading).await;
+        (ended, messages)
     }
 
     /// Goes without a word, so that nobody waits for it; returns the name of the session.
