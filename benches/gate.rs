@@ -8,12 +8,13 @@
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints its numbers and may stop")]
 
+mod support;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hint::black_box;
 
 use hmac::{Hmac, KeyInit, Mac};
-use rustix::time::{ClockId, clock_gettime};
 use sealfeed::config::OrdersConfig;
 use sealfeed::gate::{AuthenticRequest, Gate, RiskContext, SessionGate};
 use sealfeed::types::{
@@ -30,7 +31,7 @@ const OWNER: OwnerId = OwnerId(1);
 const BODY: &str = r#"{"cl_ord_id":"c-1","symbol":"SEAL","side":"buy","type":"limit","qty":"3","price":"4783.25","tif":"day"}"#;
 
 fn main() {
-    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
+    let is_smoke = support::smoke();
     let (orders, rounds) = if is_smoke { (5_000, 3) } else { (100_000, 9) };
     let plan = Plan::new(orders);
     println!(
@@ -256,6 +257,5 @@ fn per_operation(start_ns: i128, operations: usize) -> f64 {
 
 /// CPU time of this thread, in nanoseconds: what other processes do on the machine does not count.
 fn cpu_ns() -> i128 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    i128::from(support::thread_cpu_ns())
 }

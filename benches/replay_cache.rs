@@ -9,10 +9,11 @@
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints its numbers and may stop")]
 
+mod support;
+
 use std::collections::HashSet;
 use std::hint::black_box;
 
-use rustix::time::{ClockId, clock_gettime};
 use sealfeed::gate::ReplayCache;
 use sealfeed::types::{Code, Nonce, OwnerId, UnixNanos};
 
@@ -23,7 +24,7 @@ const START: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
 const OWNERS: u32 = 64;
 
 fn main() {
-    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
+    let is_smoke = support::smoke();
     let sizes: &[usize] = if is_smoke { &[1_000, 100_000] } else { &[1_000, 100_000, 10_000_000] };
     println!("replay cache: CPU ns a nonce, bytes a nonce");
     println!("{:>10} {:>8} {:>8} {:>8} {:>8} {:>8}", "live", "fill", "replay", "steady", "floor", "bytes");
@@ -113,7 +114,5 @@ fn ratio(total: u128, count: usize) -> f64 {
 
 /// CPU time of this thread, in nanoseconds: what other processes do on the machine does not count.
 fn cpu_ns() -> u128 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let nanos = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
-    u128::try_from(nanos).unwrap_or_default()
+    u128::from(support::thread_cpu_ns())
 }

@@ -8,11 +8,12 @@
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints its numbers and may stop")]
 
+mod support;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 
-use rustix::time::{ClockId, clock_gettime};
 use sealfeed::types::{
     BookDecimals, CancelOrder, ClientOrderId, Instrument, InstrumentId, Instruments, MarketDepth,
     MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol, TimeInForce,
@@ -24,7 +25,7 @@ const MID: i64 = 1_000_000;
 const TICK_NANOS: i64 = 10_000_000;
 
 fn main() {
-    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
+    let is_smoke = support::smoke();
     let (operations, rounds) = if is_smoke { (50_000, 3) } else { (500_000, 9) };
     println!(
         "venue: mixed add/cancel/take, CPU ns per operation, {rounds} rounds of {operations}: median (least)"
@@ -305,6 +306,5 @@ fn per_operation(start_ns: i128, operations: usize) -> f64 {
 
 /// CPU time of this thread, in nanoseconds: what other processes do on the machine does not count.
 fn cpu_ns() -> i128 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    i128::from(support::thread_cpu_ns())
 }

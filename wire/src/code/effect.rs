@@ -8,7 +8,7 @@ impl Code {
     #[must_use]
     pub const fn http_status(self) -> Option<u16> {
         match self {
-            Self::SesUpgradeMalformed | Self::SesUpgradeTooLarge => Some(400),
+            Self::SesUpgradeMalformed | Self::SesUpgradeTooLarge | Self::SesUpgradeTimeout => Some(400),
             Self::SesOriginRefused | Self::SesEntitlementMissing => Some(403),
             Self::SesPathUnknown => Some(404),
             Self::SesSubprotocolUnsupported => Some(426),
