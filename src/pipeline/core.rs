@@ -34,8 +34,8 @@ pub struct PipelineOptions {
     pub feed: FeedConfig,
     /// Name of this run's sequence numbers.
     pub epoch: Epoch,
-    /// First order identifier to give out.
-    pub first_order_id: u64,
+    /// First identifier of orders and of trades to give out; above all that earlier runs of the log gave out.
+    pub first_id: u64,
 }
 
 /// Everything that changes, with its one owner.
@@ -64,14 +64,14 @@ impl Core {
         let heartbeat_ns = options.feed.heartbeat_ms * 1_000_000;
         Self {
             gate: Gate::new(&options.orders),
-            venue: Venue::new(&options.instruments),
+            venue: Venue::new(&options.instruments).with_trade_ids_after(options.first_id),
             feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
             instruments: Arc::clone(&options.instruments),
             journal,
             owners: Owners::default(),
             answers: Answers::default(),
             answers_max: options.orders.client_order_ids_max,
-            orders: OrderBook::new(options.first_order_id),
+            orders: OrderBook::new(options.first_id),
             reports: Reports::new(options.epoch, heartbeat_ns),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),

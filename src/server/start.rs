@@ -109,8 +109,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
-        // Names of orders grow from the microsecond of the start: no two runs of one log share any.
-        first_order_id: now.0 / 1_000,
+        // Names of orders and trades grow from the microsecond of the start: no two runs of one log share any.
+        first_id: now.0 / 1_000,
     };
     let core = Core::new(&options, journal.clone());
     let subscribers = core.subscription_count();

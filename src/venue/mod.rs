@@ -59,6 +59,13 @@ impl Venue {
         self
     }
 
+    /// Numbers trades from the one after `trade_id`: a venue that starts again must not give out a number twice.
+    #[must_use]
+    pub fn with_trade_ids_after(mut self, trade_id: u64) -> Self {
+        self.last_trade_id = trade_id;
+        self
+    }
+
     /// Matches an order and lets the rest of it rest or expire. Events are appended to `events`.
     ///
     /// The caller gives every order an identifier that no resting order has, and a quantity above zero.

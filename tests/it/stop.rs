@@ -269,6 +269,7 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
     let folder = TempDir::new().unwrap();
     let config = configure(folder.path(), &Pki::get().folder, BRISK);
     let mut epochs = Vec::new();
+    let mut trade_ids = Vec::new();
     let mut runs = Vec::new();
     for _ in 0..2 {
         let server = start(&config);
@@ -281,6 +282,9 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
             assert_eq!(reply["symbols"]["SEAL"]["reason"], "SF-SUB-019", "the old epoch is over: {reply}");
         }
         epochs.push(subscribe(&mut alice).await);
+        alice.request(json!({"op": "subscribe", "channel": "trades", "symbols": ["SEAL"]})).await;
+        let trade = alice.message_where(|message| message["type"] == "trade").await;
+        trade_ids.push(trade["trade_id"].as_str().unwrap().parse::<u64>().unwrap());
         drop(alice);
         terminate(server);
         let log = folder.path().join("log");
@@ -289,6 +293,7 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
         runs.push((verdict.report["runs"].as_u64().unwrap(), verdict.report["log"].clone()));
     }
     assert_ne!(epochs[0], epochs[1]);
+    assert!(trade_ids[1] > trade_ids[0], "no number names two trades: {trade_ids:?}");
     assert_eq!(runs[1].0, runs[0].0 + 1, "one run more in the same log");
     assert_eq!(runs[1].1, runs[0].1);
     let log = folder.path().join("log");
