@@ -2,7 +2,7 @@
 //!
 //! In: [`Command`]s from sessions (a bounded queue: full means the session waits, and with it its socket) and
 //! batches from sources (a second bounded queue, served after every waiting command). Out: journal entries, and
-//! [`release::Release`]s in one order to the release thread, which lets nothing out before the entries it depends
+//! batches in one order to the release thread, which lets nothing out before the entries it depends
 //! on are durable. Time comes in with the batch; the core itself reads no clock and touches no socket or file.
 
 mod answers;
