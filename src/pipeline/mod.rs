@@ -159,7 +159,7 @@ impl Pipeline {
         Ok(Self { handle: PipelineHandle { commands }, sources, stop, thread, release })
     }
 
-    /// Stops taking commands, lets out everything that was recorded, and ends both threads.
+    /// Takes no more commands, finishes those that were handed over, lets out everything, and ends both threads.
     /// Blocks until they have ended.
     pub fn stop(self) {
         // If the pipeline ended by itself there is nobody left to tell.
@@ -190,17 +190,23 @@ impl Driver {
         let mut waiting = Vec::with_capacity(COMMANDS_PER_BATCH_MAX);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut is_stopping = false;
         loop {
             let mut batch = Batch::default();
             let result = tokio::select! {
                 biased;
-                _ = &mut stopped => break,
+                _ = &mut stopped, if !is_stopping => {
+                    // What was handed over before is still done: the ends of sessions are among it.
+                    commands.close();
+                    is_stopping = true;
+                    Ok(())
+                }
                 count = commands.recv_many(&mut waiting, COMMANDS_PER_BATCH_MAX) => {
                     if count == 0 { break }
                     let now = self.clock.now();
                     waiting.drain(..).try_for_each(|command| self.core.handle(command, now, &mut batch))
                 }
-                Some(source) = sources.recv() => self.core.take(source, self.clock.now(), &mut batch),
+                Some(source) = sources.recv(), if !is_stopping => self.core.take(source, self.clock.now(), &mut batch),
                 _ = tick.tick() => self.core.tick(self.clock.now(), &mut batch),
             };
             // What was done before a failure of the log must not be seen: nothing of this batch leaves.
@@ -216,3 +222,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

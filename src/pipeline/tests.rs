@@ -1,0 +1,71 @@
+//! The pipeline as its neighbours see it.
+
+use std::collections::HashMap;
+
+use sealfeed_audit::reader::entries;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::feed::OutboundQueue;
+use crate::journal::{self, SessionTrail};
+use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
+
+fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
+    let config = LogConfig {
+        directory: folder.path().join("log"),
+        origin: "pipeline.test/log".to_owned(),
+        segment_bytes: 1 << 20,
+    };
+    Journal::new(journal::open(&config, b"").unwrap(), shutdown.clone())
+}
+
+fn core(journal: &Journal) -> Core {
+    let options = PipelineOptions {
+        instruments: Arc::new(Instruments::new()),
+        source_instruments: HashMap::new(),
+        orders: OrdersConfig { nonces_max: 1_000, ..OrdersConfig::default() },
+        feed: FeedConfig::default(),
+        epoch: Epoch(1),
+        first_id: 1,
+    };
+    Core::new(&options, journal.clone())
+}
+
+fn closed(number: u64) -> Command {
+    let principal = Principal::new("acme", "alice").unwrap();
+    let event = Disconnect {
+        principal: principal.to_string(),
+        close_code: 1012,
+        reason: "drain".to_owned(),
+        received: 0,
+        sent: 0,
+    };
+    let session = SessionHandle {
+        number,
+        principal,
+        entitlement: Arc::new(Entitlement::default()),
+        queue: Arc::new(OutboundQueue::new(1_000)),
+        trail: SessionTrail::new(SessionId([0; 32])),
+    };
+    Command::Closed { session: Arc::new(session), event }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_before_the_stop_is_still_done() {
+    let folder = TempDir::new().unwrap();
+    let shutdown = Shutdown::new();
+    let journal = journal(&folder, &shutdown);
+    let pipeline = Pipeline::start(core(&journal), journal.clone(), Clock::System, shutdown.clone()).unwrap();
+    // More than one batch, and then the stop at once.
+    let ends = 3 * COMMANDS_PER_BATCH_MAX;
+    for number in 0..ends {
+        pipeline.handle.send(closed(number as u64)).await.unwrap();
+    }
+    tokio::task::spawn_blocking(move || pipeline.stop()).await.unwrap();
+    journal.stop().unwrap();
+    let log = entries(&folder.path().join("log")).unwrap();
+    let sealed = log.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.header.kind == 262)).count();
+    assert_eq!(sealed, ends, "every session's end is sealed");
+    assert_eq!(shutdown.reason(), None);
+}
