@@ -109,7 +109,7 @@ events! {
         principal: Option<String>,
         /// Code of the reason.
         code: String,
-        /// HTTP status that answered.
+        /// HTTP status that answered; 0 if the peer was gone before any answer.
         status: u16,
         /// Detail for the operator (path, origin, sub-protocol), escaped.
         detail: String,

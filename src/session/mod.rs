@@ -72,6 +72,20 @@ pub struct Identified {
     id: SessionId,
 }
 
+impl Session<Active> {
+    fn left_before_101(&self) {
+        let event = event::UpgradeRefused {
+            address: self.address.to_string(),
+            principal: Some(self.state.handle.principal.to_string()),
+            code: Code::SesPeerLeft.as_str().to_owned(),
+            status: 0,
+            detail: "the peer did not take the answer to its upgrade".to_owned(),
+        };
+        // The journal tells the server to stop when it fails.
+        let _ = self.context.summary.record(self.address.ip(), event);
+    }
+}
+
 impl Session<Identified> {
     /// A connection whose TLS handshake has succeeded. `id` is the exporter value of the connection.
     #[must_use]
@@ -91,8 +105,11 @@ impl Session<Identified> {
     {
         match self.upgrade(&mut stream).await {
             Ok((session, upgrade)) => {
-                if upgrade.accept(&mut stream).await.is_ok() {
-                    session.run(stream, upgrade).await;
+                let deadline = Duration::from_millis(session.context.limits.upgrade_timeout_ms);
+                match tokio::time::timeout(deadline, upgrade.accept(&mut stream)).await {
+                    Ok(Ok(())) => session.run(stream, upgrade).await,
+                    // Admitted, and gone before it was told: there is no session, but there is an entry.
+                    Ok(Err(_)) | Err(_) => session.left_before_101(),
                 }
             }
             Err((context, refused)) => {
