@@ -26,6 +26,7 @@ mod layout;
 mod log;
 mod open;
 mod options;
+mod payload;
 mod recovery;
 mod segment;
 mod walk;
@@ -57,6 +58,7 @@ pub use log::{Log, Receipt, Stats};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
+pub use payload::StateHash;
 pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,
