@@ -111,6 +111,9 @@ pub struct OrdersConfig {
     pub nonces_per_principal_max: usize,
     /// Client order identifiers remembered in all; at that many, new orders are refused.
     pub client_order_ids_max: usize,
+    /// After how many orders and cancels, the synthetic market's included, the digest of the venue's state is sealed, 1 to
+    /// 1,000,000.
+    pub state_hash_inputs: u64,
 }
 
 impl Default for OrdersConfig {
@@ -120,6 +123,7 @@ impl Default for OrdersConfig {
             nonces_max: 1_000_000,
             nonces_per_principal_max: 100_000,
             client_order_ids_max: 1_000_000,
+            state_hash_inputs: 10_000,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
+mod execute;
 mod replay;
 mod verify;
 
