@@ -15,6 +15,7 @@ mod process;
 mod crash;
 mod door;
 mod entitlement;
+mod execution;
 mod feed;
 mod log;
 mod messages;

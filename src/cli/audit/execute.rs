@@ -3,6 +3,7 @@
 //! Exit codes: 0 VERIFIED, 27 DIVERGED, 28 REFUSED; 66 no such log, 74 cannot be read. It checks the chain as it reads; whether the
 //! log is what its writer wrote, only `audit verify` says.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,12 +15,25 @@ use crate::telemetry;
 
 /// Bytes of a payload that are printed.
 const SHOWN_BYTES_MAX: usize = 1_024;
+/// Bytes at the end of the checkpoints in which the last one is looked for.
+const CHECKPOINTS_TAIL_BYTES: u64 = 256 * 1024;
+const VERIFY_IT: &str = "; nothing behind that was executed: run `sealfeed audit verify` on it";
 
 pub(super) fn run(directory: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    // Before the entries: a log whose writer is at work has at least those of its last checkpoint then.
+    let checkpointed = last_checkpoint(directory);
     let report = match entries(directory).and_then(reexecute) {
         Ok(report) => report,
         Err(error) => return Ok(unreadable(directory, &error)),
     };
+    if report.verdict == Verdict::Verified && report.end < checkpointed {
+        anstream::eprintln!(
+            "sealfeed: error: {}: entries can be read up to {}, the last checkpoint covers {checkpointed}{VERIFY_IT}",
+            directory.display(),
+            report.end
+        );
+        return Ok(ExitCode::from(74));
+    }
     if as_json {
         anstream::println!("{}", to_json(&report));
     } else {
@@ -28,13 +42,29 @@ pub(super) fn run(directory: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(report.verdict.exit_code()))
 }
 
+/// Size of the last checkpoint in the log's own file, its signature unchecked; 0 if there is none. What is missing below it was
+/// there once: no crash takes it away.
+fn last_checkpoint(directory: &Path) -> u64 {
+    let tail = || {
+        let mut file = std::fs::File::open(directory.join("checkpoints"))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CHECKPOINTS_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(CHECKPOINTS_TAIL_BYTES).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    let bytes = tail().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    // A note is three lines, an empty line, and lines of signatures, which have no number in second place.
+    let size = |note: &str| note.trim_start().lines().nth(1).and_then(|size| size.parse().ok());
+    text.rsplit("\n\n").find_map(size).unwrap_or(0)
+}
+
 fn unreadable(directory: &Path, error: &ReadError) -> ExitCode {
     let (code, advice) = match error {
         ReadError::NoLog => (66, ""),
         ReadError::Io { .. } => (74, ""),
-        ReadError::Segment { .. } | ReadError::Broken { .. } => {
-            (74, "; nothing behind it was executed: run `sealfeed audit verify` on it")
-        }
+        ReadError::Segment { .. } | ReadError::Broken { .. } => (74, VERIFY_IT),
     };
     anstream::eprintln!("sealfeed: error: {}: {}{advice}", directory.display(), telemetry::chain(error));
     ExitCode::from(code)
@@ -131,7 +161,7 @@ fn to_json(report: &Report) -> serde_json::Value {
     serde_json::json!({
         "verdict": verdict,
         "first": detail,
-        "entries": report.entries,
+        "end": report.end,
         "runs": report.runs,
         "inputs": report.inputs,
         "outputs": report.outputs,

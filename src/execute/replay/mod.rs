@@ -92,7 +92,7 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
     fn new(make: F) -> Self {
         let report = Report {
             verdict: Verdict::Verified,
-            entries: 0,
+            end: 0,
             runs: 0,
             inputs: 0,
             outputs: 0,
@@ -105,8 +105,8 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
     }
 
     fn take(&mut self, entry: Entry) -> Step {
-        self.report.entries += 1;
         let header = &entry.header;
+        self.report.end = header.seq + 1;
         match header.kind {
             kind::GENESIS | kind::START | kind::RECOVERY => {
                 self.end_run();

@@ -9,8 +9,8 @@ use crate::journal::{self, Event};
 pub struct Report {
     /// The answer.
     pub verdict: Verdict,
-    /// Entries read.
-    pub entries: u64,
+    /// One past the last entry that was read.
+    pub end: u64,
     /// Runs of the server in which a venue began.
     pub runs: u64,
     /// Inputs executed.
