@@ -7,7 +7,7 @@ use crate::fields::{FieldsReader, FieldsWriter};
 
 const STATE_HASH_TITLE: &str = "sealfeed/v1 state-hash";
 
-/// Payload of a STATE_HASH entry: what a re-execution of the inputs before it must arrive at.
+/// Payload of a `STATE_HASH` entry: what a re-execution of the inputs before it must arrive at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateHash {
     /// What is digested and how, in the application's words, such as `venue/1`: no spaces, no control characters.
@@ -30,7 +30,7 @@ impl StateHash {
             .into_bytes()
     }
 
-    /// Reads the payload of a STATE_HASH entry; `None` when it is not one.
+    /// Reads the payload of a `STATE_HASH` entry; `None` when it is not one.
     #[must_use]
     pub fn from_payload(payload: &[u8]) -> Option<Self> {
         let mut fields = FieldsReader::new(std::str::from_utf8(payload).ok()?, STATE_HASH_TITLE)?;

@@ -2,7 +2,7 @@
 //!
 //! One [`Engine`] executes in the pipeline, another one executes the same inputs again from the log ([`replay`]): the same code, so
 //! that what differs was not what the log says. Inputs are the entries of kinds `order`, `synthetic`, `day_end` and `owner`;
-//! outputs are `execution`, `order_refused` with an order's link, and STATE_HASH. An input's entry stands in the log before its
+//! outputs are `execution`, `order_refused` with an order's link, and `STATE_HASH`. An input's entry stands in the log before its
 //! outputs, and all of them before the next input.
 //!
 //! No clock, no I/O, no hash order. State starts empty with every run of the server, at the entry of kind `venue`. A later
@@ -33,7 +33,7 @@ use owners::Owners;
 
 /// The digest of the state is sealed after so many inputs, unless told otherwise.
 pub const STATE_HASH_INPUTS_DEFAULT: u64 = 10_000;
-/// What STATE_HASH entries say they digest; the number is raised when [`Engine::state`] digests anything else.
+/// What `STATE_HASH` entries say they digest; the number is raised when [`Engine::state`] digests anything else.
 const STATE_OF: &str = "venue/1";
 /// Name of every synthetic order: its owner reads no reports.
 const SYNTHETIC_NAME: &str = "synthetic";
@@ -112,6 +112,13 @@ impl Engine {
             inputs: 0,
             hashed_at: 0,
         }
+    }
+
+    /// The same engine with a venue whose newest order of a price trades first.
+    #[cfg(test)]
+    pub(crate) fn with_newest_first(mut self) -> Self {
+        self.venue = self.venue.with_newest_first();
+        self
     }
 
     /// What is sealed before the first input, and then [`Engine::state`].
@@ -349,3 +356,6 @@ const fn name_of(kind: ExecKind) -> &'static str {
         ExecKind::Unknown => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests;

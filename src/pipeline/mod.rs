@@ -235,4 +235,6 @@ impl Driver {
 }
 
 #[cfg(test)]
+mod execution_tests;
+#[cfg(test)]
 mod tests;

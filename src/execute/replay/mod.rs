@@ -399,6 +399,3 @@ fn refusal_of(order: &event::Order, code: Code) -> event::OrderRefused {
         received: order.received,
     }
 }
-
-//#[cfg(test)]
-//mod tests;
