@@ -35,6 +35,7 @@ pub mod checkpoint;
 pub mod kind;
 pub mod merkle;
 pub mod note;
+pub mod proof;
 pub mod reader;
 pub mod storage;
 pub mod verify;
