@@ -33,8 +33,10 @@ mod writer;
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod follow;
 pub mod kind;
 pub mod merkle;
+pub mod nodes;
 pub mod note;
 pub mod proof;
 pub mod reader;
