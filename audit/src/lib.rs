@@ -33,12 +33,17 @@ mod walk;
 mod writer;
 
 pub mod checkpoint;
+pub mod cosignature;
+pub mod follow;
 pub mod kind;
 pub mod merkle;
+pub mod nodes;
 pub mod note;
+pub mod proof;
 pub mod reader;
 pub mod storage;
 pub mod verify;
+pub mod witness;
 
 pub use chain::{
     HASH_BYTES, Hash, genesis_link, hash_from_hex, hex, leaf_hash, log_id, node_hash, sha256, sha256_of,

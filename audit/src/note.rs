@@ -23,7 +23,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 const ED25519_TYPE: u8 = 1;
 const SEED_BYTES: usize = 32;
-const SIGNATURE_START: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_START: &str = "\u{2014} ";
 const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 
 /// Why a key or note cannot be read.
@@ -251,17 +251,19 @@ impl<'a> Note<'a> {
         Ok(Self { text, signatures })
     }
 
+    /// What stands after the key id on the signature lines of this name and id.
+    pub(crate) fn signatures_of(&self, name: &str, id: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+        let of_key = move |(signer, blob): &&(&str, Vec<u8>)| *signer == name && blob.starts_with(&id);
+        self.signatures.iter().filter(of_key).filter_map(|(_, blob)| blob.get(4..))
+    }
+
     /// Checks that `key` signed the text. Signatures of other keys are ignored, as the specification asks.
     ///
     /// # Errors
     /// [`NoteError::NotSigned`] without a signature of this key, [`NoteError::WrongSignature`] with a bad one.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
         let mut found = false;
-        for (name, blob) in &self.signatures {
-            let (id, signature) = blob.split_at(4);
-            if *name != key.name || id != key.id {
-                continue;
-            }
+        for signature in self.signatures_of(&key.name, key.id) {
             if !key.verify(self.text.as_bytes(), signature) {
                 return Err(NoteError::WrongSignature);
             }

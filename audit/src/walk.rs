@@ -113,6 +113,12 @@ impl GroupWalker {
         }
     }
 
+    /// Drops what was read ahead of the next group: a writer may have changed it since.
+    pub(crate) fn forget(&mut self) {
+        self.buffer.clear();
+        self.buffer_offset = self.next_offset;
+    }
+
     /// Makes sure that the buffer holds a whole group, or all there is.
     fn fill(&mut self) -> io::Result<()> {
         let consumed = usize::try_from(self.next_offset - self.buffer_offset).unwrap_or(usize::MAX);
