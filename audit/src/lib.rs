@@ -41,6 +41,7 @@ pub mod nodes;
 pub mod note;
 pub mod proof;
 pub mod reader;
+pub mod retention;
 pub mod storage;
 pub mod verify;
 pub mod witness;
@@ -63,7 +64,7 @@ pub use log::{Log, Receipt, Stats};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-pub use payload::StateHash;
+pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, Prune, StateHash, Stored};
 pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,
