@@ -4,10 +4,12 @@
 
 mod limits;
 mod load;
+mod retention;
 mod source;
 
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, load, load_text};
+pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
 
 use std::net::SocketAddr;
@@ -97,6 +99,9 @@ pub struct LogConfig {
     /// Bytes of one segment file, 1 MiB to 1 GiB.
     #[serde(default = "default_segment_bytes")]
     pub segment_bytes: u64,
+    /// How long it is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 /// `[orders]`: freshness and memory of signed orders.

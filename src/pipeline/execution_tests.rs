@@ -8,7 +8,7 @@ use sealfeed_wire::{KeyedMac, Nonce, Op, OrderKey, SignedOp, request};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::config::{FeedConfig, LogConfig, OrdersConfig, RetentionConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::{Engine, EngineOptions};
 use crate::feed::OutboundQueue;
@@ -40,6 +40,7 @@ impl Desk {
             directory: folder.path().join("log"),
             origin: "pipeline.test/log".to_owned(),
             segment_bytes: 1 << 20,
+            retention: RetentionConfig::default(),
         };
         let journal = Journal::new(journal::open(&config, b"").unwrap(), Shutdown::new());
         let mut instruments = Instruments::new();

@@ -6,7 +6,7 @@ use sealfeed_audit::reader::entries;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::config::{FeedConfig, LogConfig, OrdersConfig, RetentionConfig};
 use crate::execute::EngineOptions;
 use crate::feed::OutboundQueue;
 use crate::journal::{self, SessionTrail};
@@ -17,6 +17,7 @@ fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
         directory: folder.path().join("log"),
         origin: "pipeline.test/log".to_owned(),
         segment_bytes: 1 << 20,
+        retention: RetentionConfig::default(),
     };
     Journal::new(journal::open(&config, b"").unwrap(), shutdown.clone())
 }

@@ -1,6 +1,9 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
 mod execute;
+mod hold;
+mod maintain;
+mod prune;
 mod replay;
 mod verify;
 
@@ -21,11 +24,17 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Print what happened.
     Replay(replay::ReplayArgs),
+    /// Set, lift and list legal holds.
+    Hold(hold::HoldArgs),
+    /// Let the beginning of a log leave that has been kept long enough.
+    Prune(prune::PruneArgs),
 }
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        Command::Hold(arguments) => hold::run(arguments),
+        Command::Prune(arguments) => prune::run(arguments),
     }
 }
