@@ -17,6 +17,7 @@ use crate::layout::{AHEAD, SEGMENTS, State, seal_path, segment_path};
 use crate::log::Shared;
 use crate::note::SigningKey;
 use crate::segment::seal_name;
+use crate::space::{RESERVE, RESERVE_PART};
 use crate::storage::{Access, File, Storage, remove_if_there, replace};
 
 /// Bytes of zeros written at a time when a segment is filled ahead.
@@ -31,6 +32,11 @@ pub(crate) enum Job {
     Group(Box<GroupJob>),
     /// Sign what is durable.
     Checkpoint(TreeHead),
+    /// Give the reserve back, or fill it again.
+    Reserve {
+        /// Whether it is to be there.
+        held: bool,
+    },
 }
 
 /// A group and what goes with it, in the order in which it is done.
@@ -97,6 +103,10 @@ impl Disk {
                     (self.write_group(*job), last)
                 }
                 Job::Checkpoint(head) => (self.write_checkpoint(&head), false),
+                Job::Reserve { held } => {
+                    self.keep_reserve(held);
+                    (Ok(()), false)
+                }
             };
             if let Err((what, source)) = result {
                 self.shared.fail(what, source);
@@ -153,8 +163,29 @@ impl Disk {
             .write_at(self.checkpoints_end, note.as_bytes())
             .map_err(|e| ("write a checkpoint", e))?;
         self.checkpoints_end += note.len() as u64;
+        self.shared.set_checkpoint(note.trim_end_matches('\n'));
         self.shared.counters.checkpoint_size.store(head.size, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Fills the reserve, or gives it back. Nothing of the log is in it, so what goes wrong here is no failure of the log: without a
+    /// reserve, space runs out a little earlier.
+    fn keep_reserve(&self, held: bool) {
+        let bytes = self.segment_bytes / RESERVE_PART;
+        let there = self.storage.open(RESERVE, Access::Read).and_then(|file| file.length()).unwrap_or(0);
+        if held && there < bytes {
+            let _ = remove_if_there(&*self.storage, RESERVE);
+            let filled = self.storage.open(RESERVE, Access::Create).and_then(|file| {
+                let zeros = usize::try_from(bytes).unwrap_or(ZEROS_BYTES);
+                file.write_at(0, &vec![0u8; zeros])?;
+                file.sync()
+            });
+            if filled.is_err() {
+                let _ = remove_if_there(&*self.storage, RESERVE);
+            }
+        } else if !held {
+            let _ = remove_if_there(&*self.storage, RESERVE);
+        }
     }
 
     fn rotate(&mut self, rotation: &Rotation, group: &[u8]) -> Result<(), (&'static str, io::Error)> {

@@ -63,6 +63,11 @@ impl EpochKey {
         Self { epoch, key: self.key }
     }
 
+    /// `K_0`, if this is the key of epoch 0.
+    pub(crate) fn into_k0(self) -> Option<[u8; HASH_BYTES]> {
+        (self.epoch == 0).then_some(self.key)
+    }
+
     /// The seal of a group that ends with entry `seq` of leaf hash `leaf`.
     #[must_use]
     pub fn seal(&self, log_id: &Hash, seq: u64, leaf: &Hash) -> [u8; HASH_BYTES] {

@@ -36,6 +36,11 @@ pub enum InitError {
     /// Keys could not be made.
     #[error("keys could not be made")]
     Keys(#[source] NoteError),
+    /// The escrow folder holds the secret of another log.
+    #[error(
+        "the escrow folder already holds a k0.hex that is not this log's: move it to its safe, or name another folder"
+    )]
+    EscrowOccupied,
     /// The disk refused.
     #[error("could not write {what}")]
     Io {

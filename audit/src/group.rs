@@ -122,6 +122,9 @@ impl GroupBuilder {
     }
 }
 
+/// Where a segment's header states when it was made.
+const CREATED_AT: usize = 120;
+
 /// Where the next group of a segment goes, with the running hash that its seal will state.
 #[derive(Clone, Debug)]
 pub(crate) struct Fill {
@@ -133,6 +136,8 @@ pub(crate) struct Fill {
     pub(crate) used_bytes: u64,
     /// Length of the file.
     pub(crate) capacity_bytes: u64,
+    /// UTC when it was made, nanoseconds, as its header states it.
+    pub(crate) created_utc_ns: u64,
     /// SHA-256 of the bytes in use, as far as it has got.
     pub(crate) hasher: Sha256,
 }
@@ -142,7 +147,9 @@ impl Fill {
     pub(crate) fn new(number: u64, first_seq: u64, capacity_bytes: u64, header: &[u8]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(header);
-        Self { number, first_seq, used_bytes: header.len() as u64, capacity_bytes, hasher }
+        let created_utc_ns =
+            header.get(CREATED_AT..).and_then(<[u8]>::first_chunk).map_or(0, |b| u64::from_le_bytes(*b));
+        Self { number, first_seq, used_bytes: header.len() as u64, capacity_bytes, created_utc_ns, hasher }
     }
 
     /// Whether `bytes` more fit.

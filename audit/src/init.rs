@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use crate::chain::{Hash, genesis_link, log_id, sha256};
+use crate::chain::{Hash, genesis_link, hex, log_id, sha256};
 use crate::checkpoint::{self, TreeHead};
 use crate::disk::{begin_segment, fill_ahead, persist_key};
 use crate::entry::Draft;
@@ -21,10 +21,15 @@ use crate::merkle::Frontier;
 use crate::note::{SigningKey, VerifierKey};
 use crate::options::InitOptions;
 use crate::segment::SegmentHeader;
-use crate::storage::{Access, DiskStorage, Storage, remove_if_there, replace};
+use crate::storage::{Access, DiskStorage, Storage, read_whole, remove_if_there, replace};
 
 /// The document that specifies every byte; its hash goes into the genesis.
 pub const FORMAT: &[u8] = include_bytes!("../FORMAT.md");
+
+/// Name of the file in escrow that holds the public key, as text.
+pub const ESCROW_KEY: &str = "log.pub";
+/// Name of the file in escrow that holds `K_0`, 64 hexadecimal digits.
+pub const ESCROW_K0: &str = "k0.hex";
 
 /// A new log, and what must leave the machine now.
 #[derive(Clone)]
@@ -65,12 +70,8 @@ pub fn init_storage(storage: &dyn Storage, options: &InitOptions) -> Result<Init
     if names.iter().any(|name| name.ends_with(".seg")) {
         return Err(InitError::Exists);
     }
-    let key = SigningKey::generate(&options.origin).map_err(InitError::Keys)?;
-    let mut secrets = [0u8; 64];
-    aws_lc_rs::rand::fill(&mut secrets).map_err(|_| InitError::Keys(crate::note::NoteError::Crypto))?;
-    let (random, k0) = (crate::entry::array(&secrets, 0), crate::entry::array(&secrets, 32));
-    erase(&mut secrets);
-    write_keys(storage, &key, &k0)?;
+    let (key, k0) = keys_of_an_attempt(storage, options)?;
+    let random = random_bytes().map_err(InitError::Keys)?;
     let id = log_id(&options.origin, &random);
     let genesis = Genesis {
         origin: options.origin.clone(),
@@ -86,6 +87,78 @@ pub fn init_storage(storage: &dyn Storage, options: &InitOptions) -> Result<Init
     Ok(Initialised { log_id: id, public_key: key.public().clone(), k0 })
 }
 
+/// The keys of an attempt that was cut off, if it got so far, or new ones; durable here and in escrow.
+///
+/// Nothing was ever signed or sealed with the keys of an attempt, because the log's first segment comes last. They are taken
+/// again so that what already is in escrow stays right.
+fn keys_of_an_attempt(
+    storage: &dyn Storage,
+    options: &InitOptions,
+) -> Result<(SigningKey, [u8; 32]), InitError> {
+    let attempted = read_keys(storage, &options.origin);
+    let made = attempted.is_none();
+    let (key, mut k0) = match attempted {
+        Some(keys) => keys,
+        None => {
+            let key = SigningKey::generate(&options.origin).map_err(InitError::Keys)?;
+            (key, random_bytes().map_err(InitError::Keys)?)
+        }
+    };
+    let kept = match &options.escrow {
+        Some(escrow) => escrow_holds(&**escrow, &k0)?,
+        None => false,
+    };
+    if made {
+        write_keys(storage, &key, &k0)?;
+    }
+    storage.sync_folder(KEYS).map_err(|source| InitError::Io { what: "keys", source })?;
+    if let Some(escrow) = options.escrow.as_deref().filter(|_| !kept) {
+        write_escrow(escrow, &key, &k0).map_err(|source| InitError::Io { what: "escrow", source })?;
+    }
+    let keys = (key, k0);
+    erase(&mut k0);
+    Ok(keys)
+}
+
+fn read_keys(storage: &dyn Storage, origin: &str) -> Option<(SigningKey, [u8; 32])> {
+    let mut text = read_whole(storage, SIGNING_KEY, KEY_FILE_BYTES).ok()?;
+    let key = std::str::from_utf8(&text).ok().and_then(|text| SigningKey::from_text(text).ok());
+    erase(&mut text);
+    let mut file = read_whole(storage, EPOCH_KEY, KEY_FILE_BYTES).ok()?;
+    let epoch = EpochKey::from_file(&file);
+    erase(&mut file);
+    let (key, k0) = (key?, epoch?.into_k0()?);
+    (key.public().name() == origin).then_some((key, k0))
+}
+
+/// Whether `K_0` is in escrow already; another one there is never overwritten.
+fn escrow_holds(escrow: &dyn Storage, k0: &[u8; 32]) -> Result<bool, InitError> {
+    escrow.make_folder("").map_err(|source| InitError::Io { what: "escrow", source })?;
+    let mut kept = match read_whole(escrow, ESCROW_K0, KEY_FILE_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|source| InitError::Io { what: "escrow", source })?,
+    };
+    let mut ours = hex(k0);
+    let same = kept.trim_ascii_end() == ours.as_bytes();
+    erase(&mut kept);
+    // The text goes the way of the bytes.
+    let mut bytes = std::mem::take(&mut ours).into_bytes();
+    erase(&mut bytes);
+    if same { Ok(true) } else { Err(InitError::EscrowOccupied) }
+}
+
+/// The secret last: once it is there, escrow is complete.
+fn write_escrow(escrow: &dyn Storage, key: &SigningKey, k0: &[u8; 32]) -> io::Result<()> {
+    replace(escrow, "", ESCROW_KEY, format!("{}\n", key.public()).as_bytes())?;
+    let mut text = format!("{}\n", hex(k0)).into_bytes();
+    let temporary = format!("{ESCROW_K0}.tmp");
+    let written = write_private(escrow, &temporary, &text);
+    erase(&mut text);
+    written?;
+    escrow.rename(&temporary, ESCROW_K0)?;
+    escrow.sync_folder("")
+}
+
 fn write_keys(storage: &dyn Storage, key: &SigningKey, k0: &[u8; 32]) -> Result<(), InitError> {
     let io = |source| InitError::Io { what: "keys", source };
     let mut text = key.to_text().map_err(InitError::Keys)?.into_bytes();
@@ -94,8 +167,7 @@ fn write_keys(storage: &dyn Storage, key: &SigningKey, k0: &[u8; 32]) -> Result<
     written.map_err(io)?;
     write_private(storage, EPOCH_KEY, &[0; KEY_FILE_BYTES]).map_err(io)?;
     let file = storage.open(EPOCH_KEY, Access::Write).map_err(io)?;
-    persist_key(&*file, &EpochKey::first(*k0)).map_err(io)?;
-    storage.sync_folder(KEYS).map_err(io)
+    persist_key(&*file, &EpochKey::first(*k0)).map_err(io)
 }
 
 fn write_private(storage: &dyn Storage, name: &str, bytes: &[u8]) -> io::Result<()> {

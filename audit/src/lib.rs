@@ -29,6 +29,7 @@ mod options;
 mod payload;
 mod recovery;
 mod segment;
+mod space;
 mod walk;
 mod writer;
 
@@ -58,7 +59,7 @@ pub use epoch::{EpochKey, escrow_fingerprint};
 pub use error::{AppendError, Failure, InitError, OpenError, OptionsError, TryAppendError};
 pub use frame::FrameError;
 pub use group::GROUP_BYTES_MAX;
-pub use init::{FORMAT, Initialised, init, init_storage};
+pub use init::{ESCROW_K0, ESCROW_KEY, FORMAT, Initialised, init, init_storage};
 pub use layout::{Genesis, Recovery, Start, Torn};
 pub use log::{Log, Receipt, Stats};
 pub use options::{
@@ -69,3 +70,4 @@ pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,
 };
+pub use space::Space;

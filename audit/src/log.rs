@@ -19,6 +19,7 @@ use crate::error::{AppendError, Failure, TryAppendError};
 use crate::kind;
 use crate::note::VerifierKey;
 use crate::options::{Options, RECEIPTS_PER_QUEUE_ENTRY};
+use crate::space::{SharedSpace, Space};
 
 /// Proof for a client that its entry is in the log: whoever holds it is a witness of the log up to there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub(crate) struct Shared {
     failure: OnceLock<Failure>,
     callbacks: RwLock<Vec<Callback>>,
     pub(crate) counters: Counters,
+    pub(crate) space_state: SharedSpace,
+    latest_checkpoint: Mutex<Option<Arc<str>>>,
     queue_entries_max: usize,
     queue_bytes_max: usize,
 }
@@ -141,6 +144,8 @@ impl Shared {
             failure: OnceLock::new(),
             callbacks: RwLock::new(Vec::new()),
             counters: Counters::default(),
+            space_state: SharedSpace::default(),
+            latest_checkpoint: Mutex::new(None),
             queue_entries_max: options.queue_entries_max,
             queue_bytes_max: options.queue_bytes_max,
         }
@@ -157,6 +162,11 @@ impl Shared {
         queue.bytes += draft.entry_bytes();
         queue.entries.push_back(Queued { stamp: self.clock.now(), draft });
         seq
+    }
+
+    /// Keeps the checkpoint that was just written.
+    pub(crate) fn set_checkpoint(&self, note: &str) {
+        *self.latest_checkpoint.lock() = Some(note.into());
     }
 
     /// Tells those who wait for space that entries were taken out.
@@ -336,13 +346,25 @@ impl Log {
         self.shared().callbacks.write().push(callback);
     }
 
+    /// How much room the file system has, as last looked at.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.shared().space_state.get()
+    }
+
+    /// The newest checkpoint of this run, a signed note; `None` until one was written.
+    #[must_use]
+    pub fn latest_checkpoint(&self) -> Option<Arc<str>> {
+        self.shared().latest_checkpoint.lock().clone()
+    }
+
     /// Why the log failed, if it did. Final.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.shared().failure().cloned()
     }
 
-    /// Asks for a new segment; it begins with the next group. Used at the turn of the UTC day.
+    /// Asks for a new segment; it begins with the next group.
     pub fn rotate(&self) {
         self.shared().queue.lock().rotate = true;
     }

@@ -85,7 +85,7 @@ fn start(
     let (buffers, buffers_in) = sync_channel(4);
     let disk = Disk {
         shared: Arc::clone(&shared),
-        storage,
+        storage: Arc::clone(&storage),
         key: Arc::clone(&opened.key),
         segment: opened.segment,
         checkpoints: opened.checkpoints,
@@ -106,6 +106,7 @@ fn start(
         head: opened.head,
         fill: opened.fill,
         checkpointed: opened.checkpointed,
+        storage,
     });
     let guard = Guard { shared: Arc::clone(&shared), lock: Some(lock) };
     let disk = spawn("audit-disk", guard, move || disk.run()).map_err(io)?;

@@ -8,6 +8,7 @@ use crate::entry::ENTRY_BYTES_MAX;
 use crate::error::OptionsError;
 use crate::group::GROUP_BYTES_MAX;
 use crate::segment::{BUILD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use crate::storage::Storage;
 
 /// Smallest segment: a header and two of the largest groups.
 pub const SEGMENT_BYTES_MIN: u64 = (SEGMENT_HEADER_BYTES + 2 * GROUP_BYTES_MAX) as u64;
@@ -30,6 +31,8 @@ pub struct InitOptions {
     pub configuration_hash: Hash,
     /// Length of the first segment in bytes, at least [`SEGMENT_BYTES_MIN`].
     pub segment_bytes: u64,
+    /// Where `log.pub` and `k0.hex` are put before there is a log; without it they are only in what [`crate::init`] returns.
+    pub escrow: Option<Arc<dyn Storage>>,
     /// Clock for the stamp of the genesis.
     pub clock: Arc<dyn Clock>,
 }
@@ -43,6 +46,7 @@ impl InitOptions {
             build: concat!("sealfeed-audit ", env!("CARGO_PKG_VERSION")).to_owned(),
             configuration_hash: [0; 32],
             segment_bytes: 16 << 20,
+            escrow: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -79,6 +83,14 @@ pub struct Options {
     pub epoch_interval_ns: u64,
     /// Silence after which a HEARTBEAT is written, nanoseconds; at least one millisecond.
     pub heartbeat_interval_ns: u64,
+    /// Begin a new segment with the first group of a new UTC day.
+    pub rotate_utc_day: bool,
+    /// Below this share of the file system, percent, 0 to 90, or 16 segments, whichever is less, space is low: an alert.
+    pub space_low_percent: u8,
+    /// Below this share, percent, at most `space_low_percent`, or 4 segments, whichever is less, only what must be is written.
+    pub space_critical_percent: u8,
+    /// How often free space is looked at, nanoseconds; at least one millisecond.
+    pub space_interval_ns: u64,
     /// Entries that may wait in the queue, 1 to [`QUEUE_ENTRIES_MAX`]; full means that `append` blocks.
     pub queue_entries_max: usize,
     /// Bytes of entries that may wait in the queue, at least the largest entry.
@@ -103,6 +115,10 @@ impl Options {
             checkpoint_entries: 65_536,
             epoch_interval_ns: 10_000_000_000,
             heartbeat_interval_ns: 5_000_000_000,
+            rotate_utc_day: true,
+            space_low_percent: 20,
+            space_critical_percent: 10,
+            space_interval_ns: 1_000_000_000,
             queue_entries_max: 65_536,
             queue_bytes_max: 64 << 20,
             clock: Arc::new(SystemClock),
@@ -119,6 +135,9 @@ impl Options {
             ("checkpoint_entries", self.checkpoint_entries >= 1),
             ("epoch_interval_ns", self.epoch_interval_ns >= 1_000_000),
             ("heartbeat_interval_ns", self.heartbeat_interval_ns >= 1_000_000),
+            ("space_low_percent", self.space_low_percent <= 90),
+            ("space_critical_percent", self.space_critical_percent <= self.space_low_percent),
+            ("space_interval_ns", self.space_interval_ns >= 1_000_000),
             ("queue_entries_max", (1..=QUEUE_ENTRIES_MAX).contains(&self.queue_entries_max)),
             ("queue_bytes_max", self.queue_bytes_max >= ENTRY_BYTES_MAX),
         ];

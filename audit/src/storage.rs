@@ -26,6 +26,15 @@ pub enum Access {
     Create,
 }
 
+/// Room on a file system, for whoever writes without privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+    /// Bytes of the whole file system.
+    pub total_bytes: u64,
+}
+
 /// A folder that holds a log.
 pub trait Storage: Send + Sync + Debug {
     /// Opens or creates a file.
@@ -73,6 +82,11 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// Whatever the system answers.
     fn is_locked(&self, name: &str) -> io::Result<bool>;
+    /// What is left of the file system that holds the folder.
+    ///
+    /// # Errors
+    /// Whatever the system answers.
+    fn space(&self) -> io::Result<FreeSpace>;
 }
 
 /// The writer's lock, as a thing to hold.
@@ -203,6 +217,12 @@ impl Storage for DiskStorage {
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn space(&self) -> io::Result<FreeSpace> {
+        let system = rustix::fs::statvfs(&self.folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+        Ok(FreeSpace { free_bytes: bytes(system.f_bavail), total_bytes: bytes(system.f_blocks) })
     }
 }
 

@@ -20,11 +20,15 @@ use crate::log::{Queue, Queued, Shared};
 use crate::note::SigningKey;
 use crate::options::Options;
 use crate::segment::{Seal, SealReason, SegmentHeader};
+use crate::space::Space;
+use crate::storage::Storage;
 
 /// Groups handed over and not yet durable: one being written, one closed behind it.
 const HANDED_OVER_MAX: usize = 2;
 /// While the disk is busy the writer is woken for this many entries at a time, to hash them early without a wake-up each.
 const ENTRIES_PER_WAKE: usize = 32;
+
+const DAY_NS: u64 = 86_400_000_000_000;
 
 /// The writer has nobody to write for any more: the log failed.
 #[derive(Debug)]
@@ -74,6 +78,12 @@ pub(crate) struct Writer {
     epoch_end_queued: bool,
     stop_queued: bool,
     rotate: bool,
+    /// UTC of the first entry of the running group.
+    group_utc_ns: u64,
+    storage: Arc<dyn Storage>,
+    space_looked_ns: u64,
+    /// Whether the reserve should be there; `None` until space was looked at.
+    reserve_held: Option<bool>,
 }
 
 /// What the writer starts from.
@@ -88,6 +98,7 @@ pub(crate) struct WriterParts {
     pub(crate) head: Head,
     pub(crate) fill: Fill,
     pub(crate) checkpointed: u64,
+    pub(crate) storage: Arc<dyn Storage>,
 }
 
 /// Why the running group closes.
@@ -121,6 +132,10 @@ impl Writer {
             epoch_end_queued: false,
             stop_queued: false,
             rotate: false,
+            group_utc_ns: 0,
+            storage: parts.storage,
+            space_looked_ns: 0,
+            reserve_held: None,
         }
     }
 
@@ -139,11 +154,12 @@ impl Writer {
             return self.hand_over(Close::Full, last_kind);
         }
         let shared = Arc::clone(&self.shared);
+        let now_ns = shared.clock.now().monotonic_ns;
+        self.look_at_space(&shared, now_ns)?;
         let mut queue = shared.queue.lock();
         if let Some(failure) = shared.failure() {
             return Err(failure.into());
         }
-        let now_ns = shared.clock.now().monotonic_ns;
         self.queue_own_entries(&mut queue, now_ns);
         self.rotate |= std::mem::take(&mut queue.rotate);
         if self.take(&mut queue) {
@@ -186,6 +202,7 @@ impl Writer {
             if self.builder.entries() == 0 {
                 self.base.head.clone_from(&self.head);
                 self.group_began_ns = queued.stamp.monotonic_ns;
+                self.group_utc_ns = queued.stamp.utc_ns;
             }
             self.builder.push(&mut self.head, &queued.draft, queued.stamp);
             self.pace.last_entry_ns = queued.stamp.monotonic_ns;
@@ -223,6 +240,41 @@ impl Writer {
         }
     }
 
+    /// Whether the running group is of a later UTC day than the open segment. A clock that steps back makes no new one.
+    fn new_day(&self) -> bool {
+        self.options.rotate_utc_day && self.group_utc_ns / DAY_NS > self.fill.created_utc_ns / DAY_NS
+    }
+
+    /// Looks at the room that is left, now and then; a change is an entry of its own, and gives the reserve back or fills it.
+    fn look_at_space(&mut self, shared: &Shared, now_ns: u64) -> Result<(), Gone> {
+        let first = self.reserve_held.is_none();
+        let due = now_ns.saturating_sub(self.space_looked_ns) >= self.options.space_interval_ns;
+        if self.stop_queued || !(first || due) {
+            return Ok(());
+        }
+        self.space_looked_ns = now_ns;
+        // A file system that does not answer says nothing about its room; the next write will.
+        let Ok(free) = self.storage.space() else { return Ok(()) };
+        let space = Space::of(free, &self.options);
+        if space != shared.space_state.get() {
+            let draft = Draft { kind: kind::SPACE, payload: space.to_payload(free), ..Draft::default() };
+            let mut queue = shared.queue.lock();
+            if queue.stopping {
+                return Ok(());
+            }
+            // Nobody acts on a state whose entry is not queued before theirs.
+            shared.push_own(&mut queue, draft);
+            shared.space_state.set(space);
+        }
+        let held = space != Space::Critical;
+        if self.reserve_held != Some(held) {
+            self.reserve_held = Some(held);
+            shared.queue.lock().in_flight += 1;
+            self.jobs.send(Job::Reserve { held }).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
     fn is_due(&self, now_ns: u64, stopping: bool) -> bool {
         let waited_ns = now_ns.saturating_sub(self.group_began_ns);
         stopping || self.builder.entries() >= self.released || waited_ns >= self.options.group_window_ns
@@ -252,6 +304,7 @@ impl Writer {
         }
         wait_ns =
             wait_ns.min(since(self.pace.last_entry_ns, self.options.heartbeat_interval_ns).max(1_000_000));
+        wait_ns = wait_ns.min(since(self.space_looked_ns, self.options.space_interval_ns).max(1_000_000));
         if entries > 0 && idle_disk {
             wait_ns = wait_ns.min(since(self.group_began_ns, self.options.group_window_ns));
         }
@@ -282,8 +335,8 @@ impl Writer {
             self.pace.epoch_began_ns = now_ns;
             self.head.key.clone()
         });
-        let rotation =
-            if self.rotate || !self.fill.has_room(group.bytes.len()) { Some(self.rotation()?) } else { None };
+        let due = self.rotate || self.new_day() || !self.fill.has_room(group.bytes.len());
+        let rotation = if due { Some(self.rotation()?) } else { None };
         let offset = self.fill.add(&group.bytes);
         let checkpoint = (last || self.checkpoint_due(now_ns)).then(|| self.checkpoint(now_ns));
         let job = GroupJob { rotation, group, offset, checkpoint, evolve, last };

@@ -22,6 +22,7 @@ mod messages;
 mod order_limits;
 mod orders;
 mod orders_life;
+mod retention;
 mod slow;
 mod stop;
 mod upgrade;

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sealfeed_audit::storage::{Access, File, Lock, Storage};
+use sealfeed_audit::storage::{Access, File, FreeSpace, Lock, Storage};
 
 /// Deterministic random numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ enum Naming {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Room it claims to have, if it says anything.
+    space: Option<FreeSpace>,
     nodes: Vec<Node>,
     seen: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
@@ -232,6 +234,11 @@ impl FaultyDisk {
         Self { state: Arc::new(Mutex::new(next)), lock: Arc::default() }
     }
 
+    /// Sets the room that the disk claims to have.
+    pub(crate) fn set_space(&self, free_bytes: u64, total_bytes: u64) {
+        self.state.lock().space = Some(FreeSpace { free_bytes, total_bytes });
+    }
+
     /// Content of a file, for looking at it.
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state.lock();
@@ -338,6 +345,10 @@ impl Storage for FaultyDisk {
         }
         *held = true;
         Ok(Some(Box::new(Held { lock: Arc::clone(&self.lock) })))
+    }
+
+    fn space(&self) -> io::Result<FreeSpace> {
+        self.state.lock().space.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
     }
 
     fn is_locked(&self, _name: &str) -> io::Result<bool> {
