@@ -41,7 +41,8 @@ pub fn read_sealed(storage: &Arc<dyn Storage>, first: u64) -> Result<SealedFile,
     let wrong = || RetentionError::Seal(first);
     let key = VerifierKey::new(&header.origin, header.key).map_err(|_| wrong())?;
     let sealed = Seal::open(std::str::from_utf8(&note).map_err(|_| wrong())?, &key).map_err(|_| wrong())?;
-    let used = usize::try_from(sealed.used_bytes).ok().and_then(|used| bytes.get(..used)).ok_or_else(wrong)?;
+    let used =
+        usize::try_from(sealed.used_bytes).ok().and_then(|used| bytes.get(..used)).ok_or_else(wrong)?;
     let is_same = sealed.log_id == header.log_id
         && sealed.first_seq == first
         && sealed.file_bytes == bytes.len() as u64

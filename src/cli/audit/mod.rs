@@ -5,6 +5,8 @@ mod hold;
 mod maintain;
 mod prune;
 mod replay;
+#[cfg(feature = "store")]
+mod store;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,6 +30,12 @@ enum Command {
     Hold(hold::HoldArgs),
     /// Let the beginning of a log leave that has been kept long enough.
     Prune(prune::PruneArgs),
+    /// Copy sealed segments into an object store.
+    #[cfg(feature = "store")]
+    Store(store::StoreArgs),
+    /// Bring such copies back.
+    #[cfg(feature = "store")]
+    Restore(store::RestoreArgs),
 }
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
@@ -36,5 +44,9 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::Replay(arguments) => replay::run(arguments),
         Command::Hold(arguments) => hold::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
+        #[cfg(feature = "store")]
+        Command::Store(arguments) => store::store(arguments),
+        #[cfg(feature = "store")]
+        Command::Restore(arguments) => store::restore(arguments),
     }
 }
