@@ -16,7 +16,7 @@ use super::batch::{Batch, Output};
 use super::core::Core;
 use super::executions::Cause;
 use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
-use crate::journal::{JournalError, OrderTrail, event};
+use crate::journal::{JournalError, OrderTrail, Space, event};
 use crate::types::{
     ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind, OrderState,
     OwnerId, Price, Quantity, TimeInForce, UnixNanos,
@@ -170,6 +170,9 @@ impl Core {
         names: Names,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        if self.journal.space() == Space::Critical {
+            return self.refuse(message, Code::AudLowSpace.into(), batch);
+        }
         let (owner, now) = (message.owner, message.now);
         let open_orders = self.venue.open_orders(owner);
         let venue = &self.venue;

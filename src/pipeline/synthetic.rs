@@ -4,8 +4,8 @@
 use super::batch::Batch;
 use super::core::{Core, Owners};
 use super::executions::Cause;
-use crate::journal::JournalError;
 use crate::journal::event::{self, SyntheticInput};
+use crate::journal::{JournalError, Space};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
 use crate::types::{CancelOrder, ClientOrderId, NewOrder, OrderId, OrderKind, Side, UnixNanos};
 
@@ -52,6 +52,10 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        // What rests of the log's disk is for cancels and for what must be said; the makers wait for better times.
+        if self.journal.space() == Space::Critical {
+            return Ok(());
+        }
         for orders in orders.chunks(INPUTS_PER_ENTRY_MAX) {
             let operations: Vec<Operation> = orders.iter().filter_map(|order| self.name(order)).collect();
             let inputs = operations.iter().map(Operation::to_input).collect();

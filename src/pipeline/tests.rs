@@ -12,11 +12,8 @@ use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
 fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
-    let config = LogConfig {
-        directory: folder.path().join("log"),
-        origin: "pipeline.test/log".to_owned(),
-        segment_bytes: 1 << 20,
-    };
+    let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
+    config.segment_bytes = 1 << 20;
     Journal::new(journal::open(&config, b"").unwrap(), shutdown.clone())
 }
 

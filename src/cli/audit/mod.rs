@@ -1,5 +1,6 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
+mod init;
 mod replay;
 mod verify;
 
@@ -16,6 +17,8 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a log, with its keys in escrow.
+    Init(init::InitArgs),
     /// Check every byte of a log and say what it proves.
     Verify(verify::VerifyArgs),
     /// Print what happened.
@@ -24,6 +27,7 @@ enum Command {
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
+        Command::Init(arguments) => init::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
     }
