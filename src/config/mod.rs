@@ -4,10 +4,12 @@
 
 mod limits;
 mod load;
+mod retention;
 mod source;
 
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, load, load_text};
+pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
 
 use std::net::SocketAddr;
@@ -121,6 +123,9 @@ pub struct LogConfig {
     /// Below this share, percent, at most `space_low_percent`, or 4 segments, whichever is less, new orders are refused.
     #[serde(default = "defaults::space_critical_percent")]
     pub space_critical_percent: u8,
+    /// How long it is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 impl LogConfig {
@@ -139,6 +144,7 @@ impl LogConfig {
             rotate_utc_day: defaults::rotate_utc_day(),
             space_low_percent: defaults::space_low_percent(),
             space_critical_percent: defaults::space_critical_percent(),
+            retention: RetentionConfig::default(),
         }
     }
 
@@ -208,6 +214,9 @@ pub struct OrdersConfig {
     pub nonces_per_principal_max: usize,
     /// Client order identifiers remembered in all; at that many, new orders are refused.
     pub client_order_ids_max: usize,
+    /// After how many orders and cancels, the synthetic market's included, the digest of the venue's state is sealed, 1 to
+    /// 1,000,000.
+    pub state_hash_inputs: u64,
 }
 
 impl Default for OrdersConfig {
@@ -217,6 +226,7 @@ impl Default for OrdersConfig {
             nonces_max: 1_000_000,
             nonces_per_principal_max: 100_000,
             client_order_ids_max: 1_000_000,
+            state_hash_inputs: 10_000,
         }
     }
 }

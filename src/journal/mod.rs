@@ -11,7 +11,7 @@ mod trail;
 
 use std::sync::Arc;
 
-use sealfeed_audit::{AppendError, Draft, Log, Receipt, TryAppendError};
+use sealfeed_audit::{AppendError, Draft, Log, Receipt, StateHash, TryAppendError, kind};
 use tokio::sync::watch;
 
 pub use event::Event;
@@ -43,7 +43,7 @@ pub struct Journal {
 }
 
 /// Version of the payload encoding of every kind; see `event`.
-const SCHEMA: u16 = 1;
+pub const SCHEMA: u16 = 1;
 
 impl Journal {
     /// A journal over an open log. A failure of the log gives the stop signal.
@@ -106,6 +106,15 @@ impl Journal {
     #[must_use]
     pub fn space(&self) -> Space {
         self.log.space()
+    }
+
+    /// Records the digest of the application's state; see [`Journal::record`].
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn record_state(&self, state: &StateHash) -> Result<u64, JournalError> {
+        let payload = state.to_payload();
+        self.append(Draft { kind: kind::STATE_HASH, schema: SCHEMA, session: None, order: None, payload })
     }
 
     /// Waits, blocking the thread, until the entry is durable, and returns its receipt.

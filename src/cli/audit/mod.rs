@@ -1,6 +1,10 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
+mod execute;
+mod hold;
 mod init;
+mod maintain;
+mod prune;
 mod replay;
 mod verify;
 
@@ -23,6 +27,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Print what happened.
     Replay(replay::ReplayArgs),
+    /// Set, lift and list legal holds.
+    Hold(hold::HoldArgs),
+    /// Let the beginning of a log leave that has been kept long enough.
+    Prune(prune::PruneArgs),
 }
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
@@ -30,5 +38,7 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::Init(arguments) => init::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        Command::Hold(arguments) => hold::run(arguments),
+        Command::Prune(arguments) => prune::run(arguments),
     }
 }
