@@ -117,7 +117,12 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Taken so that it does not end the process: the write that met the limit fails, and the log says so.
+    _file_too_large: Signal,
 }
+
+/// `SIGXFSZ`: a file would have grown beyond the process's limit.
+const FILE_TOO_LARGE: i32 = 25;
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
@@ -126,6 +131,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate(), "SIGTERM")?,
             interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
             hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+            _file_too_large: listen(SignalKind::from_raw(FILE_TOO_LARGE), "SIGXFSZ")?,
         })
     }
 }

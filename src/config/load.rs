@@ -82,12 +82,23 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let limits = &config.limits;
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 13] = [
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 19] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
         ("feed.heartbeat_ms", config.feed.heartbeat_ms, 100..=60_000, "100 to 60000"),
         ("log.segment_bytes", config.log.segment_bytes, 1 << 20..=1 << 30, "1048576 to 1073741824"),
+        ("log.group_window_us", config.log.group_window_us, 0..=100_000, "0 to 100000"),
+        ("log.checkpoint_ms", config.log.checkpoint_ms, 10..=60_000, "10 to 60000"),
+        ("log.epoch_seconds", config.log.epoch_seconds, 1..=3_600, "1 to 3600"),
+        ("log.heartbeat_seconds", config.log.heartbeat_seconds, 1..=3_600, "1 to 3600"),
+        ("log.space_low_percent", config.log.space_low_percent.into(), 0..=90, "0 to 90"),
+        (
+            "log.space_critical_percent",
+            config.log.space_critical_percent.into(),
+            0..=config.log.space_low_percent.into(),
+            "0 to log.space_low_percent",
+        ),
         ("limits.connections_max", limits.connections_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100..=60_000, "100 to 60000"),
         ("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms, 100..=60_000, "100 to 60000"),
@@ -124,6 +135,7 @@ fn resolve(config: &mut Config, folder: &Path) {
     ];
     paths.extend(identity.previous_master_key.as_mut());
     paths.extend(config.server.ready_file.as_mut());
+    paths.extend(config.log.escrow.as_mut());
     paths.extend(config.telemetry.directory.as_mut());
     for source in &mut config.sources {
         if let SourceConfig::Dbn(file) = source {

@@ -13,7 +13,7 @@ pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -94,14 +94,112 @@ pub struct LogConfig {
     /// Its directory; made at first start.
     pub directory: PathBuf,
     /// Name of the log in checkpoints, such as `feed.acme.example/prod`. Fixed once the log exists.
-    #[serde(default = "default_origin")]
+    #[serde(default = "defaults::origin")]
     pub origin: String,
+    /// Where `log.pub` and `k0.hex` are put when the log is made; `<directory>.escrow` when absent.
+    #[serde(default)]
+    pub escrow: Option<PathBuf>,
     /// Bytes of one segment file, 1 MiB to 1 GiB.
-    #[serde(default = "default_segment_bytes")]
+    #[serde(default = "defaults::segment_bytes")]
     pub segment_bytes: u64,
+    /// Longest time an entry waits for others to share its write, microseconds, 0 to 100,000. Nothing turns syncing off.
+    #[serde(default = "defaults::group_window_us")]
+    pub group_window_us: u64,
+    /// A checkpoint is signed this often, milliseconds, 10 to 60,000.
+    #[serde(default = "defaults::checkpoint_ms")]
+    pub checkpoint_ms: u64,
+    /// Length of an epoch, seconds, 1 to 3,600: what is older cannot be forged with today's keys.
+    #[serde(default = "defaults::epoch_seconds")]
+    pub epoch_seconds: u64,
+    /// Silence after which a heartbeat is written, seconds, 1 to 3,600.
+    #[serde(default = "defaults::heartbeat_seconds")]
+    pub heartbeat_seconds: u64,
+    /// Whether a UTC day begins a segment.
+    #[serde(default = "defaults::rotate_utc_day")]
+    pub rotate_utc_day: bool,
+    /// Below this share of the disk, percent, 0 to 90, or 16 segments, whichever is less, space is low: an alert.
+    #[serde(default = "defaults::space_low_percent")]
+    pub space_low_percent: u8,
+    /// Below this share, percent, at most `space_low_percent`, or 4 segments, whichever is less, new orders are refused.
+    #[serde(default = "defaults::space_critical_percent")]
+    pub space_critical_percent: u8,
     /// How long it is kept.
     #[serde(default)]
     pub retention: RetentionConfig,
+}
+
+impl LogConfig {
+    /// A log in `directory` called `origin`, everything else at its default.
+    #[must_use]
+    pub fn new(directory: &Path, origin: &str) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            origin: origin.to_owned(),
+            escrow: None,
+            segment_bytes: defaults::segment_bytes(),
+            group_window_us: defaults::group_window_us(),
+            checkpoint_ms: defaults::checkpoint_ms(),
+            epoch_seconds: defaults::epoch_seconds(),
+            heartbeat_seconds: defaults::heartbeat_seconds(),
+            rotate_utc_day: defaults::rotate_utc_day(),
+            space_low_percent: defaults::space_low_percent(),
+            space_critical_percent: defaults::space_critical_percent(),
+            retention: RetentionConfig::default(),
+        }
+    }
+
+    /// Where `log.pub` and `k0.hex` go.
+    #[must_use]
+    pub fn escrow_directory(&self) -> PathBuf {
+        self.escrow.clone().unwrap_or_else(|| escrow_directory(&self.directory))
+    }
+}
+
+/// Where the escrow of a log goes unless another place is configured: beside it.
+#[must_use]
+pub fn escrow_directory(log: &Path) -> PathBuf {
+    let mut name = log.file_name().unwrap_or_default().to_owned();
+    name.push(".escrow");
+    log.with_file_name(name)
+}
+
+/// Defaults of `[log]`.
+mod defaults {
+    pub(super) fn origin() -> String {
+        "sealfeed.local/log".to_owned()
+    }
+
+    pub(super) const fn segment_bytes() -> u64 {
+        256 * 1024 * 1024
+    }
+
+    pub(super) const fn group_window_us() -> u64 {
+        200
+    }
+
+    pub(super) const fn checkpoint_ms() -> u64 {
+        1_000
+    }
+
+    pub(super) const fn epoch_seconds() -> u64 {
+        10
+    }
+
+    pub(super) const fn heartbeat_seconds() -> u64 {
+        5
+    }
+
+    pub(super) const fn rotate_utc_day() -> bool {
+        true
+    }
+
+    pub(super) const fn space_low_percent() -> u8 {
+        20
+    }
+
+    pub(super) const fn space_critical_percent() -> u8 {
+        10
+    }
 }
 
 /// `[orders]`: freshness and memory of signed orders.
@@ -174,12 +272,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-fn default_origin() -> String {
-    "sealfeed.local/log".to_owned()
-}
-
-const fn default_segment_bytes() -> u64 {
-    256 * 1024 * 1024
 }

@@ -15,7 +15,10 @@ use sealfeed_audit::{AppendError, Draft, Log, Receipt, StateHash, TryAppendError
 use tokio::sync::watch;
 
 pub use event::Event;
-pub use open::{OpenLogError, escrow_directory, open};
+pub use open::{OpenLogError, make, open};
+pub use sealfeed_audit::Space;
+
+pub use crate::config::escrow_directory;
 pub use trail::{OrderTrail, SessionTrail};
 
 use crate::shutdown::{Shutdown, StopReason};
@@ -97,6 +100,12 @@ impl Journal {
         }?;
         order.advance(sequence);
         Ok(sequence)
+    }
+
+    /// How much room the log's disk has.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.log.space()
     }
 
     /// Records the digest of the application's state; see [`Journal::record`].

@@ -1,8 +1,9 @@
 //! Opening the sealed log, and making it at the first start.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use sealfeed_audit::storage::DiskStorage;
 use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
 
 use crate::config::LogConfig;
@@ -20,15 +21,6 @@ pub enum OpenLogError {
         #[source]
         source: InitError,
     },
-    /// Its escrow files could not be written.
-    #[error("cannot write the log's escrow files in {directory:?}")]
-    Escrow {
-        /// Where.
-        directory: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// It could not be opened, or its state forbids to start.
     #[error("cannot open the log in {directory:?}")]
     Open {
@@ -45,7 +37,7 @@ impl OpenLogError {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
-            Self::Init { .. } | Self::Escrow { .. } => Code::CfgDirectoryUnusable,
+            Self::Init { .. } => Code::CfgDirectoryUnusable,
             Self::Open { source: OpenError::Locked, .. } => Code::AudLogLocked,
             Self::Open { .. } => Code::AudStartRefused,
         }
@@ -55,29 +47,54 @@ impl OpenLogError {
 /// Name of this build, in the log.
 const BUILD: &str = concat!("sealfeed ", env!("CARGO_PKG_VERSION"));
 
-/// Opens the log; makes it, with its escrow files, if there is none. `configuration` are the bytes of the
-/// configuration, whose hash goes into the log.
+/// Makes a log, with its keys in escrow first. `configuration` are the bytes of the configuration, whose hash goes into the log.
+///
+/// # Errors
+/// [`OpenLogError::Init`]; where an earlier attempt was cut off, this one goes on with its keys.
+pub fn make(config: &LogConfig, configuration: &[u8]) -> Result<Initialised, OpenLogError> {
+    let escrow = config.escrow_directory();
+    let mut options = InitOptions::new(&config.origin);
+    BUILD.clone_into(&mut options.build);
+    options.configuration_hash = sealfeed_audit::sha256(configuration);
+    options.segment_bytes = config.segment_bytes;
+    options.escrow = Some(Arc::new(DiskStorage::new(&escrow)));
+    let directory = &config.directory;
+    let made = sealfeed_audit::init(directory, &options)
+        .map_err(|source| OpenLogError::Init { directory: directory.clone(), source })?;
+    tracing::warn!(
+        directory = %escrow.display(),
+        "a new sealed log was made: keep log.pub where the log cannot be changed, take k0.hex off this machine"
+    );
+    Ok(made)
+}
+
+/// Opens the log; makes it if there is none. `configuration` are the bytes of the configuration, whose hash goes into the log.
 ///
 /// # Errors
 /// [`OpenLogError`].
 pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Log, OpenLogError> {
     let directory = &config.directory;
-    let hash = sealfeed_audit::sha256(configuration);
     if is_to_be_made(directory) {
-        let mut options = InitOptions::new(&config.origin);
-        options.build = BUILD.to_owned();
-        options.configuration_hash = hash;
-        options.segment_bytes = config.segment_bytes;
-        let made = sealfeed_audit::init(directory, &options)
-            .map_err(|source| OpenLogError::Init { directory: directory.clone(), source })?;
-        write_escrow(directory, &made)?;
+        make(config, configuration)?;
     }
-    let mut options = Options::new(&config.origin);
-    options.build = BUILD.to_owned();
-    options.configuration_hash = hash;
-    options.segment_bytes = config.segment_bytes;
-    Log::open(directory, options)
+    Log::open(directory, options(config, configuration))
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })
+}
+
+fn options(config: &LogConfig, configuration: &[u8]) -> Options {
+    Options {
+        build: BUILD.to_owned(),
+        configuration_hash: sealfeed_audit::sha256(configuration),
+        segment_bytes: config.segment_bytes,
+        group_window_ns: config.group_window_us.saturating_mul(1_000),
+        checkpoint_interval_ns: config.checkpoint_ms.saturating_mul(1_000_000),
+        epoch_interval_ns: config.epoch_seconds.saturating_mul(1_000_000_000),
+        heartbeat_interval_ns: config.heartbeat_seconds.saturating_mul(1_000_000_000),
+        rotate_utc_day: config.rotate_utc_day,
+        space_low_percent: config.space_low_percent,
+        space_critical_percent: config.space_critical_percent,
+        ..Options::new(&config.origin)
+    }
 }
 
 /// Whether there is no log yet, or one whose making was cut off: its first segment comes last. Where segments are
@@ -92,31 +109,4 @@ fn is_to_be_made(directory: &Path) -> bool {
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     };
     !has_segments && !was_used
-}
-
-/// Where the public key (`log.pub`) and the first epoch key (`k0.hex`) are put when a log is made: beside it, to
-/// be taken to another place. `k0.hex` belongs into compliance's safe and then off this machine.
-#[must_use]
-pub fn escrow_directory(log: &Path) -> PathBuf {
-    let mut name = log.file_name().unwrap_or_default().to_owned();
-    name.push(".escrow");
-    log.with_file_name(name)
-}
-
-fn write_escrow(log: &Path, made: &Initialised) -> Result<(), OpenLogError> {
-    let directory = escrow_directory(log);
-    let failed = |source| OpenLogError::Escrow { directory: directory.clone(), source };
-    std::fs::create_dir_all(&directory).map_err(failed)?;
-    for (name, text) in [("log.pub", made.public_key.to_string()), ("k0.hex", sealfeed_audit::hex(&made.k0))]
-    {
-        let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(failed)?;
-        writeln!(file, "{text}").map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(directory.join(name)).map_err(|error| failed(error.error))?;
-    }
-    tracing::warn!(
-        directory = %directory.display(),
-        "a new sealed log was made: keep log.pub where the log cannot be changed, take k0.hex off this machine"
-    );
-    Ok(())
 }

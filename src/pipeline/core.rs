@@ -17,7 +17,7 @@ use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
 use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
-use crate::journal::{Journal, JournalError, event};
+use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{SourceBatch, SourceStatus};
 use crate::types::{Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 
@@ -50,6 +50,8 @@ pub struct Core {
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
     pub(super) day: u64,
+    /// Room on the log's disk, as last reported to the operator.
+    space: Space,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
 }
@@ -71,6 +73,7 @@ impl Core {
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             day: options.engine.day,
+            space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
         }
@@ -170,8 +173,28 @@ impl Core {
         }
     }
 
+    /// Tells the operator when room on the log's disk becomes short, and when there is enough again.
+    fn report_space(&mut self) {
+        let space = self.journal.space();
+        if space == self.space {
+            return;
+        }
+        self.space = space;
+        match space {
+            Space::Ample => tracing::info!("the log's disk has room again"),
+            Space::Low => {
+                tracing::error!("the log's disk is getting full: make room, or move old segments away")
+            }
+            Space::Critical => tracing::error!(
+                code = %crate::types::Code::AudLowSpace,
+                "the log's disk is nearly full: new orders are refused until there is room"
+            ),
+        }
+    }
+
     /// Lets time pass: heartbeats.
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
+        self.report_space();
         self.end_day_if_over(now, batch)?;
         self.feed.heartbeats(now, &mut batch.publications);
         batch.publish();

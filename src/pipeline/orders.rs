@@ -15,7 +15,7 @@ use super::batch::{Batch, Output};
 use super::core::Core;
 use super::executions::Cause;
 use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
-use crate::journal::{JournalError, OrderTrail, event};
+use crate::journal::{JournalError, OrderTrail, Space, event};
 use crate::types::{ClientOrderId, Code, OrderId, OrderState, OwnerId, UnixNanos};
 
 /// The client's names in an order message.
@@ -79,6 +79,9 @@ impl Core {
         names: Names,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        if self.journal.space() == Space::Critical {
+            return self.refuse(message, Code::AudLowSpace.into(), batch);
+        }
         let (owner, now) = (message.owner, message.now);
         let engine = &self.engine;
         let open_orders = engine.open_orders(owner);

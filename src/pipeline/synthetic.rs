@@ -5,8 +5,8 @@ use super::batch::Batch;
 use super::core::Core;
 use super::executions::Cause;
 use crate::execute::synthetic_owner;
-use crate::journal::JournalError;
 use crate::journal::event::{self, SyntheticInput};
+use crate::journal::{JournalError, Space};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
 use crate::types::{OrderId, OrderKind, Side, TimeInForce, UnixNanos};
 
@@ -39,6 +39,10 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        // What rests of the log's disk is for cancels and for what must be said; the makers wait for better times.
+        if self.journal.space() == Space::Critical {
+            return Ok(());
+        }
         for orders in orders.chunks(INPUTS_PER_ENTRY_MAX) {
             let inputs: Vec<SyntheticInput> = orders.iter().filter_map(|order| self.name(order)).collect();
             // What is executed is what was sealed, so that a re-execution of the entry executes the same.

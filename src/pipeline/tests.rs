@@ -6,19 +6,15 @@ use sealfeed_audit::reader::entries;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FeedConfig, LogConfig, OrdersConfig, RetentionConfig};
+use crate::config::{FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
 use crate::feed::OutboundQueue;
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
 fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
-    let config = LogConfig {
-        directory: folder.path().join("log"),
-        origin: "pipeline.test/log".to_owned(),
-        segment_bytes: 1 << 20,
-        retention: RetentionConfig::default(),
-    };
+    let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
+    config.segment_bytes = 1 << 20;
     Journal::new(journal::open(&config, b"").unwrap(), shutdown.clone())
 }
 

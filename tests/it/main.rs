@@ -13,6 +13,7 @@ mod oracle;
 mod process;
 
 mod crash;
+mod disk;
 mod door;
 mod entitlement;
 mod execution;

@@ -2,6 +2,7 @@
 
 mod execute;
 mod hold;
+mod init;
 mod maintain;
 mod prune;
 mod replay;
@@ -22,6 +23,8 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a log, with its keys in escrow.
+    Init(init::InitArgs),
     /// Check every byte of a log and say what it proves.
     Verify(verify::VerifyArgs),
     /// Print what happened.
@@ -40,6 +43,7 @@ enum Command {
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
+        Command::Init(arguments) => init::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Hold(arguments) => hold::run(arguments),
