@@ -298,6 +298,11 @@ impl Log {
         shared.enqueue(&mut queue, draft)
     }
 
+    /// The time, by the log's clock.
+    pub(crate) fn now(&self) -> Stamp {
+        self.shared().clock.now()
+    }
+
     /// As [`Log::append`], but gives the draft back instead of waiting.
     ///
     /// # Errors
