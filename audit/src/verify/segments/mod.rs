@@ -5,12 +5,11 @@ mod sealed;
 
 use std::io;
 
-use sha2::{Digest, Sha256};
-
 use crate::chain::Hash;
 use crate::entry::EntryRef;
 use crate::epoch::escrow_fingerprint;
 use crate::kind;
+use crate::lanes::Stream;
 use crate::layout::{Genesis, Prune, Recovery, State, segment_path};
 use crate::log::Receipt;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -80,6 +79,8 @@ pub(crate) struct Segments<'a> {
     receipts_below: usize,
     prunes: Prunes,
     chain: Option<Chain>,
+    /// Leaf hashes of a group; here so that the memory is used again.
+    leaves: Vec<Hash>,
     notable: Notable,
     recoveries: Vec<RecoveryFound>,
     /// Torn bytes that the seal of the segment before declares: the next entry must be the RECOVERY that says so.
@@ -126,6 +127,7 @@ impl<'a> Segments<'a> {
             from,
             prunes: Prunes::default(),
             chain: None,
+            leaves: Vec::new(),
             notable: Notable::default(),
             recoveries: Vec::new(),
             expect_recovery: None,
@@ -244,7 +246,7 @@ impl<'a> Segments<'a> {
         &mut self,
         walker: &mut GroupWalker,
         name: &str,
-        mut hasher: Option<&mut Sha256>,
+        mut stream: Option<&mut Stream>,
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Option<Stop>> {
         loop {
@@ -252,11 +254,8 @@ impl<'a> Segments<'a> {
                 Ok(group) => group,
                 Err(stop) => return Ok(Some(stop)),
             };
-            if let Some(hasher) = &mut hasher {
-                hasher.update(group.bytes);
-            }
             let bytes = group.bytes.len() as u64;
-            if !self.group(&group, name)? {
+            if !self.group(&group, name, stream.as_deref_mut())? {
                 return Ok(None);
             }
             self.bytes += bytes;
@@ -267,10 +266,12 @@ impl<'a> Segments<'a> {
         }
     }
 
-    fn group(&mut self, group: &GroupView<'_>, name: &str) -> io::Result<bool> {
+    fn group(&mut self, group: &GroupView<'_>, name: &str, stream: Option<&mut Stream>) -> io::Result<bool> {
         let Some(chain) = &mut self.chain else { return Ok(false) };
         let (notable, receipts) = (&mut self.notable, &mut self.receipts);
-        let taken = chain.take(group, |entry, leaf, offset| notable.look_at(entry, leaf, offset, receipts));
+        let taken = chain.take_beside(group, stream, &mut self.leaves, |entry, leaf, offset| {
+            notable.look_at(entry, leaf, offset, receipts)
+        });
         if let Err(bad) = taken {
             let verdict = if bad.what.is_epoch() && self.seals.active() {
                 Verdict::EpochGap
