@@ -369,6 +369,15 @@ impl Log {
         self.shared().failure().cloned()
     }
 
+    /// Appends an entry of the log's own kinds.
+    #[cfg(test)]
+    pub(crate) fn append_own_for_tests(&self, draft: Draft) -> u64 {
+        let shared = self.shared();
+        let seq = shared.push_own(&mut shared.queue.lock(), draft);
+        shared.writer_wakes.notify_one();
+        seq
+    }
+
     /// Asks for a new segment; it begins with the next group.
     pub fn rotate(&self) {
         self.shared().queue.lock().rotate = true;
