@@ -46,6 +46,7 @@ pub mod proof;
 pub mod reader;
 pub mod retention;
 pub mod storage;
+pub mod tail;
 pub mod verify;
 pub mod witness;
 

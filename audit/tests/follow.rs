@@ -12,6 +12,7 @@ use sealfeed_audit::follow::Follower;
 use sealfeed_audit::merkle::Frontier;
 use sealfeed_audit::nodes::{NodeError, Nodes};
 use sealfeed_audit::reader::{self, ReadError};
+use sealfeed_audit::tail::{Tail, TailError};
 use sealfeed_audit::{Hash, Log, proof, segment_name};
 use support::{append_durably, draft, init_log, options};
 
@@ -190,4 +191,62 @@ fn nodes_advance_with_a_log_that_is_being_written() {
         assert!(proof::verify_consistency(*old, old_root, new, &new_root, &path), "{old} to {new}");
     }
     log.stop().unwrap();
+}
+
+#[test]
+fn tail_hands_out_every_entry_once_it_is_signed_across_rotation_and_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = init_log(folder.path()).public_key;
+    let mut tail = Tail::new(folder.path(), 0, Some(key)).unwrap();
+    let mut seen = Vec::new();
+    let quick = || sealfeed_audit::Options { checkpoint_interval_ns: 1_000_000, ..options() };
+    for run in 0..3u64 {
+        let log = Log::open(folder.path(), quick()).unwrap();
+        for number in 0..300 {
+            append_durably(&log, draft(&payload(number)));
+            if number % 120 == run {
+                log.rotate();
+            }
+            seen.extend(tail.poll().unwrap().into_iter().map(|entry| (entry.header.seq, entry.hash)));
+        }
+        log.stop().unwrap();
+        // STOP is under a checkpoint: nothing is held back.
+        seen.extend(tail.poll().unwrap().into_iter().map(|entry| (entry.header.seq, entry.hash)));
+        assert_eq!(seen.len() as u64, log.durable());
+    }
+    let expected: Vec<_> = (0u64..).zip(leaves(folder.path())).collect();
+    assert!(seen == expected);
+}
+
+#[test]
+fn tail_ends_where_what_was_signed_is_gone_or_changed_behind_its_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = init_log(folder.path()).public_key;
+    let quick = || sealfeed_audit::Options { checkpoint_interval_ns: 1_000_000, ..options() };
+    let log = Log::open(folder.path(), quick()).unwrap();
+    let mut tail = Tail::new(folder.path(), 0, Some(key)).unwrap();
+    let before = append_durably(&log, draft(b"before")).seq;
+    let mut last = 0;
+    while last < before {
+        last = tail.poll().unwrap().last().map_or(last, |entry| entry.header.seq);
+    }
+    let place = reader::entries(folder.path()).unwrap().last().unwrap().unwrap();
+    let target = append_durably(&log, draft(b"to be changed")).seq;
+    log.stop().unwrap();
+    let file = folder.path().join("segments").join(segment_name(0));
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(13).position(|part| part == b"to be changed").unwrap();
+    assert!(at as u64 > place.offset);
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let ended = loop {
+        match tail.poll() {
+            Ok(entries) => assert!(entries.iter().all(|entry| entry.header.seq < target)),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(ended, TailError::Missing { covered, readable } if covered > target && readable <= target),
+        "{ended}"
+    );
 }

@@ -11,6 +11,7 @@ mod harness;
 mod market;
 mod oracle;
 mod process;
+mod query;
 
 mod crash;
 mod disk;

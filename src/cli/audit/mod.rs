@@ -1,13 +1,20 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
+mod at;
 mod execute;
+mod export;
 mod hold;
 mod init;
 mod maintain;
 mod prune;
 mod replay;
+mod report;
+mod rows;
+mod sessions;
 #[cfg(feature = "store")]
 mod store;
+mod tail;
+mod trace;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,8 +34,18 @@ enum Command {
     Init(init::InitArgs),
     /// Check every byte of a log and say what it proves.
     Verify(verify::VerifyArgs),
-    /// Print what happened.
+    /// Print what happened, or execute it again.
     Replay(replay::ReplayArgs),
+    /// Print what happens, as it becomes certain.
+    Tail(tail::TailArgs),
+    /// Print the whole life of an order, provably without gaps.
+    Trace(trace::TraceArgs),
+    /// Say what a principal could see and had at a moment.
+    At(at::AtArgs),
+    /// Count who used what, who was refused, what was ordered, how good the clock was.
+    Report(report::ReportArgs),
+    /// Copy entries out, with an index and hashes of every file.
+    Export(export::ExportArgs),
     /// Set, lift and list legal holds.
     Hold(hold::HoldArgs),
     /// Let the beginning of a log leave that has been kept long enough.
@@ -46,6 +63,11 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::Init(arguments) => init::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        Command::Tail(arguments) => tail::run(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
+        Command::At(arguments) => at::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Hold(arguments) => hold::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
         #[cfg(feature = "store")]

@@ -111,7 +111,7 @@ fn anchors(arguments: &VerifyArgs) -> anyhow::Result<Anchors> {
     Ok(Anchors { key, checkpoints, receipts, k0, expect_size: arguments.expect_size })
 }
 
-fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
+pub(super) fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
     let text = if Path::new(key).exists() { std::fs::read_to_string(key)? } else { key.to_owned() };
     text.trim()
         .parse()

@@ -1,0 +1,200 @@
+//! `sealfeed audit at TIME --principal P DIR`: what somebody could see, had subscribed to, and had open at a moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::rows::{ENDS_HERE, Row, open, parse_time};
+use super::sessions::Sessions;
+use crate::clock::format_utc;
+use crate::types::UnixNanos;
+
+/// Arguments of `audit at`.
+#[derive(Debug, Args)]
+pub(super) struct AtArgs {
+    /// The moment: RFC 3339, or nanoseconds since 1970.
+    #[arg(value_parser = parse_time)]
+    time: u64,
+    /// Whose: firm/user.
+    #[arg(long)]
+    principal: String,
+    /// The log's directory.
+    directory: PathBuf,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of the moment.
+#[derive(Debug, Default)]
+struct Moment {
+    sessions: Sessions,
+    /// Files in force, by what they decide: hash, summary, since when, entry.
+    policy: BTreeMap<String, Value>,
+    /// Orders of the principal that are open, by number.
+    orders: BTreeMap<u64, Value>,
+    /// The last refusal of anything to the principal.
+    refused: Option<Value>,
+    running: bool,
+    last: Option<(u64, String)>,
+}
+
+impl Moment {
+    fn learn(&mut self, row: &Row, principal: &str) {
+        self.sessions.learn(row);
+        self.last = Some((row.entry.header.seq, row.time()));
+        match row.kind.as_str() {
+            "start" => self.running = true,
+            // Orders do not outlive the server that took them.
+            "stop" | "log.start" | "log.recovery" => {
+                self.running = false;
+                self.orders.clear();
+            }
+            "config" => {
+                let what = row.text("what").unwrap_or_default().to_owned();
+                let (sha256, summary) = (row.text("sha256"), row.text("summary"));
+                let seq = row.entry.header.seq;
+                let value = json!({"sha256": sha256, "summary": summary, "since": row.time(), "seq": seq});
+                self.policy.insert(what, value);
+            }
+            "execution" if row.text("principal") == Some(principal) => self.execution(row),
+            "reject" | "order_refused" | "limit" if row.text("principal") == Some(principal) => {
+                let seq = row.entry.header.seq;
+                let value =
+                    json!({"time": row.time(), "code": row.text("code"), "op": row.text("op"), "seq": seq});
+                self.refused = Some(value);
+            }
+            _ => {}
+        }
+    }
+
+    fn execution(&mut self, row: &Row) {
+        let Some(id) = row.number("order_id") else { return };
+        if matches!(row.text("exec"), Some("canceled" | "expired")) || row.number("leaves") == Some(0) {
+            self.orders.remove(&id);
+            return;
+        }
+        let text = |field: &str| row.text(field);
+        let value = json!({
+            "order_id": id.to_string(),
+            "cl_ord_id": text("cl_ord_id"),
+            "symbol": text("symbol"),
+            "side": text("side"),
+            "leaves_nanos": row.number("leaves"),
+        });
+        self.orders.insert(id, value);
+    }
+
+    fn to_json(&self, arguments: &AtArgs) -> Value {
+        let mut sessions = Vec::new();
+        for (name, session) in &self.sessions.open {
+            if session.principal != arguments.principal {
+                continue;
+            }
+            let subscriptions: Vec<Value> = session
+                .products
+                .iter()
+                .map(|((channel, symbol), (depth, since))| {
+                    json!({"channel": channel, "symbol": symbol, "depth": depth, "since": since})
+                })
+                .collect();
+            sessions.push(json!({
+                "session": name,
+                "address": session.address,
+                "certificate": session.certificate,
+                "since": session.since,
+                "subscriptions": subscriptions,
+            }));
+        }
+        json!({
+            "time": format_utc(UnixNanos(arguments.time)),
+            "principal": arguments.principal,
+            "as_of_entry": self.last.as_ref().map(|(seq, _)| seq),
+            "server_running": self.running,
+            "in_force": self.policy,
+            "sessions": sessions,
+            "open_orders": self.orders.values().collect::<Vec<_>>(),
+            "last_refusal": self.refused,
+        })
+    }
+}
+
+pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
+    let mut moment = Moment::default();
+    for entry in open(&arguments.directory)? {
+        let row = Row::new(entry.context(ENDS_HERE)?);
+        // Entries stand in the order in which they happened. A clock that stepped back must not bring later ones in.
+        if row.entry.header.stamp.utc_ns > arguments.time {
+            break;
+        }
+        moment.learn(&row, &arguments.principal);
+    }
+    let found = moment.to_json(arguments);
+    if arguments.json {
+        anstream::println!("{found}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&found);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Text of a value, harmless on a terminal.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string())
+}
+
+fn print(found: &Value) {
+    let list = |field: &str| found[field].as_array().cloned().unwrap_or_default();
+    anstream::println!("{} at {}", shown(&found["principal"]), shown(&found["time"]));
+    if found["as_of_entry"].is_null() {
+        anstream::println!("  the log begins later");
+        return;
+    }
+    let running = if found["server_running"] == true { "running" } else { "not running" };
+    anstream::println!("  as of entry {}; the server was {running}", found["as_of_entry"]);
+    anstream::println!("in force");
+    for (what, file) in found["in_force"].as_object().into_iter().flatten() {
+        anstream::println!(
+            "  {what}: {} (sha256 {}, since {})",
+            shown(&file["summary"]),
+            shown(&file["sha256"]),
+            shown(&file["since"])
+        );
+    }
+    anstream::println!("sessions: {}", list("sessions").len());
+    for session in list("sessions") {
+        let name: String = shown(&session["session"]).chars().take(16).collect();
+        anstream::println!("  {name} from {} since {}", shown(&session["address"]), shown(&session["since"]));
+        for subscription in session["subscriptions"].as_array().into_iter().flatten() {
+            let (channel, symbol) = (shown(&subscription["channel"]), shown(&subscription["symbol"]));
+            let depth = match subscription["depth"].as_u64() {
+                Some(0) | None => "full".to_owned(),
+                Some(levels) => format!("{levels} levels"),
+            };
+            anstream::println!("    {channel} {symbol}, {depth}, since {}", shown(&subscription["since"]));
+        }
+    }
+    anstream::println!("open orders: {}", list("open_orders").len());
+    for order in list("open_orders") {
+        let (id, name) = (shown(&order["order_id"]), shown(&order["cl_ord_id"]));
+        anstream::println!(
+            "  {id} {name}: {} {}, open {} (1e-9)",
+            shown(&order["side"]),
+            shown(&order["symbol"]),
+            order["leaves_nanos"]
+        );
+    }
+    if !found["last_refusal"].is_null() {
+        let refusal = &found["last_refusal"];
+        anstream::println!(
+            "last refusal: {} for {} at {}",
+            shown(&refusal["code"]),
+            shown(&refusal["op"]),
+            shown(&refusal["time"])
+        );
+    }
+}

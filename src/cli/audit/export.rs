@@ -1,0 +1,164 @@
+//! `sealfeed audit export DIR -o FOLDER`: entries as JSON lines with their raw bytes, an index, and the hash of every file.
+//!
+//! What is exported can be checked without us: `sha256sum -c SHA256SUMS`; the leaf hash of each entry is the SHA-256 of a zero byte and its
+//! raw bytes (`audit/FORMAT.md`), and the checkpoint beside them is signed over all of them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use sealfeed_audit::reader::Entry;
+use sealfeed_audit::{hex, leaf_hash, segment_name};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::rows::{ENDS_HERE, Filter, Row, Symbols, harmless, open};
+
+/// Arguments of `audit export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The log's directory.
+    directory: PathBuf,
+    /// A folder that does not exist yet.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// A file that is hashed as it is written.
+struct Hashed {
+    file: BufWriter<File>,
+    hasher: Sha256,
+    name: &'static str,
+}
+
+impl Hashed {
+    fn new(folder: &Path, name: &'static str) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::new(File::create(folder.join(name))?), hasher: Sha256::new(), name })
+    }
+
+    /// Writes the rest and gives the line that `sha256sum -c` reads.
+    fn finish(mut self) -> io::Result<String> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        let digest: [u8; 32] = self.hasher.finalize().into();
+        Ok(format!("{}  {}\n", hex(&digest), self.name))
+    }
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
+    arguments.filter.check()?;
+    let folder = &arguments.output;
+    if folder.exists() {
+        bail!("{folder:?} exists already: an export goes into a folder of its own");
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
+    let mut lines = Hashed::new(folder, "entries.jsonl")?;
+    let mut index = csv::Writer::from_writer(Hashed::new(folder, "index.csv")?);
+    index.write_record(["seq", "time", "kind", "session", "order", "principal", "leaf_hash"])?;
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut symbols, mut first, mut last, mut count) = (Symbols::default(), None, None, 0u64);
+    let mut raw = Raw { directory: &arguments.directory, open: None };
+    for entry in open(&arguments.directory)? {
+        let row = Row::new(entry.context(ENDS_HERE)?);
+        symbols.learn(&row);
+        if !arguments.filter.passes(&row, &symbols) {
+            continue;
+        }
+        let header = &row.entry.header;
+        let bytes = raw.of(&row.entry)?;
+        let line = json!({
+            "seq": header.seq, "time": row.time(), "kind": row.kind, "event": row.fields,
+            "hash": hex(&row.entry.hash), "raw": sealfeed_wire::hex::encode(&bytes),
+        });
+        writeln!(lines, "{line}")?;
+        index.write_record([
+            header.seq.to_string(),
+            row.time(),
+            row.kind.clone(),
+            header.session.map(|session| hex(&session.id)).unwrap_or_default(),
+            header.order.map(|order| order.id.to_string()).unwrap_or_default(),
+            harmless(row.text("principal").unwrap_or_default()),
+            hex(&row.entry.hash),
+        ])?;
+        *kinds.entry(row.kind).or_default() += 1;
+        first.get_or_insert(header.seq);
+        last = Some(header.seq);
+        count += 1;
+    }
+    let index = index.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
+    let mut sums = lines.finish()? + &index.finish()?;
+    let manifest = json!({
+        "format": "sealfeed/v1 export", "entries": count, "first": first, "last": last, "kinds": kinds,
+        "filter": format!("{:?}", arguments.filter),
+    });
+    sums += &write(folder, "manifest.json", format!("{manifest:#}\n").as_bytes())?;
+    let checkpoint = last_checkpoint(&arguments.directory)?;
+    sums += &write(folder, "checkpoint", checkpoint.as_bytes())?;
+    fs::write(folder.join("SHA256SUMS"), &sums)?;
+    let digest = hex(&sealfeed_audit::sha256(sums.as_bytes()));
+    anstream::eprintln!("sealfeed: {count} entries in {folder:?}; SHA-256 of SHA256SUMS: {digest}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(folder: &Path, name: &'static str, bytes: &[u8]) -> io::Result<String> {
+    let mut file = Hashed::new(folder, name)?;
+    file.write_all(bytes)?;
+    file.finish()
+}
+
+/// Raw bytes of entries, out of their segments.
+struct Raw<'a> {
+    directory: &'a Path,
+    open: Option<(u64, File)>,
+}
+
+impl Raw<'_> {
+    /// The bytes of an entry, hashed again.
+    fn of(&mut self, entry: &Entry) -> anyhow::Result<Vec<u8>> {
+        if self.open.as_ref().is_none_or(|(first, _)| *first != entry.segment) {
+            let path = self.directory.join("segments").join(segment_name(entry.segment));
+            self.open =
+                Some((entry.segment, File::open(&path).with_context(|| format!("cannot open {path:?}"))?));
+        }
+        let Some((_, file)) = &mut self.open else { bail!("no segment") };
+        // The length stands twelve bytes before the entry, in the head of its frame.
+        file.seek(SeekFrom::Start(entry.offset.saturating_sub(12)))?;
+        let mut length = [0u8; 4];
+        file.read_exact(&mut length)?;
+        file.seek(SeekFrom::Start(entry.offset))?;
+        let mut bytes = vec![0u8; u32::from_le_bytes(length).min(65_535) as usize];
+        file.read_exact(&mut bytes)?;
+        if leaf_hash(&bytes) != entry.hash {
+            bail!("entry {} changed while it was read: {ENDS_HERE}", entry.header.seq);
+        }
+        Ok(bytes)
+    }
+}
+
+/// The newest complete checkpoint of the log.
+fn last_checkpoint(directory: &Path) -> anyhow::Result<String> {
+    let text = fs::read(directory.join("checkpoints")).context("cannot read the checkpoints")?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let notes = text.split("\n\n").collect::<Vec<_>>();
+    let pair = notes.chunks_exact(2).rfind(|pair| pair[1].starts_with('\u{2014}'));
+    let Some([body, signatures]) = pair else { bail!("the log has no complete checkpoint") };
+    Ok(format!("{}\n\n{}\n", body.trim_start_matches('\n'), signatures.trim_end_matches('\n')))
+}

@@ -1,0 +1,118 @@
+//! Sessions and their subscriptions, followed through a log: who had what at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealfeed_audit::hex;
+use serde_json::Value;
+
+use super::rows::Row;
+
+/// A product that a session is subscribed to: channel and symbol.
+pub(super) type Product = (String, String);
+
+/// A session that is open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    pub(super) principal: String,
+    pub(super) address: String,
+    pub(super) certificate: String,
+    /// When it began, RFC 3339.
+    pub(super) since: String,
+    /// Products, each with its depth and when it was granted.
+    pub(super) products: BTreeMap<Product, (u64, String)>,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A product was switched on in a session of this principal.
+    On(String, Product),
+    /// It was switched off, or its session ended.
+    Off(String, Product),
+}
+
+/// The sessions that are open, by name.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) open: BTreeMap<String, Session>,
+}
+
+impl Sessions {
+    /// Takes over what an entry says; what it switched on or off.
+    pub(super) fn learn(&mut self, row: &Row) -> Vec<Change> {
+        // A server that starts has no sessions, whatever the one before left unsaid.
+        if matches!(row.kind.as_str(), "log.start" | "log.recovery" | "start") {
+            let ended: Vec<String> = self.open.keys().cloned().collect();
+            return ended.iter().flat_map(|name| self.end(name)).collect();
+        }
+        let Some(link) = row.entry.header.session else { return Vec::new() };
+        let name = hex(&link.id);
+        match row.kind.as_str() {
+            "connect" => {
+                let text = |field: &str| row.text(field).unwrap_or_default().to_owned();
+                let session = Session {
+                    principal: text("principal"),
+                    address: text("address"),
+                    certificate: text("certificate"),
+                    since: row.time(),
+                    products: BTreeMap::new(),
+                };
+                self.open.insert(name, session);
+                Vec::new()
+            }
+            "disconnect" => self.end(&name),
+            "subscribe" => self.subscribe(&name, row),
+            "unsubscribe" => self.unsubscribe(&name, row),
+            _ => Vec::new(),
+        }
+    }
+
+    fn end(&mut self, name: &str) -> Vec<Change> {
+        let Some(session) = self.open.remove(name) else { return Vec::new() };
+        let off = |product| Change::Off(session.principal.clone(), product);
+        session.products.into_keys().map(off).collect()
+    }
+
+    fn subscribe(&mut self, name: &str, row: &Row) -> Vec<Change> {
+        let Some(session) = self.open.get_mut(name) else { return Vec::new() };
+        let depth = row.number("depth").unwrap_or(0);
+        let mut changes = Vec::new();
+        for product in products(row, "granted") {
+            if session.products.insert(product.clone(), (depth, row.time())).is_none() {
+                changes.push(Change::On(session.principal.clone(), product));
+            }
+        }
+        changes
+    }
+
+    fn unsubscribe(&mut self, name: &str, row: &Row) -> Vec<Change> {
+        let Some(session) = self.open.get_mut(name) else { return Vec::new() };
+        let gone = products(row, "symbols").filter(|product| session.products.remove(product).is_some());
+        gone.map(|product| Change::Off(session.principal.clone(), product)).collect()
+    }
+
+    /// In how many sessions of a principal a product is switched on.
+    pub(super) fn holding(&self, principal: &str, product: &Product) -> usize {
+        let of = self.open.values().filter(|session| session.principal == principal);
+        of.filter(|session| session.products.contains_key(product)).count()
+    }
+
+    /// Every product that is switched on, with whose it is.
+    pub(super) fn in_use(&self) -> BTreeSet<(String, Product)> {
+        let of = |session: &Session| {
+            let principal = session.principal.clone();
+            session
+                .products
+                .keys()
+                .map(move |product| (principal.clone(), product.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.open.values().flat_map(of).collect()
+    }
+}
+
+fn products(row: &Row, field: &str) -> impl Iterator<Item = Product> {
+    let channel = row.text("channel").unwrap_or_default().to_owned();
+    let list = row.fields.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    list.into_iter().filter_map(move |symbol| Some((channel.clone(), symbol.as_str()?.to_owned())))
+}
