@@ -2,7 +2,7 @@
 //!
 //! `SEALFEED_LIVE_SECONDS` sets how long; the default is short.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that runs for a set time")]
 
 mod support;
 
@@ -33,7 +33,7 @@ fn a_log_is_verified_again_and_again_while_it_grows_and_there_is_no_false_alarm(
                 while Instant::now() < run_ends && !done.load(Ordering::Relaxed) {
                     let seq = log.append(draft(&vec![7; count * 37 % 900])).unwrap();
                     count += 1;
-                    if count % 64 == 0 {
+                    if count.is_multiple_of(64) {
                         // The disk sets the pace: a log that outgrows every verification proves nothing more.
                         log.wait_durable(seq).unwrap();
                     }

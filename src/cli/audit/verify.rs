@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -71,11 +71,10 @@ pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let bar = progress_bar();
-    let began = Instant::now();
     let result = verify_planned(&DiskStorage::new(&arguments.directory), &anchors, &plan, &mut |progress| {
         bar.set_length(progress.bytes_total);
         bar.set_position(progress.bytes);
-        bar.set_message(rates(progress, began.elapsed()));
+        bar.set_message(rates(progress, bar.elapsed()));
     });
     bar.finish_and_clear();
     match result {
@@ -206,7 +205,7 @@ fn print(report: &Report) {
         report.checkpoints,
         report.checkpointed_entries
     );
-    anstream::println!("  anchors      {}", reach(report));
+    anstream::println!("  anchors      {}", reach(report.anchored_entries, report.entries));
     if let Some(pruned) = &report.pruned {
         anstream::println!(
             "  pruned       entries before {}, as entry {} of {} says (it keeps from entry {})",
@@ -231,8 +230,8 @@ fn print(report: &Report) {
 }
 
 /// How far the anchors reach.
-fn reach(report: &Report) -> String {
-    match (report.anchored_entries, report.entries) {
+fn reach(anchored: u64, entries: u64) -> String {
+    match (anchored, entries) {
         (0, _) => "vouch for no entry: everything is consistent with itself only".to_owned(),
         (anchored, entries) if anchored >= entries => format!("vouch for all entries up to {}", entries - 1),
         (anchored, entries) => format!(
@@ -281,4 +280,26 @@ fn print_json(report: &Report) {
         "not_checked": report.not_checked,
     });
     anstream::println!("{object}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_never_claims_more_than_the_anchors_reach() {
+        assert!(reach(0, 9).contains("itself only"));
+        assert_eq!(reach(9, 9), "vouch for all entries up to 8");
+        assert_eq!(
+            reach(4, 9),
+            "vouch for entries up to 3; the 5 after them are consistent with themselves only"
+        );
+    }
+
+    #[test]
+    fn rates_are_of_the_whole_time_and_zero_time_is_no_error() {
+        let progress = Progress { entries: 3_000, bytes: 8_000_000, bytes_total: 9_000_000 };
+        assert_eq!(rates(progress, Duration::from_secs(2)), "1500 entries/s 4 MB/s");
+        assert!(rates(progress, Duration::ZERO).contains("entries/s"));
+    }
 }

@@ -123,7 +123,8 @@ impl Segments<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<bool, VerifyError> {
         let (queue, stop, done) = (Queue::default(), AtomicBool::new(false), Done::default());
-        let (sender, receiver) = mpsc::channel();
+        // As many results as there can be jobs handed out: no thread ever waits to deliver one.
+        let (sender, receiver) = mpsc::sync_channel(threads + 2);
         let opening = Opening {
             live: self.live,
             state: self.state,
