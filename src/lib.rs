@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod execute;
 pub mod feed;
 pub mod gate;
 pub mod identity;

@@ -27,6 +27,7 @@ mod layout;
 mod log;
 mod open;
 mod options;
+mod payload;
 mod recovery;
 mod segment;
 mod sha_ni;
@@ -43,6 +44,7 @@ pub mod nodes;
 pub mod note;
 pub mod proof;
 pub mod reader;
+pub mod retention;
 pub mod storage;
 pub mod verify;
 pub mod witness;
@@ -65,6 +67,7 @@ pub use log::{Log, Receipt, Stats};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
+pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, StateHash, Stored};
 pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,

@@ -290,6 +290,19 @@ impl Log {
         }
     }
 
+    /// As [`Log::append`], for kinds that the application cannot append and of which there are few.
+    pub(crate) fn append_own(&self, draft: Draft) -> Result<u64, AppendError> {
+        let shared = self.shared();
+        let mut queue = shared.queue.lock();
+        shared.check_open(&queue)?;
+        shared.enqueue(&mut queue, draft)
+    }
+
+    /// The time, by the log's clock.
+    pub(crate) fn now(&self) -> Stamp {
+        self.shared().clock.now()
+    }
+
     /// As [`Log::append`], but gives the draft back instead of waiting.
     ///
     /// # Errors

@@ -4,10 +4,12 @@
 
 mod limits;
 mod load;
+mod retention;
 mod source;
 
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, load, load_text};
+pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
 
 use std::net::SocketAddr;
@@ -121,6 +123,18 @@ pub struct LogConfig {
     /// Below this share, percent, at most `space_low_percent`, or 4 segments, whichever is less, new orders are refused.
     #[serde(default = "defaults::space_critical_percent")]
     pub space_critical_percent: u8,
+    /// How long it is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
+    /// Who keeps its checkpoints elsewhere.
+    #[serde(default, rename = "witness")]
+    pub witnesses: Vec<WitnessConfig>,
+    /// How often witnesses are shown the newest checkpoint, milliseconds, 10 to 3,600,000.
+    #[serde(default = "defaults::witness_interval_ms")]
+    pub witness_interval_ms: u64,
+    /// Silence of a witness after which it is reported, milliseconds, 10 to 86,400,000.
+    #[serde(default = "defaults::witness_tolerance_ms")]
+    pub witness_tolerance_ms: u64,
 }
 
 impl LogConfig {
@@ -139,6 +153,10 @@ impl LogConfig {
             rotate_utc_day: defaults::rotate_utc_day(),
             space_low_percent: defaults::space_low_percent(),
             space_critical_percent: defaults::space_critical_percent(),
+            retention: RetentionConfig::default(),
+            witnesses: Vec::new(),
+            witness_interval_ms: defaults::witness_interval_ms(),
+            witness_tolerance_ms: defaults::witness_tolerance_ms(),
         }
     }
 
@@ -147,6 +165,24 @@ impl LogConfig {
     pub fn escrow_directory(&self) -> PathBuf {
         self.escrow.clone().unwrap_or_else(|| escrow_directory(&self.directory))
     }
+}
+
+/// `[[log.witness]]`: one witness, by directory or by URL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// A directory on another disk or mount, in which this server keeps a witness of its own.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Address of a witness on another machine, `http://` or `https://`, without `/add-checkpoint`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// With `url`: the witness's key, as `sealfeed witness` prints it.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// With an `https://` URL: authorities that its certificate must come from, PEM.
+    #[serde(default)]
+    pub authorities: Option<PathBuf>,
 }
 
 /// Where the escrow of a log goes unless another place is configured: beside it.
@@ -183,6 +219,14 @@ mod defaults {
         5
     }
 
+    pub(super) const fn witness_interval_ms() -> u64 {
+        10_000
+    }
+
+    pub(super) const fn witness_tolerance_ms() -> u64 {
+        60_000
+    }
+
     pub(super) const fn rotate_utc_day() -> bool {
         true
     }
@@ -208,6 +252,9 @@ pub struct OrdersConfig {
     pub nonces_per_principal_max: usize,
     /// Client order identifiers remembered in all; at that many, new orders are refused.
     pub client_order_ids_max: usize,
+    /// After how many orders and cancels, the synthetic market's included, the digest of the venue's state is sealed, 1 to
+    /// 1,000,000.
+    pub state_hash_inputs: u64,
 }
 
 impl Default for OrdersConfig {
@@ -217,6 +264,7 @@ impl Default for OrdersConfig {
             nonces_max: 1_000_000,
             nonces_per_principal_max: 100_000,
             client_order_ids_max: 1_000_000,
+            state_hash_inputs: 10_000,
         }
     }
 }

@@ -208,8 +208,7 @@ impl Gate {
         if !instrument.tradable {
             return Err(Code::OrdSymbolNotTradable.into());
         }
-        let (kind, time_in_force) = offered(order, instrument)?;
-        let quantity = quantity(order, instrument)?;
+        let Terms { quantity, kind, time_in_force } = terms(order, instrument)?;
         risk::check(rights, quantity, kind, time_in_force, context(instrument, order.side))?;
         freshness::check(request.ts(), now, self.window_ns)?;
         Ok(AdmittedOrder {
@@ -271,6 +270,28 @@ impl Gate {
             retry_after_ms: Some(retry_after_ms),
         })
     }
+}
+
+/// What an order asks of the venue, in the venue's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How much; never zero.
+    pub quantity: Quantity,
+    /// Limit or market.
+    pub kind: OrderKind,
+    /// How long it lives.
+    pub time_in_force: TimeInForce,
+}
+
+/// Reads an order's body in the terms of its instrument: the one way from what was signed to what the venue takes, at the
+/// first execution and at every later one.
+///
+/// # Errors
+/// The venue does not offer an option, or price or quantity do not fit decimals, tick or lot.
+pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
+    let (kind, time_in_force) = offered(order, instrument)?;
+    let quantity = quantity(order, instrument)?;
+    Ok(Terms { quantity, kind, time_in_force })
 }
 
 /// Type and time in force, if the venue offers them; an option that it would not honour is refused, not ignored.

@@ -41,7 +41,10 @@ macro_rules! events {
             pub const KINDS: &'static [(u16, &'static str)] = &[$(($number, $name)),+];
 
             /// The payload bytes of this event (postcard).
-            pub(super) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+            ///
+            /// # Errors
+            /// None that the values of an event can cause.
+            pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
                 match self { $(Self::$kind(event) => postcard::to_allocvec(event),)+ }
             }
 
@@ -291,6 +294,59 @@ events! {
         /// Sequence number of the entry that the first answer stands on.
         answer: u64,
     }
+    /// A venue with empty books begins: all that a re-execution of its inputs needs to know beforehand.
+    274 "venue" Venue {
+        /// Version of the venue's rules.
+        rules: u32,
+        /// Trading day, in days since 1970-01-01 UTC.
+        day: u64,
+        /// First name of orders to give out; trades are numbered from the one after it.
+        first_id: u64,
+        /// Most orders that may rest in one instrument.
+        resting_orders_max: u32,
+        /// The digest of the state is sealed whenever so many inputs were taken.
+        state_hash_inputs: u64,
+        /// How many instruments the entries of kind `instruments` behind this one list.
+        instruments: u32,
+    }
+    /// Instruments of the venue that begins, by their numbers.
+    275 "instruments" Instruments {
+        /// Number of the first of them.
+        first: u32,
+        /// The instruments.
+        list: Vec<ListedInstrument>,
+    }
+    /// A principal got its number as an owner of orders.
+    276 "owner" Owner {
+        /// The number; even ones are principals.
+        number: u32,
+        /// Who.
+        principal: String,
+    }
+    /// The trading day is over: day orders expire. An input of the venue.
+    277 "day_end" DayEnd {
+        /// The day that begins, in days since 1970-01-01 UTC.
+        day: u64,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
+}
+
+/// One instrument, as orders in it are read and matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedInstrument {
+    /// Text name on the wire.
+    pub symbol: String,
+    /// Whether the venue matches orders in it.
+    pub tradable: bool,
+    /// Decimals of its prices.
+    pub price_decimals: u8,
+    /// Decimals of its quantities.
+    pub quantity_decimals: u8,
+    /// Smallest price step in 1e-9.
+    pub tick: i64,
+    /// Smallest quantity step in 1e-9.
+    pub lot: u64,
 }
 
 /// One order or cancel of the synthetic market.

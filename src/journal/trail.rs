@@ -49,11 +49,14 @@ impl OrderTrail {
         Self { id, previous: None, next_event: 0 }
     }
 
-    pub(super) const fn link(&self) -> OrderLink {
+    /// The link of the order's next event.
+    #[must_use]
+    pub const fn link(&self) -> OrderLink {
         OrderLink { id: self.id, previous: self.previous, event: self.next_event }
     }
 
-    pub(super) const fn advance(&mut self, sequence: u64) {
+    /// Takes note that the order's next event is the entry `sequence`.
+    pub const fn advance(&mut self, sequence: u64) {
         self.previous = Some(sequence);
         self.next_event += 1;
     }

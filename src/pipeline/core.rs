@@ -10,17 +10,16 @@ use tokio::sync::watch;
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
-use super::orders::OrderBook;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
+use crate::execute::{Engine, EngineOptions};
 use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{SourceBatch, SourceStatus};
 use crate::types::{Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
-use crate::venue::Venue;
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
@@ -34,8 +33,8 @@ pub struct PipelineOptions {
     pub feed: FeedConfig,
     /// Name of this run's sequence numbers.
     pub epoch: Epoch,
-    /// First identifier of orders and of trades to give out; above all that earlier runs of the log gave out.
-    pub first_id: u64,
+    /// What the venue starts from. Its first identifier is above all that earlier runs of the log gave out.
+    pub engine: EngineOptions,
 }
 
 /// Everything that changes, with its one owner.
@@ -43,12 +42,10 @@ pub struct Core {
     pub(super) instruments: Arc<Instruments>,
     pub(super) journal: Journal,
     pub(super) gate: Gate,
-    pub(super) venue: Venue,
+    pub(super) engine: Engine,
     pub(super) feed: Feed,
-    pub(super) owners: Owners,
     pub(super) answers: Answers,
     pub(super) answers_max: usize,
-    pub(super) orders: OrderBook,
     pub(super) reports: Reports,
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
@@ -66,18 +63,16 @@ impl Core {
         let heartbeat_ns = options.feed.heartbeat_ms * 1_000_000;
         Self {
             gate: Gate::new(&options.orders),
-            venue: Venue::new(&options.instruments).with_trade_ids_after(options.first_id),
+            engine: Engine::new(Arc::clone(&options.instruments), options.engine),
             feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
             instruments: Arc::clone(&options.instruments),
             journal,
-            owners: Owners::default(),
             answers: Answers::default(),
             answers_max: options.orders.client_order_ids_max,
-            orders: OrderBook::new(options.first_id),
             reports: Reports::new(options.epoch, heartbeat_ns),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
-            day: 0,
+            day: options.engine.day,
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
@@ -88,6 +83,37 @@ impl Core {
     #[must_use]
     pub fn subscription_count(&self) -> watch::Receiver<u32> {
         self.subscription_count.subscribe()
+    }
+
+    /// Seals what the venue starts from. Before everything else.
+    pub(super) fn open(&mut self) -> Result<(), JournalError> {
+        self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
+        self.seal_state()
+    }
+
+    /// Seals the state that the venue ends in. After everything else.
+    pub(super) fn close(&mut self) -> Result<(), JournalError> {
+        self.seal_state()
+    }
+
+    fn seal_state(&mut self) -> Result<(), JournalError> {
+        self.journal.record_state(&self.engine.state()).map(drop)
+    }
+
+    /// Seals the digest of the state if it is time to. After the outputs of every entry that holds inputs.
+    pub(super) fn seal_state_if_due(&mut self) -> Result<(), JournalError> {
+        self.engine.state_if_due().map_or(Ok(()), |state| self.journal.record_state(&state).map(drop))
+    }
+
+    /// The number of a principal; a new one is sealed before anything is done under it.
+    pub(super) fn owner(&mut self, principal: &Principal) -> Result<OwnerId, JournalError> {
+        if let Some(owner) = self.engine.owner(principal) {
+            return Ok(owner);
+        }
+        let event = self.engine.add_owner(principal);
+        let owner = OwnerId(event.number);
+        self.journal.record(event)?;
+        Ok(owner)
     }
 
     /// Takes one command.
@@ -172,7 +198,7 @@ impl Core {
         self.end_day_if_over(now, batch)?;
         self.feed.heartbeats(now, &mut batch.publications);
         batch.publish();
-        self.reports.heartbeats(now, batch);
+        self.reports.heartbeats(&self.engine, now, batch);
         Ok(())
     }
 
@@ -219,41 +245,5 @@ impl Core {
         self.reports.forget(session);
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)
-    }
-}
-
-/// Numbers for principals: small, and the same for every session of one principal.
-#[derive(Default)]
-pub(super) struct Owners {
-    numbers: HashMap<Principal, OwnerId>,
-    names: Vec<Principal>,
-}
-
-impl Owners {
-    /// The number of a principal; a new one if it was never seen. Bounded by the certificates ever admitted.
-    pub(super) fn number(&mut self, principal: &Principal) -> OwnerId {
-        if let Some(owner) = self.numbers.get(principal) {
-            return *owner;
-        }
-        // Even numbers are principals, odd ones the synthetic market's members: both stay small.
-        let owner = OwnerId(u32::try_from(self.names.len() * 2).unwrap_or(u32::MAX - 1));
-        self.numbers.insert(principal.clone(), owner);
-        self.names.push(principal.clone());
-        owner
-    }
-
-    /// The number of a principal that was seen.
-    pub(super) fn find(&self, principal: &Principal) -> Option<OwnerId> {
-        self.numbers.get(principal).copied()
-    }
-
-    /// The principal of a number; `None` for the synthetic market.
-    pub(super) fn name(&self, owner: OwnerId) -> Option<&Principal> {
-        if owner.0.is_multiple_of(2) { self.names.get(owner.0 as usize / 2) } else { None }
-    }
-
-    /// The number of a member of the synthetic market.
-    pub(super) const fn synthetic(member: u32) -> OwnerId {
-        OwnerId(member.saturating_mul(2) | 1)
     }
 }

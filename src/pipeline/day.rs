@@ -3,28 +3,31 @@
 use super::batch::Batch;
 use super::core::Core;
 use super::executions::Cause;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, event};
 use crate::types::UnixNanos;
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
+/// The trading day of a moment, in days since 1970-01-01 UTC.
+#[must_use]
+pub const fn day_of(time: UnixNanos) -> u64 {
+    time.0 / DAY_NS
+}
+
 impl Core {
     /// Ends the day if `now` lies in a later one.
     pub(super) fn end_day_if_over(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
-        let day = now.0 / DAY_NS;
+        let day = day_of(now);
         if day <= self.day {
             return Ok(());
         }
-        let is_first = self.day == 0;
         self.day = day;
-        if is_first {
-            return Ok(());
-        }
+        batch.depends_on(self.journal.record(event::DayEnd { day, admitted: now.0 })?);
         let mut events = Vec::new();
-        self.venue.expire_day_orders(&mut events);
+        self.engine.end_day(day, &mut events);
         self.report(&events, Cause::default(), now, batch)?;
-        self.orders.forget_finished();
-        self.answers.end_day(|order| self.orders.is_open(order));
-        Ok(())
+        self.engine.forget_finished();
+        self.answers.end_day(|order| self.engine.is_open(order));
+        self.seal_state_if_due()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sealfeed_wire::market::{Exec, ExecKind, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
+use sealfeed_wire::market::{Exec, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
 use sealfeed_wire::reply::{Subscribed, SubscribedStream};
 use sealfeed_wire::{
     Conflation, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
@@ -13,12 +13,12 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
-use super::orders::OrderRecord;
 use super::subscriptions::{Recovery, gap, recovery};
+use crate::execute::{Engine, OrderRecord, Report, kind_of};
 use crate::journal::{JournalError, event};
 use crate::types::{
     Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId,
-    OrderKind, OwnerId, Price, Sequence, TimeArithmetic as _, TimeInForce, UnixNanos,
+    OrderKind, OwnerId, Price, TimeArithmetic as _, TimeInForce, UnixNanos,
 };
 use crate::venue::VenueEvent;
 
@@ -31,7 +31,6 @@ pub(super) struct Reports {
 
 #[derive(Default)]
 struct PrivateStream {
-    seq: Sequence,
     last_sent: UnixNanos,
     readers: Vec<Arc<SessionHandle>>,
 }
@@ -58,14 +57,14 @@ impl Reports {
     }
 
     /// Sends heartbeats on streams that have readers and were idle.
-    pub(super) fn heartbeats(&mut self, now: UnixNanos, batch: &mut Batch) {
-        for stream in self.streams.values_mut() {
+    pub(super) fn heartbeats(&mut self, engine: &Engine, now: UnixNanos, batch: &mut Batch) {
+        for (owner, stream) in &mut self.streams {
             if stream.readers.is_empty() || now.since(stream.last_sent) < self.heartbeat_ns {
                 continue;
             }
             stream.last_sent = now;
             let mut message = Vec::with_capacity(128);
-            let heartbeat = Heartbeat { stream: key(self.epoch), seq: stream.seq, ts: now };
+            let heartbeat = Heartbeat { stream: key(self.epoch), seq: engine.last_report(*owner), ts: now };
             encode_heartbeat(&mut message, &heartbeat);
             stream.send(message, batch);
         }
@@ -129,41 +128,18 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         // Members of the synthetic market read no reports; a re-execution of their sealed inputs brings them back.
-        let Some(principal) = self.owners.name(execution.owner) else { return Ok(()) };
-        let Some(record) = self.orders.find_mut(execution.order) else { return Ok(()) };
-        let Some(instrument) = self.instruments.by_id(execution.instrument) else { return Ok(()) };
-        record.advance(execution);
-        let stream = self.reports.streams.entry(execution.owner).or_default();
-        let prev_seq = stream.seq;
-        stream.seq = stream.seq.next();
-        stream.last_sent = now;
-        let (price, quantity, trade_id) = match execution.kind {
-            ExecutionKind::Fill { price, quantity, trade_id, .. } => (price, quantity, trade_id),
-            ExecutionKind::New | ExecutionKind::Canceled | ExecutionKind::Expired => Default::default(),
-        };
-        let kind = kind_of(execution);
-        let event = event::Execution {
-            principal: principal.to_string(),
-            cl_ord_id: record.client_order_id.to_string(),
-            order_id: execution.order.0,
-            symbol: instrument.symbol.to_string(),
-            exec: name_of(kind).to_owned(),
-            side: execution.side.as_str().to_owned(),
-            price: price.nanos(),
-            quantity: quantity.nanos(),
-            trade_id,
-            leaves: execution.leaves.nanos(),
-            cumulative: execution.cumulative.nanos(),
-            report: stream.seq.get(),
-        };
+        let Some(report) = self.engine.report(execution) else { return Ok(()) };
+        let Report { event, record, instrument, seq, previous_seq } = report;
         batch.depends_on(self.journal.record_of_order(&mut record.trail, None, event)?);
+        let stream = self.reports.streams.entry(execution.owner).or_default();
+        stream.last_sent = now;
         if !stream.readers.is_empty() {
             let header = StreamHeader {
                 channel: Channel::Orders,
                 symbol: instrument.symbol,
                 epoch: self.reports.epoch,
-                seq: stream.seq,
-                prev_seq: Some(prev_seq),
+                seq,
+                prev_seq: Some(previous_seq),
                 ts_event: now,
                 ts_recv: now,
                 ts_out: now,
@@ -187,12 +163,12 @@ impl Core {
             let code = Code::SubChannelNotEntitled;
             return self.reject(session, id, "subscribe", code, request.channel.as_str(), batch);
         }
-        let owner = self.owners.number(&session.principal);
+        let owner = self.owner(&session.principal)?;
         let stream = self.reports.streams.entry(owner).or_default();
         if !stream.readers.iter().any(|reader| reader.number == session.number) {
             stream.readers.push(Arc::clone(session));
         }
-        let at = stream.seq;
+        let at = self.engine.last_report(owner);
         let resume = request.resume.first().map(|(_, point)| *point);
         let recovery = Recovery::of(resume.map(|point| recovery(point, self.reports.epoch, at)));
         let stream = SubscribedStream {
@@ -229,29 +205,6 @@ impl Core {
             lost.into_iter().for_each(|message| batch.send(&session.queue, message));
         }
         Ok(())
-    }
-}
-
-fn kind_of(execution: &Execution) -> ExecKind {
-    match execution.kind {
-        ExecutionKind::New => ExecKind::New,
-        ExecutionKind::Fill { .. } if execution.leaves.is_zero() => ExecKind::Fill,
-        ExecutionKind::Fill { .. } => ExecKind::PartialFill,
-        ExecutionKind::Canceled => ExecKind::Canceled,
-        ExecutionKind::Expired => ExecKind::Expired,
-    }
-}
-
-const fn name_of(kind: ExecKind) -> &'static str {
-    match kind {
-        ExecKind::New => "new",
-        ExecKind::PartialFill => "partial_fill",
-        ExecKind::Fill => "fill",
-        ExecKind::Canceled => "canceled",
-        ExecKind::Replaced => "replaced",
-        ExecKind::Rejected => "rejected",
-        ExecKind::Expired => "expired",
-        ExecKind::Unknown => "unknown",
     }
 }
 

@@ -17,6 +17,7 @@ mod subscriptions;
 mod synthetic;
 
 pub use self::core::{Core, PipelineOptions};
+pub use day::day_of;
 pub use session_handle::SessionHandle;
 
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::feed::Ending;
 use crate::gate::AuthenticRequest;
-use crate::journal::Journal;
 use crate::journal::event::Disconnect;
+use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
 
@@ -187,6 +188,9 @@ impl Driver {
         mut sources: mpsc::Receiver<SourceBatch>,
         mut stopped: oneshot::Receiver<()>,
     ) {
+        if let Err(error) = self.core.open() {
+            return self.fail(&error);
+        }
         let mut waiting = Vec::with_capacity(COMMANDS_PER_BATCH_MAX);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -211,17 +215,26 @@ impl Driver {
             };
             // What was done before a failure of the log must not be seen: nothing of this batch leaves.
             if let Err(error) = result {
-                tracing::error!(error = crate::telemetry::chain(&error), "the pipeline stops");
-                self.shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
-                return;
+                return self.fail(&error);
             }
             if self.release.send(batch).is_err() {
                 self.shutdown.stop(StopReason::StageFailed("release"));
                 return;
             }
         }
+        if let Err(error) = self.core.close() {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&self, error: &JournalError) {
+        let error = crate::telemetry::chain(error);
+        tracing::error!(error, "the pipeline stops");
+        self.shutdown.stop(StopReason::LogFailed(error));
     }
 }
 
+#[cfg(test)]
+mod execution_tests;
 #[cfg(test)]
 mod tests;

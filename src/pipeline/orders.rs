@@ -4,11 +4,10 @@
 //! venue. The first failure answers. Every final answer binds the client order identifier; a retryable refusal
 //! and everything before the identifier was known does not.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use sealfeed_wire::reply::{ErrorReply, OrderState as WireState, OrderStatus, RateLimit};
-use sealfeed_wire::{Decimals, RequestId, Scaled};
+use sealfeed_wire::{RequestId, Scaled};
 
 use super::SessionHandle;
 use super::answers::{Answer, Envelope, Outcome, encoded};
@@ -17,97 +16,7 @@ use super::core::Core;
 use super::executions::Cause;
 use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
 use crate::journal::{JournalError, OrderTrail, Space, event};
-use crate::types::{
-    ClientOrderId, Code, Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OrderKind, OrderState,
-    OwnerId, Price, Quantity, TimeInForce, UnixNanos,
-};
-
-/// An order of a client, for the trading day.
-pub(super) struct OrderRecord {
-    pub(super) client_order_id: ClientOrderId,
-    pub(super) instrument: InstrumentId,
-    pub(super) kind: OrderKind,
-    pub(super) time_in_force: TimeInForce,
-    pub(super) quantity: Quantity,
-    pub(super) leaves: Quantity,
-    pub(super) cumulative: Quantity,
-    /// Sum of price times quantity over the fills, in 1e-18.
-    pub(super) notional: i128,
-    pub(super) state: OrderState,
-    pub(super) trail: OrderTrail,
-}
-
-impl OrderRecord {
-    fn new(order: &NewOrder, trail: OrderTrail) -> Self {
-        Self {
-            client_order_id: order.client_order_id,
-            instrument: order.instrument,
-            kind: order.kind,
-            time_in_force: order.time_in_force,
-            quantity: order.quantity,
-            leaves: order.quantity,
-            cumulative: Quantity::default(),
-            notional: 0,
-            state: OrderState::New,
-            trail,
-        }
-    }
-
-    /// Takes over what an execution says.
-    pub(super) fn advance(&mut self, execution: &Execution) {
-        self.leaves = execution.leaves;
-        self.cumulative = execution.cumulative;
-        self.state = match execution.kind {
-            ExecutionKind::New => OrderState::New,
-            ExecutionKind::Fill { price, quantity, .. } => {
-                self.notional += i128::from(price.nanos()) * i128::from(quantity.nanos());
-                if execution.leaves.is_zero() { OrderState::Filled } else { OrderState::PartiallyFilled }
-            }
-            ExecutionKind::Canceled => OrderState::Canceled,
-            ExecutionKind::Expired => OrderState::Expired,
-        };
-    }
-
-    /// Average price of what was filled, nine decimals; `None` before the first fill.
-    pub(super) fn average_price(&self) -> Option<Scaled<Price>> {
-        let nine = Decimals::new(9).unwrap_or_default();
-        Price::average(self.notional, self.cumulative).map(|price| Scaled::new(price, nine))
-    }
-
-    const fn is_open(&self) -> bool {
-        matches!(self.state, OrderState::New | OrderState::PartiallyFilled)
-    }
-}
-
-/// Orders of clients, by the venue's name. Bounded with the answers: each order has one.
-pub(super) struct OrderBook {
-    next_id: u64,
-    records: HashMap<OrderId, OrderRecord>,
-}
-
-impl OrderBook {
-    pub(super) fn new(first_id: u64) -> Self {
-        Self { next_id: first_id, records: HashMap::new() }
-    }
-
-    pub(super) const fn next_id(&mut self) -> OrderId {
-        let id = OrderId(self.next_id);
-        self.next_id += 1;
-        id
-    }
-
-    pub(super) fn find_mut(&mut self, id: OrderId) -> Option<&mut OrderRecord> {
-        self.records.get_mut(&id)
-    }
-
-    pub(super) fn is_open(&self, id: OrderId) -> bool {
-        self.records.get(&id).is_some_and(OrderRecord::is_open)
-    }
-
-    pub(super) fn forget_finished(&mut self) {
-        self.records.retain(|_, record| record.is_open());
-    }
-}
+use crate::types::{ClientOrderId, Code, OrderId, OrderState, OwnerId, UnixNanos};
 
 /// The client's names in an order message.
 #[derive(Clone, Copy)]
@@ -136,7 +45,7 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let owner = self.owners.number(&session.principal);
+        let owner = self.owner(&session.principal)?;
         let message = Message { session, id, order, owner, now };
         if let Err(code) = self.gate.spend(&message.order, owner, now) {
             return self.refuse(&message, code.into(), batch);
@@ -174,8 +83,8 @@ impl Core {
             return self.refuse(message, Code::AudLowSpace.into(), batch);
         }
         let (owner, now) = (message.owner, message.now);
-        let open_orders = self.venue.open_orders(owner);
-        let venue = &self.venue;
+        let engine = &self.engine;
+        let open_orders = engine.open_orders(owner);
         let admitted = self.gate.admit(
             &message.order,
             owner,
@@ -183,7 +92,7 @@ impl Core {
             &self.instruments,
             |instrument, side| RiskContext {
                 open_orders,
-                best_opposite: venue.best_price(instrument.id, side.opposite()),
+                best_opposite: engine.best_price(instrument.id, side.opposite()),
             },
             now,
         );
@@ -192,17 +101,18 @@ impl Core {
             Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
             Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
         };
-        let order = admitted.into_new_order(self.orders.next_id());
+        let order = admitted.into_new_order(self.engine.next_id());
         let mut trail = OrderTrail::new(order.id.0);
         let entry = self.record_order(message, order.id, &mut trail)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
-        if let Err(code) = self.venue.submit(order, &mut events) {
-            return self.refuse_for_good(message, names, code, Some(&mut trail), batch);
+        if let Err(code) = self.engine.submit(order, trail, &mut events) {
+            self.refuse_for_good(message, names, code, Some(&mut trail), batch)?;
+            return self.seal_state_if_due();
         }
-        self.orders.records.insert(order.id, OrderRecord::new(&order, trail));
         self.answer(message, names, Outcome::Accepted(order.id), entry, batch);
-        self.report(&events, Cause { taker: Some(order.id), cancel: None }, now, batch)
+        self.report(&events, Cause { taker: Some(order.id), cancel: None }, now, batch)?;
+        self.seal_state_if_due()
     }
 
     fn cancel_order(
@@ -221,35 +131,23 @@ impl Core {
         // The name of a cancel is no order's name, though its answer carries the order it cancelled.
         let found = self.answers.find(message.owner, target).filter(|answer| answer.cancels.is_none());
         let found = found.and_then(|answer| match answer.outcome {
-            Outcome::Accepted(id) => self.orders.records.get(&id).map(|record| (id, record)),
+            Outcome::Accepted(id) => self.engine.order(id).map(|record| (id, record.trail)),
             Outcome::Refused(_) => None,
         });
-        let Some((id, record)) = found else {
+        let Some((id, mut trail)) = found else {
             return self.refuse_for_good(message, names, Code::OrdOrderUnknown, None, batch);
         };
-        let (is_open, mut trail) = (record.is_open(), record.trail);
         let entry = self.record_order(message, id, &mut trail)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
-        let result = if is_open {
-            self.venue.cancel(admitted.into_cancel_order(id), &mut events)
-        } else {
-            Err(Code::OrdTooLateToCancel)
-        };
-        if let Err(code) = result {
+        if let Err(code) = self.engine.cancel(admitted.into_cancel_order(id), trail, &mut events) {
             self.refuse_for_good(message, names, code, Some(&mut trail), batch)?;
-            self.keep_trail(id, trail);
-            return Ok(());
+            self.engine.keep_trail(id, trail);
+            return self.seal_state_if_due();
         }
-        self.keep_trail(id, trail);
         self.answer(message, names, Outcome::Accepted(id), entry, batch);
-        self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)
-    }
-
-    fn keep_trail(&mut self, id: OrderId, trail: OrderTrail) {
-        if let Some(record) = self.orders.records.get_mut(&id) {
-            record.trail = trail;
-        }
+        self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)?;
+        self.seal_state_if_due()
     }
 
     fn record_order(
@@ -397,7 +295,7 @@ impl Core {
         name: ClientOrderId,
         batch: &mut Batch,
     ) {
-        let answer = self.owners.find(&session.principal).and_then(|owner| self.answers.find(owner, name));
+        let answer = self.engine.owner(&session.principal).and_then(|owner| self.answers.find(owner, name));
         let mut status = OrderStatus {
             id,
             cl_ord_id: name,
@@ -429,7 +327,7 @@ impl Core {
     }
 
     fn describe(&self, id: OrderId, status: &mut OrderStatus) {
-        let Some(record) = self.orders.records.get(&id) else { return };
+        let Some(record) = self.engine.order(id) else { return };
         let decimals = self.instruments.by_id(record.instrument).map(|one| one.decimals).unwrap_or_default();
         let quantity = |quantity| Some(Scaled::new(quantity, decimals.quantity));
         status.order_id = Some(id.0.into());

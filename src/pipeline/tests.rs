@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::execute::EngineOptions;
 use crate::feed::OutboundQueue;
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
@@ -24,7 +25,7 @@ fn core(journal: &Journal) -> Core {
         orders: OrdersConfig { nonces_max: 1_000, ..OrdersConfig::default() },
         feed: FeedConfig::default(),
         epoch: Epoch(1),
-        first_id: 1,
+        engine: EngineOptions::default(),
     };
     Core::new(&options, journal.clone())
 }

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use super::accept;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::execute::EngineOptions;
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
-use crate::pipeline::{Core, Pipeline, PipelineOptions};
+use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, verdict};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
@@ -109,8 +110,13 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
-        // Names of orders and trades grow from the microsecond of the start: no two runs of one log share any.
-        first_id: now.0 / 1_000,
+        engine: EngineOptions {
+            // Names of orders and trades grow from the microsecond of the start: no two runs of one log share any.
+            first_id: now.0 / 1_000,
+            day: day_of(now),
+            state_hash_inputs: config.orders.state_hash_inputs,
+            ..EngineOptions::default()
+        },
     };
     let core = Core::new(&options, journal.clone());
     let subscribers = core.subscription_count();

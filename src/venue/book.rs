@@ -51,6 +51,23 @@ impl Book {
         self.resting_orders += 1;
     }
 
+    /// Moves the last order of its price to the front.
+    #[cfg(test)]
+    pub(super) fn put_first(&mut self, index: OrderIndex, orders: &mut Orders) {
+        let ladder = self.ladder_mut(orders[index].side);
+        let rank = ladder.rank(orders[index].price);
+        let head = ladder.levels.get(&rank).map_or(OrderIndex::NONE, |queue| queue.head);
+        if head == index {
+            return;
+        }
+        ladder.unlink(index, orders);
+        orders.links_mut(head).previous = index;
+        *orders.links_mut(index) = Links { previous: OrderIndex::NONE, next: head };
+        if let Some(queue) = ladder.levels.get_mut(&rank) {
+            queue.head = index;
+        }
+    }
+
     /// Takes an order out of its queue; its price level goes with its last order.
     pub(super) fn unlink(&mut self, index: OrderIndex, orders: &mut Orders) {
         self.ladder_mut(orders[index].side).unlink(index, orders);

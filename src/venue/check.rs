@@ -67,5 +67,6 @@ impl Venue {
         }
         assert_eq!(resting, self.resting_orders());
         assert_eq!(open_orders, self.open_orders);
+        assert_eq!(self.sum_of_all(), self.sum, "the digest of the state is of another one");
     }
 }

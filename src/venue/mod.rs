@@ -14,10 +14,12 @@ mod book;
 mod event;
 mod index;
 mod orders;
+mod state;
 
 use book::Book;
 pub use event::VenueEvent;
 use orders::{Order, OrderIndex, Orders};
+use state::OrderSum;
 
 use crate::types::{
     CancelOrder, Code, Execution, ExecutionKind, InstrumentId, Instruments, MarketEventKind, NewOrder,
@@ -26,6 +28,9 @@ use crate::types::{
 
 /// Resting orders of one instrument unless told otherwise. A full book of them takes about 8 MB.
 pub const RESTING_ORDERS_MAX_DEFAULT: u32 = 100_000;
+/// Version of the rules: raised by every change after which the same inputs have other outputs. A log whose orders were
+/// executed under other rules is not re-executed.
+pub const RULES: u32 = 1;
 
 /// All books of the embedded venue, and the orders that rest in them.
 pub struct Venue {
@@ -37,6 +42,11 @@ pub struct Venue {
     /// Number of the last trade; the first one is 1.
     last_trade_id: u64,
     resting_orders_max: u32,
+    /// Of `orders`, for the digest of the state.
+    sum: OrderSum,
+    /// A rule that no venue has, to show that a re-execution notices: the newest order of a price trades first.
+    #[cfg(test)]
+    newest_first: bool,
 }
 
 impl Venue {
@@ -49,6 +59,9 @@ impl Venue {
             open_orders: Vec::new(),
             last_trade_id: 0,
             resting_orders_max: RESTING_ORDERS_MAX_DEFAULT,
+            sum: OrderSum::default(),
+            #[cfg(test)]
+            newest_first: false,
         }
     }
 
@@ -56,6 +69,13 @@ impl Venue {
     #[must_use]
     pub fn with_resting_orders_max(mut self, orders: u32) -> Self {
         self.resting_orders_max = orders;
+        self
+    }
+
+    /// The same venue under the rule that the newest order of a price trades first.
+    #[cfg(test)]
+    pub(crate) fn with_newest_first(mut self) -> Self {
+        self.newest_first = true;
         self
     }
 
@@ -163,7 +183,7 @@ impl Venue {
 
     /// Trades `order` against the other side as far as price and quantity go; returns what is left of it.
     fn take(&mut self, order: &NewOrder, mut leaves: Quantity, events: &mut Vec<VenueEvent>) -> Quantity {
-        let Self { books, orders, open_orders, last_trade_id, .. } = self;
+        let Self { books, orders, open_orders, last_trade_id, sum, .. } = self;
         let Some(book) = book_of(books, order.instrument) else { return leaves };
         let limit = limit_of(order);
         while !leaves.is_zero() {
@@ -171,6 +191,7 @@ impl Venue {
             *last_trade_id += 1;
             let trade_id = *last_trade_id;
             let maker = &mut orders[index];
+            sum.subtract(maker);
             let quantity = leaves.min(maker.leaves);
             leaves = minus(leaves, quantity);
             maker.leaves = minus(maker.leaves, quantity);
@@ -188,6 +209,8 @@ impl Venue {
                 book.unlink(index, orders);
                 orders.remove(index);
                 close(open_orders, maker.owner);
+            } else {
+                sum.add(&maker);
             }
         }
         leaves
@@ -196,8 +219,14 @@ impl Venue {
     /// Lets what is left of a limit order rest at `price`, behind all that rest there already.
     fn rest(&mut self, order: &NewOrder, price: Price, leaves: Quantity, events: &mut Vec<VenueEvent>) {
         let Some(book) = book_of(&mut self.books, order.instrument) else { return };
-        let index = self.orders.insert(Order::resting(order, price, leaves));
+        let resting = Order::resting(order, price, leaves);
+        self.sum.add(&resting);
+        let index = self.orders.insert(resting);
         book.append(index, &mut self.orders);
+        #[cfg(test)]
+        if self.newest_first {
+            book.put_first(index, &mut self.orders);
+        }
         open(&mut self.open_orders, order.owner);
         let add = MarketEventKind::Add { order: order.id, side: order.side, price, quantity: leaves };
         events.push(VenueEvent::market(order.instrument, add));
@@ -217,6 +246,7 @@ impl Venue {
     fn withdraw(&mut self, index: OrderIndex, kind: ExecutionKind, events: &mut Vec<VenueEvent>) {
         let order = self.orders[index];
         let Some(book) = book_of(&mut self.books, order.instrument) else { return };
+        self.sum.subtract(&order);
         book.unlink(index, &mut self.orders);
         book.returned += u128::from(order.leaves.nanos());
         self.orders.remove(index);

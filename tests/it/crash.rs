@@ -14,7 +14,7 @@ use sealfeed_wire::SignedOp;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Frame, Pki, Received, frame_text};
+use crate::harness::{Client, Frame, Pki, Received, assert_executes_again, frame_text};
 use crate::process::{ServerProcess, Verdict, configure, connect, public_key, spawn, verify};
 
 const MARKET: &str = r#"
@@ -110,6 +110,7 @@ impl Promised {
             }
         }
         assert!(left.is_empty(), "{} of {} acks are lost: {left:?}", left.len(), self.receipts.len());
+        assert_executes_again(log);
         let file = log.with_file_name("receipts");
         let lines: Vec<String> = self.receipts.values().map(|(_, receipt)| receipt.to_string()).collect();
         fs::write(&file, lines.join("\n")).unwrap();
@@ -214,6 +215,8 @@ async fn no_acknowledged_order_is_lost_when_the_server_is_killed() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait().status.code(), Some(0));
     let verdict = promised.check(&log, &["VERIFIED", "RECOVERED"]);
+    let again = assert_executes_again(&log);
+    assert!(again.runs > cycles && again.outputs > cycles, "{again:?}");
     println!(
         "{} acks in {cycles} cycles, {tears} tears, {recoveries} recoveries: {}",
         promised.receipts.len(),

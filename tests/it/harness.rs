@@ -12,7 +12,7 @@ mod telemetry;
 mod tls;
 
 pub(crate) use client::{Client, Ended, Frame, Received, frame_text, fresh_nonce};
-pub(crate) use log::Logged;
+pub(crate) use log::{Logged, assert_executes_again};
 pub(crate) use pki::{Identity, Pki, self_signed};
 pub(crate) use scene::Scene;
 pub(crate) use server::{POLICY, Server, wait_until};

@@ -17,6 +17,7 @@ const HEIGHTS: &[(&str, u8)] = &[
     ("venue", 20),
     ("feed", 20),
     ("source", 20),
+    ("execute", 25),
     ("pipeline", 30),
     ("session", 40),
     ("ops", 40),

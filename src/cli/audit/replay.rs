@@ -51,6 +51,9 @@ pub(super) struct ReplayArgs {
     /// How to print; a table on a terminal, JSON lines in a pipe.
     #[arg(long, value_enum, default_value = "auto")]
     output: Output,
+    /// Execute the venue's inputs again and compare every output: VERIFIED (0), DIVERGED (27) or REFUSED (28).
+    #[arg(long, conflicts_with_all = ["from", "until", "principal", "symbol", "order", "session", "kind", "code"])]
+    execute: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +100,9 @@ struct Row {
 }
 
 pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    if arguments.execute {
+        return super::execute::run(&arguments.directory, arguments.output == Output::Json);
+    }
     check_kinds(&arguments.kind)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let as_table = match arguments.output {

@@ -12,6 +12,7 @@ use sealfeed_wire::reply::Receipt as WireReceipt;
 
 use super::setup::Place;
 use super::steps::Steps;
+use crate::execute::replay::{Verdict as Again, reexecute};
 use crate::journal::escrow_directory;
 
 pub(super) fn verify_and_damage(
@@ -26,6 +27,14 @@ pub(super) fn verify_and_damage(
     let expected = "VERIFIED";
     let outcome = if report.verdict == Verdict::Verified { Ok(came) } else { Err(came) };
     steps.step("the sealed log is verified", expected, &outcome);
+
+    let again = reexecute(entries(&log)?)?;
+    let came = format!("{} inputs, {} outputs, {} digests", again.inputs, again.outputs, again.states);
+    let outcome = match &again.verdict {
+        Again::Verified => Ok(format!("VERIFIED ({came})")),
+        other => Err(format!("{other:?} ({came})")),
+    };
+    steps.step("what the log holds is executed again", expected, &outcome);
 
     let Some(receipt) = receipts.first() else { bail!("there is no receipt") };
     let copy = place.path("log-with-one-byte-flipped");

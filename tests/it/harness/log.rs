@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use sealfeed::journal;
+use sealfeed::execute::replay::{Report, reexecute};
+use sealfeed::{execute, journal};
 use sealfeed_audit::reader::entries;
 use sealfeed_audit::verify::{Anchors, Verdict, verify};
 use serde_json::Value;
@@ -70,6 +71,13 @@ pub(super) fn assert_verified(folder: &Path) {
     };
     let report = verify(folder, &anchors, &mut |_| {}).unwrap();
     assert_eq!(report.verdict, Verdict::Verified, "{report:?}");
+}
+
+/// Asserts that the venue, given the log's inputs again, gives every output that the log holds.
+pub(crate) fn assert_executes_again(folder: &Path) -> Report {
+    let report = reexecute(entries(folder).unwrap()).unwrap();
+    assert_eq!(report.verdict, execute::replay::Verdict::Verified, "{report:#?}");
+    report
 }
 
 /// How many bytes of a secret are enough to give it away.

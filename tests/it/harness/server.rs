@@ -9,7 +9,7 @@ use sealfeed::config::{Config, load_text};
 use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
-use super::log::{Logged, assert_holds_no_secret, assert_verified, read};
+use super::log::{Logged, assert_executes_again, assert_holds_no_secret, assert_verified, read};
 use super::{LIMIT, Pki, telemetry};
 
 /// The policy of [`Server::start`].
@@ -150,6 +150,7 @@ impl Server {
         super::soon("the stop", running.stop()).await.unwrap();
         let log = &config.log.directory;
         assert_verified(log);
+        assert_executes_again(log);
         assert_holds_no_secret(log, &Pki::get().folder, &telemetry::traced());
         (read(log), folder)
     }

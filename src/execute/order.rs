@@ -1,0 +1,80 @@
+//! What is remembered of one order of a client, for the trading day.
+
+use sealfeed_wire::{Decimals, Scaled};
+
+use crate::journal::OrderTrail;
+use crate::types::{
+    ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind, OrderState, Price, Quantity,
+    TimeInForce,
+};
+
+/// An order of a client.
+#[derive(Clone, Debug)]
+pub struct OrderRecord {
+    /// The client's name for it.
+    pub client_order_id: ClientOrderId,
+    /// What it trades.
+    pub instrument: InstrumentId,
+    /// Limit or market.
+    pub kind: OrderKind,
+    /// How long it lives.
+    pub time_in_force: TimeInForce,
+    /// As it was submitted.
+    pub quantity: Quantity,
+    /// Still open.
+    pub leaves: Quantity,
+    /// Traded in all.
+    pub cumulative: Quantity,
+    /// Where it stands.
+    pub state: OrderState,
+    /// Its events in the log.
+    pub trail: OrderTrail,
+    /// Sum of price times quantity over the fills, in 1e-18.
+    notional: i128,
+}
+
+impl OrderRecord {
+    pub(super) fn new(order: &NewOrder, trail: OrderTrail) -> Self {
+        Self {
+            client_order_id: order.client_order_id,
+            instrument: order.instrument,
+            kind: order.kind,
+            time_in_force: order.time_in_force,
+            quantity: order.quantity,
+            leaves: order.quantity,
+            cumulative: Quantity::default(),
+            state: OrderState::New,
+            trail,
+            notional: 0,
+        }
+    }
+
+    /// Takes over what an execution says.
+    pub(super) fn advance(&mut self, execution: &Execution) {
+        self.leaves = execution.leaves;
+        self.cumulative = execution.cumulative;
+        self.state = match execution.kind {
+            ExecutionKind::New => OrderState::New,
+            ExecutionKind::Fill { price, quantity, .. } => {
+                let notional = i128::from(price.nanos()).saturating_mul(i128::from(quantity.nanos()));
+                self.notional = self.notional.saturating_add(notional);
+                if execution.leaves.is_zero() { OrderState::Filled } else { OrderState::PartiallyFilled }
+            }
+            ExecutionKind::Canceled => OrderState::Canceled,
+            ExecutionKind::Expired => OrderState::Expired,
+        };
+    }
+
+    /// Average price of what was filled, nine decimals; `None` before the first fill.
+    #[must_use]
+    pub fn average_price(&self) -> Option<Scaled<Price>> {
+        let nine = Decimals::new(9).unwrap_or_default();
+        Price::average(self.notional, self.cumulative).map(|price| Scaled::new(price, nine))
+    }
+
+    /// Whether it rests or may still trade.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, OrderState::New | OrderState::PartiallyFilled)
+    }
+}
