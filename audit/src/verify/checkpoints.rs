@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::chain::sha256;
+use crate::chain::{Hash, sha256};
 use crate::checkpoint::{self, CHECKPOINT_BYTES_MAX, FileItem, TreeHead};
 use crate::layout::{CHECKPOINTS, QUARANTINE, Torn, torn_checkpoint_name};
+use crate::merkle::Frontier;
 use crate::storage::{Access, Storage, read_whole};
 use crate::verify::report::{Bad, Findings, RecoveryFound, Verdict};
 use crate::verify::{Identity, SharedFile, VerifyError, short};
-use crate::walk::Chain;
 
 const BUFFER_BYTES: usize = 16 * CHECKPOINT_BYTES_MAX;
 
@@ -23,7 +23,7 @@ struct Mismatch {
 }
 
 /// Checkpoints in the order of the file, and anchors in the order of their size.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     file: Option<SharedFile>,
     end: u64,
@@ -41,6 +41,8 @@ pub(crate) struct Checkpoints {
     /// Own checkpoints of smaller trees.
     pub(crate) below: u64,
     next: Option<(u64, TreeHead)>,
+    /// Believes every note, as one that looks ahead for sizes may.
+    trusting: bool,
     anchors: Vec<TreeHead>,
     next_anchor: usize,
     mismatches: Vec<Mismatch>,
@@ -88,6 +90,7 @@ impl Checkpoints {
             from,
             below: 0,
             next: None,
+            trusting: false,
             anchors,
             next_anchor: 0,
             mismatches: Vec::new(),
@@ -102,30 +105,111 @@ impl Checkpoints {
         Ok(checkpoints)
     }
 
-    /// Compares whatever speaks of a tree no larger than the chain's.
-    pub(crate) fn compare(&mut self, chain: &Chain, findings: &mut Findings) -> io::Result<()> {
-        let size = chain.frontier.size();
+    /// Of a part of the log that is looked at by itself: nothing to compare with.
+    pub(crate) fn none(identity: &Identity) -> Self {
+        Self {
+            file: None,
+            end: 0,
+            live: false,
+            identity: identity.clone(),
+            buffer: Vec::new(),
+            buffer_offset: 0,
+            offset: 0,
+            copies: BTreeMap::new(),
+            skipped: Vec::new(),
+            from: 0,
+            below: 0,
+            next: None,
+            trusting: false,
+            anchors: Vec::new(),
+            next_anchor: 0,
+            mismatches: Vec::new(),
+            largest_match: None,
+            good: 0,
+            last: None,
+            last_match: 0,
+            anchored: 0,
+            incomplete: false,
+        }
+    }
+
+    /// A reader of the same file that only says which sizes will be asked for. It believes every note, so it meets all that this
+    /// one will meet.
+    pub(crate) fn look_ahead(&self) -> Self {
+        Self { trusting: true, ..self.clone() }
+    }
+
+    /// Sizes up to `end` that will be compared and have not been named yet, sorted; `None` when there are more than `most`.
+    pub(crate) fn sizes_to(&mut self, end: u64, most: usize) -> io::Result<Option<Vec<u64>>> {
+        let mut sizes = Vec::new();
+        let mut too_many = false;
+        let mut ignored = Findings::default();
+        let mut push = |size: u64| {
+            too_many |= sizes.len() >= most;
+            if !too_many {
+                sizes.push(size);
+            }
+        };
+        while let Some((_, head)) = self.next.filter(|(_, head)| head.size <= end) {
+            push(head.size);
+            self.read_next(&mut ignored)?;
+        }
+        while let Some(head) = self.anchors.get(self.next_anchor).filter(|head| head.size <= end) {
+            push(head.size);
+            self.next_anchor += 1;
+        }
+        sizes.sort_unstable();
+        sizes.dedup();
+        Ok((!too_many).then_some(sizes))
+    }
+
+    /// Compares whatever speaks of a tree no larger than this one.
+    pub(crate) fn compare(&mut self, tree: &Frontier, findings: &mut Findings) -> io::Result<()> {
+        self.compare_with(tree.size(), || tree.root(), &|_| true, findings).map(|_| ())
+    }
+
+    /// As [`Checkpoints::compare`], with the root to be had from a function, and only as long as `known` says of the sizes met
+    /// that they were looked for; false when it does not.
+    pub(crate) fn compare_with(
+        &mut self,
+        size: u64,
+        root: impl Fn() -> Hash,
+        known: &dyn Fn(u64) -> bool,
+        findings: &mut Findings,
+    ) -> io::Result<bool> {
         while let Some((offset, head)) = self.next.filter(|(_, head)| head.size <= size) {
+            if !known(head.size) {
+                return Ok(false);
+            }
             if head.size < self.from {
                 self.below += 1;
                 self.report_conflict(head, findings);
-            } else if self.compare_one(chain, head, Some(offset)) {
+            } else if self.compare_one(size, &root, head, Some(offset)) {
                 self.last_match = head.size;
             }
             self.read_next(findings)?;
         }
         while let Some(head) = self.anchors.get(self.next_anchor).copied().filter(|head| head.size <= size) {
-            if head.size >= self.from && self.compare_one(chain, head, None) {
+            if !known(head.size) {
+                return Ok(false);
+            }
+            if head.size >= self.from && self.compare_one(size, &root, head, None) {
                 self.anchored = head.size;
             }
             self.next_anchor += 1;
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn compare_one(&mut self, chain: &Chain, head: TreeHead, offset: Option<u64>) -> bool {
+    fn compare_one(
+        &mut self,
+        size: u64,
+        root: &dyn Fn() -> Hash,
+        head: TreeHead,
+        offset: Option<u64>,
+    ) -> bool {
         // A writer signs at the ends of groups only, and trees are compared at each of those.
-        let fits = head.size == chain.frontier.size() && head.root == chain.frontier.root();
+        let fits = head.size == size && head.root == root();
         if fits {
             self.largest_match = Some(head.size);
         } else {
@@ -252,7 +336,11 @@ impl Checkpoints {
             }
             match checkpoint::first_item(rest) {
                 FileItem::Note { note, bytes } => {
-                    let opened = checkpoint::open(note, &self.identity.key);
+                    let opened = if self.trusting {
+                        checkpoint::peek(note).map(|(_, head)| head)
+                    } else {
+                        checkpoint::open(note, &self.identity.key)
+                    };
                     let at = self.offset;
                     self.offset += bytes as u64;
                     if self.accept(at, opened.map_err(|error| error.to_string()), findings) {

@@ -90,6 +90,16 @@ impl VerifyError {
     }
 }
 
+/// How a log is to be verified; the verdict over what is checked does not depend on it.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Threads; `None` for as many as there are processors, or one for a small log.
+    pub threads: Option<usize>,
+    /// A checkpoint kept elsewhere (a signed note) from which on to verify: only segments from the one that holds its size. It
+    /// counts as an anchor.
+    pub from_checkpoint: Option<String>,
+}
+
 /// Verifies the log in `folder` and calls `progress` from time to time.
 ///
 /// # Errors
@@ -111,6 +121,19 @@ pub fn verify_storage(
     anchors: &Anchors,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
+    verify_planned(storage, anchors, &Plan::default(), progress)
+}
+
+/// As [`verify_storage`], with a say in how.
+///
+/// # Errors
+/// As [`verify`]; a checkpoint to start from that cannot be used is the anchor after the last.
+pub fn verify_planned(
+    storage: &dyn Storage,
+    anchors: &Anchors,
+    plan: &Plan,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, VerifyError> {
     let io = |file: &str, source| VerifyError::Io { file: file.to_owned(), source };
     let live = storage.is_locked(LOCK).map_err(|source| io(LOCK, source))?;
     let state = State::read(storage).map_err(|source| io("state", source))?;
@@ -125,12 +148,21 @@ pub fn verify_storage(
     let first = *firsts.first().ok_or(VerifyError::NoLog)?;
     let mut findings = Findings::default();
     let identity = Identity::find(storage, first, anchors, &mut findings)?;
-    let heads = anchor_heads(anchors, &identity)?;
-    let checkpoints = Checkpoints::open(storage, &identity, heads, first, live, &mut findings)?;
+    let mut heads = anchor_heads(anchors, &identity)?;
+    if let Some(note) = &plan.from_checkpoint {
+        let head = open_anchor(note, &identity)
+            .map_err(|source| VerifyError::BadCheckpoint { index: anchors.checkpoints.len(), source })?;
+        let before = firsts.partition_point(|first| *first <= head.size).saturating_sub(1);
+        firsts.drain(..before);
+        heads.push(head);
+    }
+    heads.sort_unstable_by_key(|head| head.size);
+    let from = *firsts.first().ok_or(VerifyError::NoLog)?;
+    let checkpoints = Checkpoints::open(storage, &identity, heads, from, live, &mut findings)?;
     let seals = Seals::new(anchors.k0, identity.log_id);
-    let opening = Opening { live, state, key_epoch, first, from: first };
+    let opening = Opening { live, state, key_epoch, first, from };
     let mut segments = Segments::new(storage, &identity, anchors, checkpoints, seals, opening, findings);
-    segments.walk(&firsts, progress)?;
+    segments.walk(&firsts, plan.threads, progress)?;
     segments.finish()
 }
 
@@ -171,17 +203,19 @@ impl Identity {
 
 fn anchor_heads(anchors: &Anchors, identity: &Identity) -> Result<Vec<TreeHead>, VerifyError> {
     for receipt in &anchors.receipts {
-        if receipt.log_id != identity.log_id {
+        // A log whose first header is damaged has no name: that is for the verdict to say.
+        if receipt.log_id != identity.log_id && identity.log_id != [0; 32] {
             return Err(VerifyError::BadReceipt { seq: receipt.seq });
         }
     }
     let open = |(index, note): (usize, &String)| {
-        let note = format!("{}\n", note.trim_end_matches('\n'));
-        checkpoint::open(&note, &identity.key).map_err(|source| VerifyError::BadCheckpoint { index, source })
+        open_anchor(note, identity).map_err(|source| VerifyError::BadCheckpoint { index, source })
     };
-    let mut heads = anchors.checkpoints.iter().enumerate().map(open).collect::<Result<Vec<_>, _>>()?;
-    heads.sort_unstable_by_key(|head| head.size);
-    Ok(heads)
+    anchors.checkpoints.iter().enumerate().map(open).collect()
+}
+
+fn open_anchor(note: &str, identity: &Identity) -> Result<TreeHead, NoteError> {
+    checkpoint::open(&format!("{}\n", note.trim_end_matches('\n')), &identity.key)
 }
 
 /// The epoch in the key file, where the verifier may read it. Only the number is taken.

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::layout::{seal_path, segment_path};
     use crate::storage::{Access, DiskStorage, Storage};
-    use crate::verify::{Anchors, Report, verify};
+    use crate::verify::{Anchors, Plan, Report, verify, verify_planned};
     use crate::{Draft, InitOptions, Log, Options, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, init, kind};
 
     const ORIGIN: &str = "log.example/audit";
@@ -133,7 +133,13 @@ mod tests {
                 std::fs::remove_file(self.folder.path().join(segment_path(*first))).unwrap();
                 std::fs::remove_file(self.folder.path().join(seal_path(*first))).unwrap();
             }
-            verify(self.folder.path(), &self.anchors, &mut |_| {}).unwrap()
+            let [alone, together] = [1, 3].map(|threads| {
+                let plan = Plan { threads: Some(threads), ..Plan::default() };
+                let storage = DiskStorage::new(self.folder.path());
+                verify_planned(&storage, &self.anchors, &plan, &mut |_| {}).unwrap()
+            });
+            assert_eq!(alone, together, "threads change nothing");
+            alone
         }
     }
 

@@ -155,6 +155,8 @@ pub struct Report {
     pub origin: String,
     /// The key everything was checked with, as text; from the anchor where one was given.
     pub key: String,
+    /// First entry that was checked; above 0 after pruning or where a checkpoint was started from.
+    pub checked_from: u64,
     /// Entries in complete groups, those of a pruned beginning included; all that are there were checked.
     pub entries: u64,
     /// Root of the tree over them.
@@ -193,7 +195,7 @@ pub struct Report {
 const FINDINGS_MAX: usize = 1_000;
 
 /// Collects what is wrong.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Bad>,
 }
@@ -208,6 +210,10 @@ impl Findings {
         if self.list.len() < FINDINGS_MAX {
             self.list.push(bad);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     pub(crate) fn has(&self, verdict: Verdict) -> bool {

@@ -12,7 +12,7 @@ const EPOCH_STEPS_MAX: u64 = 1 << 26;
 const LATER_EPOCHS_TRIED: u64 = 10_000;
 
 /// Checks seals, if `K_0` is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seals {
     k0: Option<EpochKey>,
     current: Option<EpochKey>,
@@ -70,6 +70,11 @@ impl Seals {
         };
         findings.add(verdict, first_seq, what, file, offset);
         self.give_up();
+    }
+
+    /// Moves the key to an epoch, for a segment that begins in it; false when that is out of all proportion.
+    pub(crate) fn advance(&mut self, epoch: u64) -> bool {
+        !self.active() || self.key_of(epoch).is_some()
     }
 
     fn key_of(&mut self, epoch: u64) -> Option<EpochKey> {

@@ -3,11 +3,14 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use sealfeed_audit::note::VerifierKey;
-use sealfeed_audit::verify::{Anchors, Report, Verdict, verify};
+use sealfeed_audit::storage::DiskStorage;
+use sealfeed_audit::verify::{Anchors, Plan, Progress, Report, Verdict, verify_planned};
 use sealfeed_audit::{Receipt, hash_from_hex, hex};
 use serde::Deserialize;
 
@@ -39,6 +42,12 @@ pub(super) struct VerifyArgs {
     /// The log must have at least this many entries.
     #[arg(long, value_name = "N")]
     expect_size: Option<u64>,
+    /// A checkpoint kept elsewhere (a signed note) to start from: only segments from the one that holds its size are checked.
+    #[arg(long, value_name = "FILE")]
+    from_checkpoint: Option<PathBuf>,
+    /// Threads; by default as many as there are processors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -53,23 +62,21 @@ struct ReceiptText {
 }
 
 pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
-    let anchors = match anchors(arguments) {
-        Ok(anchors) => anchors,
+    let given = anchors(arguments).and_then(|anchors| Ok((anchors, plan(arguments)?)));
+    let (anchors, plan) = match given {
+        Ok(given) => given,
         Err(error) => {
             anstream::eprintln!("sealfeed: error: {error:#}");
             return Ok(ExitCode::from(2));
         }
     };
-    let is_terminal = std::io::stderr().is_terminal();
-    let result = verify(&arguments.directory, &anchors, &mut |progress| {
-        if is_terminal && progress.bytes_total > 0 {
-            let percent = progress.bytes * 100 / progress.bytes_total;
-            anstream::eprint!("\rverifying: {percent:3} %, {} entries", progress.entries);
-        }
+    let bar = progress_bar();
+    let result = verify_planned(&DiskStorage::new(&arguments.directory), &anchors, &plan, &mut |progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes);
+        bar.set_message(rates(progress, bar.elapsed()));
     });
-    if is_terminal {
-        anstream::eprint!("\r\x1b[K");
-    }
+    bar.finish_and_clear();
     match result {
         Ok(report) => {
             if arguments.json {
@@ -88,6 +95,35 @@ pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(error.exit_code()))
         }
     }
+}
+
+/// A bar on a terminal, nothing where standard error is none.
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("verifying [{wide_bar}] {percent:>3} % {msg} {eta} left")
+    {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// How fast it goes, all in all.
+fn rates(progress: Progress, elapsed: Duration) -> String {
+    let per_second = |count: u64| {
+        let rate = u128::from(count) * 1_000_000 / elapsed.as_micros().max(1);
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    };
+    format!("{} entries/s {} MB/s", per_second(progress.entries), per_second(progress.bytes) / 1_000_000)
+}
+
+fn plan(arguments: &VerifyArgs) -> anyhow::Result<Plan> {
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"));
+    let from_checkpoint = arguments.from_checkpoint.as_ref().map(read).transpose()?;
+    Ok(Plan { threads: arguments.threads.map(usize::from), from_checkpoint })
 }
 
 fn anchors(arguments: &VerifyArgs) -> anyhow::Result<Anchors> {
@@ -152,21 +188,33 @@ fn print(report: &Report) {
     }
     anstream::println!("  log          {} ({})", hex(&report.log_id), report.origin);
     anstream::println!(
-        "  checked      {} entries in {} groups, {} segments, {} bytes, {} runs, {} epochs",
-        report.entries,
+        "  checked      {} entries, {} groups in all, {} segments, {} bytes, {} runs, {} epochs",
+        report.entries.saturating_sub(report.checked_from),
         report.groups,
         report.segments,
         report.bytes,
         report.runs,
         report.epochs
     );
+    if report.checked_from > 0 {
+        anstream::println!("  checked from entry {} on, and nothing before it", report.checked_from);
+    }
     anstream::println!("  root         {}", hex(&report.root));
     anstream::println!(
-        "  checkpoints  {} of its own, the last over {} entries; anchors vouch for {} entries",
+        "  checkpoints  {} of its own, the last over {} entries",
         report.checkpoints,
-        report.checkpointed_entries,
-        report.anchored_entries
+        report.checkpointed_entries
     );
+    anstream::println!("  anchors      {}", reach(report.anchored_entries, report.entries));
+    if let Some(pruned) = &report.pruned {
+        anstream::println!(
+            "  pruned       entries before {}, as entry {} of {} says (it keeps from entry {})",
+            pruned.first_seq,
+            pruned.seq,
+            format_utc(UnixNanos(pruned.utc_ns)),
+            pruned.keeps_from
+        );
+    }
     for found in &report.recoveries {
         anstream::println!("  recovery     entry {} at {}", found.seq, format_utc(UnixNanos(found.utc_ns)));
     }
@@ -181,6 +229,19 @@ fn print(report: &Report) {
     }
 }
 
+/// How far the anchors reach.
+fn reach(anchored: u64, entries: u64) -> String {
+    match (anchored, entries) {
+        (0, _) => "vouch for no entry: everything is consistent with itself only".to_owned(),
+        (anchored, entries) if anchored >= entries => format!("vouch for all entries up to {}", entries - 1),
+        (anchored, entries) => format!(
+            "vouch for entries up to {}; the {} after them are consistent with themselves only",
+            anchored - 1,
+            entries - anchored
+        ),
+    }
+}
+
 fn print_json(report: &Report) {
     let findings: Vec<_> = report
         .findings
@@ -188,7 +249,7 @@ fn print_json(report: &Report) {
         .map(|bad| {
             serde_json::json!({
                 "verdict": bad.verdict.to_string(), "seq": bad.seq, "what": bad.what,
-                "file": bad.file, "offset": bad.offset,
+                "until": bad.until, "file": bad.file, "offset": bad.offset,
             })
         })
         .collect();
@@ -205,6 +266,11 @@ fn print_json(report: &Report) {
         "checkpoints": report.checkpoints,
         "checkpointed_entries": report.checkpointed_entries,
         "anchored_entries": report.anchored_entries,
+        "checked_from": report.checked_from,
+        "exit_code": report.verdict.exit_code(),
+        "pruned": report.pruned.map(|pruned| serde_json::json!({
+            "first": pruned.first_seq, "seq": pruned.seq, "utc_ns": pruned.utc_ns, "keeps_from": pruned.keeps_from,
+        })),
         "recoveries": report.recoveries.iter().map(|found| found.seq).collect::<Vec<_>>(),
         "epochs": report.epochs,
         "runs": report.runs,
@@ -214,4 +280,26 @@ fn print_json(report: &Report) {
         "not_checked": report.not_checked,
     });
     anstream::println!("{object}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_never_claims_more_than_the_anchors_reach() {
+        assert!(reach(0, 9).contains("itself only"));
+        assert_eq!(reach(9, 9), "vouch for all entries up to 8");
+        assert_eq!(
+            reach(4, 9),
+            "vouch for entries up to 3; the 5 after them are consistent with themselves only"
+        );
+    }
+
+    #[test]
+    fn rates_are_of_the_whole_time_and_zero_time_is_no_error() {
+        let progress = Progress { entries: 3_000, bytes: 8_000_000, bytes_total: 9_000_000 };
+        assert_eq!(rates(progress, Duration::from_secs(2)), "1500 entries/s 4 MB/s");
+        assert!(rates(progress, Duration::ZERO).contains("entries/s"));
+    }
 }

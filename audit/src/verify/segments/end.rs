@@ -103,6 +103,7 @@ impl Segments<'_> {
             log_id: self.identity.log_id,
             origin: self.identity.key.name().to_owned(),
             key: self.identity.key.to_string(),
+            checked_from: self.from,
             entries: size,
             root: chain.as_ref().map_or_else(|| sha256(b""), |chain| chain.frontier.root()),
             groups: chain.as_ref().map_or(0, |chain| chain.group),

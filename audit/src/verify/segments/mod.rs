@@ -1,6 +1,8 @@
 //! The walk over all segments, entry by entry.
 
+mod alone;
 mod end;
+mod parallel;
 mod sealed;
 
 use std::io;
@@ -20,6 +22,7 @@ use crate::verify::report::{Findings, Progress, RecoveryFound, Verdict};
 use crate::verify::seals::Seals;
 use crate::verify::{Anchors, Identity, SharedFile, VerifyError};
 use crate::walk::{Chain, GroupView, GroupWalker, Stop};
+use alone::Alone;
 
 /// Progress is told after this many bytes.
 const PROGRESS_BYTES: u64 = 4 << 20;
@@ -32,6 +35,8 @@ struct Notable {
     receipts: Vec<(u64, bool, u64)>,
     prunes: Vec<PruneEntry>,
     starts: u64,
+    /// Run and kind of the first entry looked at.
+    first: Option<(u64, u16)>,
     last_kind: u16,
 }
 
@@ -69,6 +74,8 @@ pub(crate) struct Segments<'a> {
     anchors: &'a Anchors,
     receipts: Vec<Receipt>,
     checkpoints: Checkpoints,
+    /// Set where a segment is looked at by itself.
+    alone: Option<Alone<'a>>,
     seals: Seals,
     findings: Findings,
     live: bool,
@@ -118,6 +125,7 @@ impl<'a> Segments<'a> {
             receipts_below: anchors.receipts.len() - receipts.len(),
             receipts,
             checkpoints,
+            alone: None,
             seals,
             findings,
             live,
@@ -145,6 +153,7 @@ impl<'a> Segments<'a> {
     pub(crate) fn walk(
         &mut self,
         firsts: &[u64],
+        threads: Option<usize>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), VerifyError> {
         for first_seq in firsts {
@@ -153,17 +162,38 @@ impl<'a> Segments<'a> {
             self.bytes_total +=
                 length.map_err(|source| VerifyError::Io { file: segment_path(*first_seq), source })?;
         }
+        self.complete = match parallel::threads(threads, firsts.len(), self.bytes_total) {
+            0 | 1 => self.one_by_one(firsts, progress)?,
+            threads => self.side_by_side(firsts, threads, progress)?,
+        };
+        Ok(())
+    }
+
+    /// False when something made the rest meaningless.
+    fn one_by_one(
+        &mut self,
+        firsts: &[u64],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<bool, VerifyError> {
         for (index, first_seq) in firsts.iter().enumerate() {
-            let last = index + 1 == firsts.len();
-            let going_on = self.segment(*first_seq, last, progress);
-            let going_on =
-                going_on.map_err(|source| VerifyError::Io { file: segment_path(*first_seq), source })?;
-            if !going_on {
-                return Ok(());
+            if !self.next_segment(*first_seq, index + 1 == firsts.len(), progress)? {
+                return Ok(false);
             }
         }
-        self.complete = true;
-        Ok(())
+        Ok(true)
+    }
+
+    /// One segment and what its PRUNE entries say; false when nothing after it means anything.
+    fn next_segment(
+        &mut self,
+        first_seq: u64,
+        last: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<bool, VerifyError> {
+        let going_on = self.segment(first_seq, last, progress);
+        let prunes = std::mem::take(&mut self.notable.prunes);
+        self.prunes.weigh(prunes, self.from, &segment_path(first_seq), &mut self.findings);
+        going_on.map_err(|source| VerifyError::Io { file: segment_path(first_seq), source })
     }
 
     fn tampered(&mut self, seq: u64, what: &str, file: &str, offset: Option<u64>) -> bool {
@@ -197,7 +227,7 @@ impl<'a> Segments<'a> {
         self.prunes.segment_starts(&header);
         if self.chain.is_none() && first_seq > 0 {
             // Nothing here says what came before but the header itself: whatever was signed of that size must agree.
-            self.checkpoints.compare(&Chain::at_segment(&header), &mut self.findings)?;
+            self.checkpoints.compare(&header.frontier, &mut self.findings)?;
         }
         let chain = self.chain.get_or_insert_with(|| Chain::at_segment(&header));
         if chain.epoch_due() != header.epoch {
@@ -210,17 +240,10 @@ impl<'a> Segments<'a> {
         self.bytes += SEGMENT_HEADER_BYTES as u64;
         let Some(seal) = self.read_seal(&header, last)? else { return Ok(false) };
         let segment = Segment { header, header_bytes, name, file, length, last };
-        let going_on = match seal {
+        match seal {
             Some(seal) => self.sealed(&segment, &seal, progress),
             None => self.open_end(&segment, progress),
-        };
-        self.prunes.weigh(
-            std::mem::take(&mut self.notable.prunes),
-            self.from,
-            &segment.name,
-            &mut self.findings,
-        );
-        going_on
+        }
     }
 
     fn check_header(&self, header: &SegmentHeader, first_seq: u64) -> Result<(), &'static str> {
@@ -259,6 +282,11 @@ impl<'a> Segments<'a> {
                 return Ok(None);
             }
             self.bytes += bytes;
+            if let Some(alone) = &self.alone
+                && (alone.told_to_stop() || !self.findings.is_empty())
+            {
+                return Ok(None);
+            }
             if self.bytes - self.bytes_told >= PROGRESS_BYTES {
                 self.bytes_told = self.bytes;
                 progress(Progress { entries: self.size(), bytes: self.bytes, bytes_total: self.bytes_total });
@@ -284,7 +312,10 @@ impl<'a> Segments<'a> {
             }
         }
         self.seals.check(chain, group, name, &mut self.findings);
-        self.checkpoints.compare(chain, &mut self.findings)?;
+        match &mut self.alone {
+            Some(alone) => alone.group_ends(&chain.frontier),
+            None => self.checkpoints.compare(&chain.frontier, &mut self.findings)?,
+        }
         self.weigh_notable(name);
         Ok(true)
     }
@@ -347,6 +378,7 @@ impl Notable {
     fn look_at(&mut self, entry: &EntryRef<'_>, leaf: &Hash, offset: u64, receipts: &mut Vec<Receipt>) {
         let header = &entry.header;
         self.last_kind = header.kind;
+        self.first.get_or_insert((header.run, header.kind));
         match header.kind {
             kind::GENESIS => self.genesis = Some(Genesis::from_payload(entry.payload)),
             kind::START => self.starts += 1,

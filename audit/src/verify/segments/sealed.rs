@@ -85,7 +85,9 @@ impl Segments<'_> {
             ));
         }
         // In a live log the last segment may have been closed after the checkpoints were looked at.
-        if !(self.live && *last) {
+        if let Some(alone) = &mut self.alone {
+            alone.seal = Some(seal.clone());
+        } else if !(self.live && *last) {
             self.require_closing_checkpoint(seal);
         }
         self.torn(segment, seal, end)
@@ -121,7 +123,7 @@ impl Segments<'_> {
     }
 
     /// A segment that is closed in good order has a checkpoint over its last entry.
-    fn require_closing_checkpoint(&mut self, seal: &Seal) {
+    pub(super) fn require_closing_checkpoint(&mut self, seal: &Seal) {
         if seal.reason == SealReason::Rotated && self.checkpoints.last_match != seal.end_seq {
             let what = format!("checkpoint of size {} at the close of a segment is missing", seal.end_seq);
             self.findings.add(Verdict::Tampered, self.checkpoints.last_match, what, CHECKPOINTS, None);
