@@ -33,6 +33,9 @@ impl Random {
     }
 }
 
+/// Files by name, with their content.
+pub(crate) type Image = BTreeMap<String, Vec<u8>>;
+
 /// What goes wrong, at the operation with the given number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -237,6 +240,24 @@ impl FaultyDisk {
     /// Sets the room that the disk claims to have.
     pub(crate) fn set_space(&self, free_bytes: u64, total_bytes: u64) {
         self.state.lock().space = Some(FreeSpace { free_bytes, total_bytes });
+    }
+
+    /// Every file with its content, as an honest reader sees it.
+    pub(crate) fn image(&self) -> Image {
+        let state = self.state.lock();
+        state.seen.iter().map(|(name, node)| (name.clone(), state.nodes[*node].seen.clone())).collect()
+    }
+
+    /// A disk on which everything in `image` is durable, with the folders of a log and nobody at work.
+    pub(crate) fn from_image(image: &Image) -> Self {
+        let mut state = State::default();
+        state.folders.extend(["", "segments", "quarantine", "keys"].map(str::to_owned));
+        for (name, content) in image {
+            state.nodes.push(Node { seen: content.clone(), durable: content.clone(), pending: Vec::new() });
+            state.seen.insert(name.clone(), state.nodes.len() - 1);
+        }
+        state.durable.clone_from(&state.seen);
+        Self { state: Arc::new(Mutex::new(state)), lock: Arc::default() }
     }
 
     /// Content of a file, for looking at it.
