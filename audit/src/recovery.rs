@@ -28,7 +28,7 @@ use crate::segment::{
     SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader, first_seq_of_name, seal_name,
 };
 use crate::storage::{Access, File, Storage, read_whole, replace};
-use crate::walk::{Chain, GroupWalker, Tail, inspect_tail};
+use crate::walk::{Chain, GroupWalker, Tail, inspect_tail, sealed_group};
 use crate::writer::seal_of;
 
 /// A segment made by recovery is at most this long, so that a start never waits for a full one to be filled with zeros.
@@ -64,46 +64,22 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
     let last = LastSegment::find(disk, &key)?;
     let checkpoints = LastCheckpoint::find(disk, &key)?;
     let epoch_file = disk.open(EPOCH_KEY, Access::Write).map_err(io("open the epoch key"))?;
-    let stored_key = read_epoch_key(&*epoch_file)?;
-    let witnessed = largest_witnessed(&options.witnessed, &key)?;
-    let own = checkpoints.head.map(|head| Claim { head, by: "the log's own checkpoint" });
-    let others = witnessed.map(|head| Claim { head, by: "a checkpoint kept elsewhere" });
-    let (chain, fill) = walk(&last, &[own, others], &stored_key)?;
-    let stored_epoch = stored_key.epoch();
-    let epoch_key = current_key(stored_key, &chain)?;
-    let state = State::read(disk).map_err(io("read the state"))?;
-    let previous_run_stopped = stopped(state, &chain, &checkpoints)?;
-    let torn = match &last.seal {
-        Some(seal) => torn_of_seal(&last, seal, &fill, &chain)?,
-        None => torn_of_tail(&last, fill.used_bytes, &chain)?,
-    };
-    let scan = Scan { chain, fill, sealed: last.seal.is_some(), torn };
-    if previous_run_stopped && !scan.sealed && scan.torn.is_some() {
-        // The state is set to open before anything is written, so no crash of a writer can have left this.
-        return Err(corrupt(
-            last.first_seq,
-            scan.fill.used_bytes,
-            "bytes behind the end of a log that was stopped",
-        ));
-    }
+    let (scan, stored_epoch) = scan(disk, options, &key, &last, &checkpoints, read_epoch_key(&*epoch_file)?)?;
     State::Open.write(disk).map_err(io("write the state"))?;
-    if epoch_key.epoch() != stored_epoch {
-        persist_key(&*epoch_file, &epoch_key).map_err(io("persist the epoch key"))?;
+    if scan.key.epoch() != stored_epoch {
+        persist_key(&*epoch_file, &scan.key).map_err(io("persist the epoch key"))?;
     }
 
     let boot_id = boot_id();
     let mut opening = Vec::new();
-    if let Some(recovery) = {
-        let sizes = (checkpoints.head.map_or(0, |head| head.size), witnessed.map_or(0, |head| head.size));
-        declare(disk, &last, &checkpoints, &scan, sizes, epoch_key.epoch())?
-    } {
+    if let Some(recovery) = declare(disk, &last, &checkpoints, &scan)? {
         opening.push(Draft { kind: kind::RECOVERY, payload: recovery.to_payload(), ..Draft::default() });
     }
     let start = Start {
         build: options.build.clone(),
         configuration: options.configuration_hash,
         boot_id,
-        previous_run_stopped,
+        previous_run_stopped: scan.stopped,
     };
     opening.push(Draft { kind: kind::START, payload: start.to_payload(), ..Draft::default() });
 
@@ -113,7 +89,7 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
         previous: scan.chain.previous,
         frontier: scan.chain.frontier.clone(),
         group: scan.chain.group,
-        key: epoch_key,
+        key: scan.key.clone(),
     };
     let log_file = disk.open(CHECKPOINTS, Access::WriteSynced).map_err(io("open the checkpoints"))?;
     let (fill, segment) = if scan.sealed || scan.torn.is_some() {
@@ -348,6 +324,45 @@ struct Scan {
     /// The segment has its seal: the next group begins a new one.
     sealed: bool,
     torn: Option<(Torn, Vec<u8>)>,
+    /// The key that seals the next group.
+    key: EpochKey,
+    /// The largest checkpoint known from elsewhere.
+    witnessed: Option<TreeHead>,
+    /// The run before stopped in good order.
+    stopped: bool,
+}
+
+/// Examines the end of the log; also the epoch of the key as it was stored.
+fn scan(
+    storage: &dyn Storage,
+    options: &Options,
+    key: &SigningKey,
+    last: &LastSegment,
+    checkpoints: &LastCheckpoint,
+    stored_key: EpochKey,
+) -> Result<(Scan, u64), OpenError> {
+    let stored_epoch = stored_key.epoch();
+    let witnessed = largest_witnessed(&options.witnessed, key)?;
+    let own = checkpoints.head.map(|head| Claim { head, by: "the log's own checkpoint" });
+    let others = witnessed.map(|head| Claim { head, by: "a checkpoint kept elsewhere" });
+    let (chain, fill) = walk(last, &[own, others], &stored_key)?;
+    let key = current_key(stored_key, &chain)?;
+    let state = State::read(storage).map_err(io("read the state"))?;
+    let stopped = stopped(state, &chain, checkpoints)?;
+    let torn = match &last.seal {
+        Some(seal) => torn_of_seal(last, seal, &fill, &chain)?,
+        None => torn_of_tail(last, fill.used_bytes, &chain, &key)?,
+    };
+    let sealed = last.seal.is_some();
+    if stopped && !sealed && torn.is_some() {
+        // The state is set to open before anything is written, so no crash of a writer can have left this.
+        return Err(corrupt(
+            last.first_seq,
+            fill.used_bytes,
+            "bytes behind the end of a log that was stopped",
+        ));
+    }
+    Ok((Scan { chain, fill, sealed, torn, key, witnessed, stopped }, stored_epoch))
 }
 
 /// A size and root that the log must have had, because they were signed after it had.
@@ -458,11 +473,20 @@ fn torn_of_seal(
     Ok(Some((Torn { offset: fill.used_bytes, bytes: torn_bytes, sha256: torn_sha256 }, bytes)))
 }
 
-fn torn_of_tail(last: &LastSegment, used: u64, chain: &Chain) -> Result<Option<(Torn, Vec<u8>)>, OpenError> {
+fn torn_of_tail(
+    last: &LastSegment,
+    used: u64,
+    chain: &Chain,
+    key: &EpochKey,
+) -> Result<Option<(Torn, Vec<u8>)>, OpenError> {
     let tail = inspect_tail(&*last.file, used, chain.group, chain.run).map_err(io("read the segment"))?;
     match tail {
         Tail::Clean => Ok(None),
         Tail::Torn { bytes, sha256 } => {
+            // Another run's number is not known when the group that began it is what is damaged. Its seals cannot be forged.
+            if let Some(at) = sealed_group(&bytes, chain.group, key, &last.header.log_id) {
+                return Err(corrupt(last.first_seq, used + at, "a later group is intact behind the damage"));
+            }
             Ok(Some((Torn { offset: used, bytes: bytes.len() as u64, sha256 }, bytes)))
         }
         Tail::Corrupt { offset, what } => Err(corrupt(last.first_seq, offset, what)),
@@ -475,8 +499,6 @@ fn declare(
     last: &LastSegment,
     checkpoints: &LastCheckpoint,
     scan: &Scan,
-    (checkpoint_size, witness_size): (u64, u64),
-    key_epoch: u64,
 ) -> Result<Option<Recovery>, OpenError> {
     let copy = |name: &str, bytes: &[u8]| {
         replace(storage, QUARANTINE, name, bytes).map_err(io("copy torn bytes to the quarantine"))
@@ -496,9 +518,9 @@ fn declare(
         segment: last.first_seq,
         torn_segment: scan.torn.as_ref().map_or(nothing(scan.fill.used_bytes), |(torn, _)| *torn),
         torn_checkpoint: checkpoints.torn.as_ref().map_or(nothing(checkpoints.file_bytes), |(torn, _)| *torn),
-        checkpoint_size,
-        witness_size,
-        key_epoch,
+        checkpoint_size: checkpoints.head.map_or(0, |head| head.size),
+        witness_size: scan.witnessed.map_or(0, |head| head.size),
+        key_epoch: scan.key.epoch(),
     }))
 }
 
