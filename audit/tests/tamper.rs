@@ -116,89 +116,6 @@ fn check(report: &Report, verdict: Verdict, seq: u64) {
     assert_eq!(report.first_bad.as_ref().map(|bad| bad.seq), Some(seq), "{:#?}", report.findings);
 }
 
-/// A log of two short segments, for what is tried thousands of times.
-fn tiny_subject() -> (FaultyDisk, Initialised) {
-    let disk = FaultyDisk::default();
-    let initialised = init_storage(&disk, &init_options()).unwrap();
-    let log = Log::open_storage(Arc::new(disk.clone()), rare_checkpoints()).unwrap();
-    append_durably(&log, draft(b"in the first segment"));
-    log.rotate();
-    append_durably(&log, draft(b"in the second"));
-    log.stop().unwrap();
-    // The zeros of the open segment are cut short, as they are when it is closed; some stay to be flipped.
-    let name = disk.list("segments").unwrap().into_iter().rfind(|name| name.ends_with(".seg")).unwrap();
-    let name = format!("segments/{name}");
-    let mut bytes = disk.content(&name).unwrap();
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 40);
-    disk.tamper(&name, bytes);
-    (disk, initialised)
-}
-
-#[test]
-fn every_flipped_bit_of_every_segment_is_reported_at_its_entry() {
-    let (disk, initialised) = tiny_subject();
-    let anchors = key_and_k0(&initialised);
-    let report = verify_storage(&disk, &anchors, &mut |_| {}).unwrap();
-    assert_eq!((report.verdict, report.segments, report.entries), (Verdict::Verified, 2, 5));
-    let entries: Vec<_> =
-        reader::Entries::new(Arc::new(disk.clone()), 0).unwrap().map(Result::unwrap).collect();
-    for segment in [0, entries[4].segment] {
-        let name = format!("segments/{segment:020}.seg");
-        let original = disk.content(&name).unwrap();
-        // A frame begins 16 bytes before its body; what follows a body up to the next frame is that entry's, its seal too.
-        let inside: Vec<_> = entries.iter().filter(|entry| entry.segment == segment).collect();
-        let owner = |byte: usize| {
-            let before = inside.iter().rev().find(|entry| byte as u64 >= entry.offset - 16);
-            before.map_or(segment, |entry| entry.header.seq)
-        };
-        let data_end = (original.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(8);
-        // Most of a header is zeros, which are all checked alike.
-        let bits = (0..original.len() * 8)
-            .filter(|bit| *bit >= SEGMENT_HEADER_BYTES * 8 || bit % 37 == 0 || *bit < 2_048);
-        for bit in bits {
-            let mut bytes = original.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            disk.tamper(&name, bytes);
-            let report = verify_storage(&disk, &anchors, &mut |_| {}).unwrap();
-            let bad = report.first_bad.unwrap_or_else(|| panic!("bit {bit} of {name} went unnoticed"));
-            if bit / 8 < data_end {
-                assert_eq!(
-                    (report.verdict, bad.seq),
-                    (Verdict::Tampered, owner(bit / 8)),
-                    "bit {bit} of {name}: {bad}"
-                );
-            } else {
-                // Behind the last group of a stopped log nothing may be but zeros.
-                let noticed = matches!(report.verdict, Verdict::Tampered | Verdict::Corrupt);
-                assert!(noticed && bad.seq >= entries[4].header.seq, "bit {bit} of {name}: {bad}");
-            }
-        }
-        disk.tamper(&name, original);
-    }
-}
-
-#[test]
-fn every_flipped_bit_of_seals_and_checkpoints_is_noticed() {
-    let (disk, initialised) = tiny_subject();
-    let anchors = key_and_k0(&initialised);
-    let seals = disk.list("segments").unwrap().into_iter().filter(|name| name.ends_with(".seal"));
-    let files: Vec<_> =
-        seals.map(|name| format!("segments/{name}")).chain(["checkpoints".to_owned()]).collect();
-    assert_eq!(files.len(), 2);
-    for name in files {
-        let original = disk.content(&name).unwrap();
-        for bit in 0..original.len() * 8 {
-            let mut bytes = original.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            disk.tamper(&name, bytes);
-            let report = verify_storage(&disk, &anchors, &mut |_| {}).unwrap();
-            let noticed = matches!(report.verdict, Verdict::Tampered | Verdict::Truncated);
-            assert!(noticed, "bit {bit} of {name}: {}", report.verdict);
-        }
-        disk.tamper(&name, original);
-    }
-}
-
 #[test]
 fn an_edit_with_its_checksum_mended_is_found_at_the_next_link() {
     let subject = subject();
@@ -352,7 +269,7 @@ fn a_stopped_log_cut_at_any_byte_of_its_last_groups_is_truncated() {
     let last = &places[places.len() - 3..];
     let end = last[2].2 + last[2].3;
     let original = fs::read(&segments(subject.folder.path())[2]).unwrap();
-    for cut in (last[0].2 - 16..end + 20).step_by(5) {
+    for cut in last[0].2 - 16..end + 20 {
         let owner = |byte: usize| {
             let holds =
                 |place: &&(u64, PathBuf, usize, usize)| byte < place.2 - 16 + frame_bytes(place.3) + 56;

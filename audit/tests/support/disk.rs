@@ -45,6 +45,17 @@ pub(crate) enum Fault {
     Once(i32),
 }
 
+/// A write that the disk reports as done and did not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing was written.
+    Lost,
+    /// It went to another place: so many bytes further on, or back.
+    Misdirected(isize),
+    /// Only its first half was written.
+    Torn,
+}
+
 #[derive(Clone, Debug)]
 enum Write {
     Bytes { offset: usize, bytes: Vec<u8> },
@@ -76,6 +87,8 @@ struct State {
     folders: BTreeSet<String>,
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// A lie about the write with this number to this file, counted down.
+    lie: Option<(usize, u64, Lie)>,
     crashed: bool,
 }
 
@@ -164,6 +177,18 @@ impl State {
         }
     }
 
+    /// The lie told about this write, if one is.
+    fn lie(&mut self, node: usize) -> Option<Lie> {
+        let (of, left, lie) = self.lie.as_mut()?;
+        if *of != node {
+            return None;
+        }
+        *left -= 1;
+        let told = (*left == 0).then_some(*lie);
+        self.lie.take_if(|(_, left, _)| *left == 0);
+        told
+    }
+
     fn end(fault: Option<Fault>) -> io::Result<()> {
         match fault {
             None => Ok(()),
@@ -204,6 +229,20 @@ impl FaultyDisk {
     pub(crate) fn arm(&self, after: u64, fault: Fault) {
         let mut state = self.state.lock();
         state.fault = Some((state.operations + after, fault));
+    }
+
+    /// Lets the disk lie about the write with number `nth`, from 1, that comes to a file.
+    pub(crate) fn arm_lie(&self, name: &str, nth: u64, lie: Lie) {
+        let mut state = self.state.lock();
+        let node = state.seen[name];
+        state.lie = Some((node, nth, lie));
+    }
+
+    /// Flips a bit of a file where it lies.
+    pub(crate) fn flip(&self, name: &str, bit: usize) {
+        let mut state = self.state.lock();
+        let node = state.seen[name];
+        state.nodes[node].seen[bit / 8] ^= 1 << (bit % 8);
     }
 
     /// Whether power was cut.
@@ -411,8 +450,18 @@ impl File for FaultyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         let fault = state.begin()?;
-        let bytes = if matches!(fault, Some(Fault::Once(_))) { &bytes[..bytes.len() / 2] } else { bytes };
-        let write = Write::Bytes { offset: usize::try_from(offset).unwrap(), bytes: bytes.to_vec() };
+        let lie = state.lie(self.node);
+        let half = matches!(fault, Some(Fault::Once(_))) || lie == Some(Lie::Torn);
+        let bytes = match lie {
+            Some(Lie::Lost) => &[],
+            _ if half => &bytes[..bytes.len() / 2],
+            _ => bytes,
+        };
+        let mut offset = usize::try_from(offset).unwrap();
+        if let Some(Lie::Misdirected(by)) = lie {
+            offset = offset.saturating_add_signed(by);
+        }
+        let write = Write::Bytes { offset, bytes: bytes.to_vec() };
         let node = &mut state.nodes[self.node];
         Node::apply(&mut node.seen, &write);
         node.pending.push(write);
