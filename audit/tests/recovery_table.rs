@@ -10,33 +10,20 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use sealfeed_audit::verify::{Anchors, Verdict, verify_storage};
 use sealfeed_audit::{
-    Clock, ClockState, IN_FLIGHT_BYTES, InitOptions, Initialised, Log, OpenError, Options, Recovery, Stamp,
-    Torn, init_storage, kind, reader, sha256,
+    IN_FLIGHT_BYTES, InitOptions, Initialised, Log, OpenError, Options, Recovery, Torn, init_storage, kind,
+    reader, sha256,
 };
+use support::clock::StoppedClock;
 use support::disk::{Fault, FaultyDisk, Image, Random};
 use support::{draft, init_options, key_and_k0, options};
 
 const SEGMENT: &str = "segments/00000000000000000000.seg";
 const EPOCH_NS: u64 = 1_000_000_000;
 const NEVER_NS: u64 = u64::MAX / 2;
-
-/// A clock that only the test moves.
-#[derive(Debug, Default)]
-struct StoppedClock {
-    now_ns: AtomicU64,
-}
-
-impl Clock for StoppedClock {
-    fn now(&self) -> Stamp {
-        let now_ns = self.now_ns.load(Ordering::Relaxed);
-        let clock_state = ClockState::Synchronised;
-        Stamp { utc_ns: now_ns, monotonic_ns: now_ns, clock_error_ns: 0, clock_state }
-    }
-}
 
 /// A group of the log that all cases are cut out of.
 #[derive(Clone, Copy, Debug)]

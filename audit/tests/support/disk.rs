@@ -245,6 +245,11 @@ impl FaultyDisk {
         state.nodes[node].seen[bit / 8] ^= 1 << (bit % 8);
     }
 
+    /// Whether what was armed has not struck yet.
+    pub(crate) fn armed(&self) -> bool {
+        self.state.lock().fault.is_some()
+    }
+
     /// Whether power was cut.
     pub(crate) fn crashed(&self) -> bool {
         self.state.lock().crashed
