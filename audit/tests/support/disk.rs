@@ -123,7 +123,7 @@ impl Node {
     /// The content after a power cut.
     fn survivor(&self, random: &mut Random) -> Vec<u8> {
         let mut content = self.durable.clone();
-        let mode = random.below(5);
+        let mode = random.below(6);
         for write in &self.pending {
             match write {
                 Write::Length(_) if random.chance(2) => {}
@@ -138,6 +138,7 @@ impl Node {
                         1 => bytes.len().max(1),
                         2 => 512,
                         3 => 1,
+                        4 => 4_096,
                         _ => 64,
                     };
                     let prefix = random.chance(3).then(|| random.below(bytes.len() as u64 + 1));
