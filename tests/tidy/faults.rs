@@ -62,6 +62,11 @@ pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
         "crash_at_every_system_call_loses_no_acknowledged_entry_and_raises_no_false_alarm",
     ),
     (
+        "crash at each of them in turn, and again in the recovery",
+        CRASH,
+        "crash_at_each_operation_in_turn_and_again_in_its_recovery_loses_nothing",
+    ),
+    (
         "crash at every system call of recover",
         TABLE,
         "a_recovery_cut_off_at_any_operation_is_taken_up_and_declares_the_same",
