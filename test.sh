@@ -105,6 +105,12 @@ examples() {
   cargo build --locked --workspace --examples && cargo run --locked --quiet --example echo_server -- --help
 }
 
+# The feature that talks to object stores, against folders on this machine.
+object_store() {
+  cargo clippy --locked -p sealfeed --all-targets --features store -- -D warnings &&
+    cargo test --locked -p sealfeed --features store --test it retention::store
+}
+
 # The README's command, in a pipe.
 demo() { cargo run --release -- demo | cat; }
 
@@ -128,6 +134,7 @@ step tests cargo test --locked --workspace --no-fail-fast
 if [[ ${1:-} != --quick ]]; then
   step docs docs
   step examples examples
+  step 'object store' object_store
   # It computes the order keys a second time, in Python.
   if has python3 'the test of the PKI script'; then step pki bash pki/test.sh; fi
   if has shellcheck 'the lint of the shell scripts'; then step 'shell scripts' shell_scripts; fi

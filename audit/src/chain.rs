@@ -16,8 +16,9 @@ pub const HASH_BYTES: usize = 32;
 /// The byte in front of an entry when its leaf hash is taken (RFC 6962).
 pub(crate) const LEAF_PREFIX: u8 = 0x00;
 
-const NODE_PREFIX: u8 = 0x01;
-const INITIAL: [u32; 8] =
+pub(crate) const NODE_PREFIX: u8 = 0x01;
+/// State of SHA-256 before the first block.
+pub(crate) const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// SHA-256 of `bytes`.
@@ -35,6 +36,11 @@ pub fn sha256(bytes: &[u8]) -> Hash {
     let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).wrapping_mul(8);
     tail[used * 64 - 8..used * 64].copy_from_slice(&bits.to_be_bytes());
     compress256(&mut state, &last[..used]);
+    state_to_hash(&state)
+}
+
+/// The hash that a state after the last block is.
+pub(crate) fn state_to_hash(state: &[u32; 8]) -> Hash {
     let mut out = [0u8; HASH_BYTES];
     for (bytes, word) in out.chunks_exact_mut(4).zip(state) {
         bytes.copy_from_slice(&word.to_be_bytes());

@@ -163,7 +163,7 @@ impl Disk {
             .write_at(self.checkpoints_end, note.as_bytes())
             .map_err(|e| ("write a checkpoint", e))?;
         self.checkpoints_end += note.len() as u64;
-        self.shared.set_checkpoint(note.trim_end_matches('\n'));
+        self.shared.set_checkpoint(note.strip_suffix('\n').unwrap_or(&note));
         self.shared.counters.checkpoint_size.store(head.size, Ordering::Relaxed);
         Ok(())
     }

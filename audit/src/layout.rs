@@ -4,7 +4,8 @@ use std::io;
 
 use crate::chain::Hash;
 use crate::fields::{FieldsReader, FieldsWriter};
-use crate::segment::{seal_name, segment_name};
+use crate::merkle::{FRONTIER_HASHES_MAX, Frontier};
+use crate::segment::{SegmentHeader, seal_name, segment_name};
 use crate::storage::{Storage, read_whole, replace};
 
 /// Folder of segments and seals.
@@ -168,6 +169,64 @@ impl Recovery {
     }
 }
 
+/// Payload of a PRUNE entry: where the kept part of the log begins, and the state of chain and tree there. It is durable before
+/// the first segment leaves; segments leave in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Number of the first segment kept.
+    pub segment: u64,
+    /// Link that the first entry kept carries.
+    pub previous: Hash,
+    /// The tree before the first entry kept; its size is that entry's sequence number.
+    pub frontier: Frontier,
+}
+
+const PRUNE_TITLE: &str = "sealfeed/v1 prune";
+
+impl Prune {
+    /// The payload that a PRUNE down to the segment of this header must have.
+    #[must_use]
+    pub fn down_to(header: &SegmentHeader) -> Self {
+        Self { segment: header.number, previous: header.previous, frontier: header.frontier.clone() }
+    }
+
+    /// Sequence number of the first entry kept.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn to_payload(&self) -> Vec<u8> {
+        let mut fields = FieldsWriter::new(PRUNE_TITLE)
+            .number("first", self.first_seq())
+            .number("segment", self.segment)
+            .hash("prev", &self.previous)
+            .number("frontier", self.frontier.subtrees().len() as u64);
+        for node in self.frontier.subtrees() {
+            fields = fields.hash("node", node);
+        }
+        fields.finish().into_bytes()
+    }
+
+    /// Reads the payload of a PRUNE entry; `None` when it is not one.
+    #[must_use]
+    pub fn from_payload(payload: &[u8]) -> Option<Self> {
+        let mut fields = FieldsReader::new(std::str::from_utf8(payload).ok()?, PRUNE_TITLE)?;
+        let first_seq = fields.number("first")?;
+        let segment = fields.number("segment")?;
+        let previous = fields.hash("prev")?;
+        let count = usize::try_from(fields.number("frontier")?).ok()?;
+        if count > FRONTIER_HASHES_MAX {
+            return None;
+        }
+        let subtrees = (0..count).map(|_| fields.hash("node")).collect::<Option<Vec<Hash>>>()?;
+        fields.finish()?;
+        Some(Self { segment, previous, frontier: Frontier::from_parts(first_seq, &subtrees)? })
+    }
+}
+
 /// Payload of the GENESIS entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -251,5 +310,33 @@ impl Start {
             .text("previous-run", if self.previous_run_stopped { "stopped" } else { "ended" })
             .finish()
             .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prune_round_trips_and_has_one_form() {
+        let mut frontier = Frontier::new();
+        for leaf in 0..11u8 {
+            frontier.push([leaf; 32]);
+        }
+        let prune = Prune { segment: 3, previous: [10; 32], frontier };
+        let payload = prune.to_payload();
+        assert_eq!(prune.first_seq(), 11);
+        assert_eq!(Prune::from_payload(&payload).as_ref(), Some(&prune));
+        let text = String::from_utf8(payload).unwrap();
+        for wrong in [
+            text.replace("first 11", "first 12"),
+            text.replace("frontier 3", "frontier 2"),
+            text.replace("frontier 3", "frontier 18446744073709551615"),
+            text.replace("segment 3", "segment 03"),
+            format!("{text}\n"),
+            text.trim_end().to_owned(),
+        ] {
+            assert_eq!(Prune::from_payload(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 }

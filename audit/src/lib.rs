@@ -22,6 +22,7 @@ mod frame;
 mod golden;
 mod group;
 mod init;
+mod lanes;
 mod layout;
 mod log;
 mod open;
@@ -29,6 +30,7 @@ mod options;
 mod payload;
 mod recovery;
 mod segment;
+mod sha_ni;
 mod space;
 mod walk;
 mod writer;
@@ -60,12 +62,12 @@ pub use error::{AppendError, Failure, InitError, OpenError, OptionsError, TryApp
 pub use frame::FrameError;
 pub use group::GROUP_BYTES_MAX;
 pub use init::{ESCROW_K0, ESCROW_KEY, FORMAT, Initialised, init, init_storage};
-pub use layout::{Genesis, Recovery, Start, Torn};
+pub use layout::{Genesis, Prune, Recovery, Start, Torn};
 pub use log::{Log, Receipt, Stats};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, Prune, StateHash, Stored};
+pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, StateHash, Stored};
 pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,

@@ -298,6 +298,11 @@ impl Log {
         shared.enqueue(&mut queue, draft)
     }
 
+    /// The time, by the log's clock.
+    pub(crate) fn now(&self) -> Stamp {
+        self.shared().clock.now()
+    }
+
     /// As [`Log::append`], but gives the draft back instead of waiting.
     ///
     /// # Errors
@@ -362,6 +367,15 @@ impl Log {
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.shared().failure().cloned()
+    }
+
+    /// Appends an entry of the log's own kinds.
+    #[cfg(test)]
+    pub(crate) fn append_own_for_tests(&self, draft: Draft) -> u64 {
+        let shared = self.shared();
+        let seq = shared.push_own(&mut shared.queue.lock(), draft);
+        shared.writer_wakes.notify_one();
+        seq
     }
 
     /// Asks for a new segment; it begins with the next group.

@@ -4,6 +4,7 @@
 //! most 64 hashes, from which the root follows and to which leaves are appended in amortised constant time.
 
 use crate::chain::{Hash, node_hash, sha256};
+use crate::lanes::hash_nodes;
 
 /// Hashes in the largest possible frontier.
 pub const FRONTIER_HASHES_MAX: usize = 64;
@@ -59,6 +60,29 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// Appends leaves, level by level, so that nodes are hashed several at a time. `leaves` is used up.
+    pub(crate) fn extend(&mut self, leaves: &mut Vec<Hash>) {
+        let size = self.size + leaves.len() as u64;
+        let mut roots = Vec::with_capacity(FRONTIER_HASHES_MAX);
+        let mut level = 0u32;
+        while !leaves.is_empty() {
+            if self.size.checked_shr(level).is_some_and(|subtrees| subtrees & 1 == 1)
+                && let Some(left) = self.subtrees.pop()
+            {
+                leaves.insert(0, left);
+            }
+            if leaves.len() % 2 == 1
+                && let Some(last) = leaves.last()
+            {
+                roots.push(*last);
+            }
+            hash_nodes(leaves);
+            level += 1;
+        }
+        self.subtrees.extend(roots.into_iter().rev());
+        self.size = size;
+    }
+
     /// The root; for the empty tree SHA-256 of nothing, as RFC 6962 has it.
     #[must_use]
     pub fn root(&self) -> Hash {
@@ -108,6 +132,8 @@ mod tests {
                 resumed.push(*leaf);
             }
             prop_assert_eq!(resumed.root(), naive_root(&leaves));
+            first.extend(&mut leaves[cut..].to_vec());
+            prop_assert_eq!(&first, &resumed);
             prop_assert_eq!(resumed.subtrees().len(), usize::try_from(resumed.size().count_ones()).unwrap());
         }
     }

@@ -1,11 +1,10 @@
-//! Payloads of entries that report on the log's keeping and on what the application knows: digests of its state, legal holds, copies
-//! elsewhere, and what was pruned.
+//! Payloads of entries that report on the log's keeping and on what the application knows: digests of its state, legal holds, and copies
+//! elsewhere.
 //!
 //! Text as all of the log's own payloads, specified in `FORMAT.md`.
 
-use crate::chain::{HASH_BYTES, Hash, hash_from_hex};
+use crate::chain::Hash;
 use crate::fields::{FieldsReader, FieldsWriter};
-use crate::merkle::Frontier;
 
 const STATE_HASH_TITLE: &str = "sealfeed/v1 state-hash";
 
@@ -43,41 +42,6 @@ impl StateHash {
         };
         fields.finish()?;
         Some(state)
-    }
-}
-
-const PRUNE_TITLE: &str = "sealfeed/v1 prune";
-
-/// Payload of a `PRUNE` entry: what comes before `kept` leaves the folder once this is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prune {
-    /// First sequence number kept: the first of a segment.
-    pub kept: u64,
-    /// The tree over everything before it.
-    pub frontier: Frontier,
-}
-
-impl Prune {
-    /// The payload.
-    #[must_use]
-    pub fn to_payload(&self) -> Vec<u8> {
-        FieldsWriter::new(PRUNE_TITLE)
-            .number("kept", self.kept)
-            .hash("frontier", &self.frontier.subtrees().concat())
-            .finish()
-            .into_bytes()
-    }
-
-    /// Reads the payload of a `PRUNE` entry; `None` when it is not one.
-    #[must_use]
-    pub fn from_payload(payload: &[u8]) -> Option<Self> {
-        let mut fields = FieldsReader::new(std::str::from_utf8(payload).ok()?, PRUNE_TITLE)?;
-        let kept = fields.number("kept")?;
-        let hex = fields.text("frontier")?.as_bytes().chunks(2 * HASH_BYTES);
-        fields.finish()?;
-        let hash = |digits: &[u8]| hash_from_hex(std::str::from_utf8(digits).ok()?);
-        let subtrees: Option<Vec<Hash>> = hex.map(hash).collect();
-        Some(Self { kept, frontier: Frontier::from_parts(kept, &subtrees?)? })
     }
 }
 
@@ -232,18 +196,6 @@ mod tests {
         assert_eq!(StateHash::from_payload(&[&payload[..], b"\n"].concat()), None);
         assert_eq!(StateHash::from_payload(&payload[..payload.len() - 1]), None);
         assert_eq!(StateHash::from_payload(b"\xff"), None);
-    }
-
-    #[test]
-    fn what_was_pruned_reads_back_with_its_tree() {
-        let mut frontier = Frontier::default();
-        for leaf in 0..5 {
-            let prune = Prune { kept: leaf, frontier: frontier.clone() };
-            assert_eq!(Prune::from_payload(&prune.to_payload()), Some(prune));
-            frontier.push([u8::try_from(leaf).unwrap(); 32]);
-        }
-        let wrong = Prune { kept: 4, frontier: frontier.clone() };
-        assert_eq!(Prune::from_payload(&wrong.to_payload()), None, "a tree of another size");
     }
 
     #[test]

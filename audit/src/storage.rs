@@ -188,7 +188,13 @@ impl Storage for DiskStorage {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path(name))
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && lift_immutable(&path) => {
+                std::fs::remove_file(&path)
+            }
+            other => other,
+        }
     }
 
     fn make_read_only(&self, name: &str) -> io::Result<()> {
@@ -224,6 +230,20 @@ impl Storage for DiskStorage {
         let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
         Ok(FreeSpace { free_bytes: bytes(system.f_bavail), total_bytes: bytes(system.f_blocks) })
     }
+}
+
+/// Takes the flag off that keeps even its owner from changing a file (`chattr +i`); whether it was there and is gone.
+#[cfg(target_os = "linux")]
+fn lift_immutable(path: &Path) -> bool {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let Ok(file) = StdFile::open(path) else { return false };
+    let Ok(flags) = ioctl_getflags(&file) else { return false };
+    flags.contains(IFlags::IMMUTABLE) && ioctl_setflags(&file, flags - IFlags::IMMUTABLE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lift_immutable(_: &Path) -> bool {
+    false
 }
 
 /// Holds the lock by keeping its file open.
@@ -308,4 +328,28 @@ pub(crate) fn read_whole(storage: &dyn Storage, name: &str, bytes_max: usize) ->
     let read = file.read_at(0, &mut bytes)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+    use super::*;
+
+    #[test]
+    fn an_immutable_file_is_removed_by_who_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sealed");
+        std::fs::write(&path, b"x").unwrap();
+        let file = StdFile::open(&path).unwrap();
+        let set = ioctl_getflags(&file).and_then(|flags| ioctl_setflags(&file, flags | IFlags::IMMUTABLE));
+        if set.is_ok() {
+            assert!(std::fs::remove_file(&path).is_err(), "the flag does nothing here");
+        } else {
+            // Not root, or a file system without the flag: then it is an ordinary file.
+            println!("left out: the immutable flag cannot be set here");
+        }
+        DiskStorage::new(folder.path()).remove("sealed").unwrap();
+        assert!(!path.exists());
+    }
 }

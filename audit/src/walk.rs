@@ -7,12 +7,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chain::{HASH_BYTES, Hash, leaf_hash_prefixed, sha256};
+use crate::chain::{HASH_BYTES, Hash, sha256};
 use crate::entry::{EntryError, EntryRef, array};
 use crate::epoch::EpochKey;
 use crate::frame::{self, FRAME_ALIGNMENT, FRAME_HEAD_BYTES, FrameError, FrameKind};
 use crate::group::GROUP_BYTES_MAX;
 use crate::kind;
+use crate::lanes::{Stream, hash_leaves};
 use crate::merkle::Frontier;
 use crate::segment::{IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::File;
@@ -73,6 +74,8 @@ pub(crate) struct GroupWalker {
     next_offset: u64,
     end: u64,
     buffer: Vec<u8>,
+    /// Bytes of the buffer that were read.
+    filled: usize,
     buffer_offset: u64,
     entries: Vec<Range<usize>>,
 }
@@ -81,7 +84,15 @@ impl GroupWalker {
     /// Starts behind the header and looks at no byte at or after `end`.
     pub(crate) fn new(file: Arc<dyn File>, end: u64) -> Self {
         let start = SEGMENT_HEADER_BYTES as u64;
-        Self { file, next_offset: start, end, buffer: Vec::new(), buffer_offset: start, entries: Vec::new() }
+        Self {
+            file,
+            next_offset: start,
+            end,
+            buffer: Vec::new(),
+            filled: 0,
+            buffer_offset: start,
+            entries: Vec::new(),
+        }
     }
 
     /// Where the next group starts.
@@ -93,7 +104,7 @@ impl GroupWalker {
     pub(crate) fn next_group(&mut self) -> io::Result<Result<GroupView<'_>, Stop>> {
         self.fill()?;
         let start = usize::try_from(self.next_offset - self.buffer_offset).unwrap_or(usize::MAX);
-        let bytes = self.buffer.get(start..).unwrap_or_default();
+        let bytes = self.buffer.get(start..self.filled).unwrap_or_default();
         match parse_group(bytes, &mut self.entries) {
             Ok((length, seal)) => {
                 let offset = self.next_offset;
@@ -116,26 +127,28 @@ impl GroupWalker {
 
     /// Drops what was read ahead of the next group: a writer may have changed it since.
     pub(crate) fn forget(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
         self.buffer_offset = self.next_offset;
     }
 
     /// Makes sure that the buffer holds a whole group, or all there is.
     fn fill(&mut self) -> io::Result<()> {
         let consumed = usize::try_from(self.next_offset - self.buffer_offset).unwrap_or(usize::MAX);
-        let held = self.buffer.len().saturating_sub(consumed);
-        let buffered_end = self.buffer_offset + self.buffer.len() as u64;
+        let held = self.filled.saturating_sub(consumed);
+        let buffered_end = self.buffer_offset + self.filled as u64;
         if held >= GROUP_BYTES_MAX || buffered_end >= self.end {
             return Ok(());
         }
-        self.buffer.drain(..consumed.min(self.buffer.len()));
+        // The buffer keeps its length and only what is held moves: filling a megabyte with zeros first costs as much as reading it.
+        self.buffer.resize(BUFFER_BYTES, 0);
+        self.buffer.copy_within(consumed..consumed + held, 0);
         self.buffer_offset = self.next_offset;
         let wanted = usize::try_from(self.end - buffered_end).unwrap_or(usize::MAX).min(BUFFER_BYTES - held);
-        self.buffer.resize(held + wanted, 0);
-        let read = self.file.read_at(buffered_end, self.buffer.get_mut(held..).unwrap_or_default())?;
-        self.buffer.truncate(held + read);
+        let read =
+            self.file.read_at(buffered_end, self.buffer.get_mut(held..held + wanted).unwrap_or_default())?;
+        self.filled = held + read;
         if read < wanted {
-            self.end = self.buffer_offset + self.buffer.len() as u64;
+            self.end = self.buffer_offset + self.filled as u64;
         }
         Ok(())
     }
@@ -251,43 +264,75 @@ impl Chain {
     pub(crate) fn take(
         &mut self,
         group: &GroupView<'_>,
+        each: impl FnMut(&EntryRef<'_>, &Hash, u64),
+    ) -> Result<(), Violation> {
+        self.take_beside(group, None, &mut Vec::new(), each)
+    }
+
+    /// As [`Chain::take`], with a buffer to use again; beside the leaves, `file` takes up the bytes of the group.
+    pub(crate) fn take_beside(
+        &mut self,
+        group: &GroupView<'_>,
+        file: Option<&mut Stream>,
+        leaves: &mut Vec<Hash>,
         mut each: impl FnMut(&EntryRef<'_>, &Hash, u64),
     ) -> Result<(), Violation> {
+        hash_leaves(group.bytes, group.entries, file, leaves);
+        let first_seq = self.frontier.size();
         let mut epoch_violation = None;
-        let count = group.entries.len();
-        for (index, range) in group.entries.iter().enumerate() {
-            let seq = self.frontier.size();
+        let mut violation = None;
+        let mut taken = 0;
+        for (range, leaf) in group.entries.iter().zip(leaves.iter()) {
+            let seq = first_seq + taken as u64;
             let offset = group.offset + range.start as u64;
             let bad = |what| Violation { seq, offset, what };
-            let entry =
-                EntryRef::parse(group.entry(range)).map_err(|error| bad(ViolationKind::Entry(error)))?;
-            match self.check_place(&entry, index == 0, index + 1 == count) {
+            let entry = match EntryRef::parse(group.entry(range)) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    violation = Some(bad(ViolationKind::Entry(error)));
+                    break;
+                }
+            };
+            match self.check_place(&entry, seq, taken == 0, taken + 1 == group.entries.len()) {
                 Ok(()) => {}
                 Err(what) if what.is_epoch() => {
                     epoch_violation.get_or_insert(bad(what));
                     self.epoch = entry.header.epoch;
                     self.epoch_ended = false;
                 }
-                Err(what) => return Err(bad(what)),
+                Err(what) => {
+                    violation = Some(bad(what));
+                    break;
+                }
             }
-            if index == 0 && self.epoch_ended {
+            if taken == 0 && self.epoch_ended {
                 self.epoch += 1;
                 self.epoch_ended = false;
             }
             self.run = Some(entry.header.run);
-            let leaf = leaf_hash_prefixed(group.bytes.get(range.start - 1..range.end).unwrap_or(&[0]));
-            self.previous = leaf;
-            self.frontier.push(leaf);
-            each(&entry, &leaf, offset);
+            self.previous = *leaf;
+            each(&entry, leaf, offset);
             self.epoch_ended = entry.header.kind == kind::EPOCH_END;
+            taken += 1;
+        }
+        leaves.truncate(taken);
+        self.frontier.extend(leaves);
+        if let Some(violation) = violation {
+            return Err(violation);
         }
         self.group += 1;
         epoch_violation.map_or(Ok(()), Err)
     }
 
-    fn check_place(&self, entry: &EntryRef<'_>, first: bool, last: bool) -> Result<(), ViolationKind> {
+    fn check_place(
+        &self,
+        entry: &EntryRef<'_>,
+        seq: u64,
+        first: bool,
+        last: bool,
+    ) -> Result<(), ViolationKind> {
         let header = &entry.header;
-        if header.seq != self.frontier.size() {
+        if header.seq != seq {
             return Err(ViolationKind::Sequence(header.seq));
         }
         if header.previous != self.previous {

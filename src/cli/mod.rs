@@ -12,6 +12,7 @@ mod explain;
 mod order;
 mod serve;
 mod watch;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ enum Command {
     Order(order::OrderArgs),
     /// Verify and replay a sealed log.
     Audit(audit::AuditArgs),
+    /// Keep the checkpoints of other machines' logs, and cosign what continues them.
+    Witness(witness::WitnessArgs),
     /// Say what an error code means and what to do about it.
     Explain(explain::ExplainArgs),
 }
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Watch(arguments) => watch::run(arguments),
         Command::Order(arguments) => order::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Witness(arguments) => witness::run(&arguments),
         Command::Explain(arguments) => Ok(explain::run(&arguments)),
     };
     result.unwrap_or_else(|error| {

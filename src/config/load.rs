@@ -82,7 +82,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let limits = &config.limits;
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 19] = [
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 21] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -91,6 +91,8 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("log.group_window_us", config.log.group_window_us, 0..=100_000, "0 to 100000"),
         ("log.checkpoint_ms", config.log.checkpoint_ms, 10..=60_000, "10 to 60000"),
         ("log.epoch_seconds", config.log.epoch_seconds, 1..=3_600, "1 to 3600"),
+        ("log.witness_interval_ms", config.log.witness_interval_ms, 10..=3_600_000, "10 to 3600000"),
+        ("log.witness_tolerance_ms", config.log.witness_tolerance_ms, 10..=86_400_000, "10 to 86400000"),
         ("log.heartbeat_seconds", config.log.heartbeat_seconds, 1..=3_600, "1 to 3600"),
         ("log.space_low_percent", config.log.space_low_percent.into(), 0..=90, "0 to 90"),
         (
@@ -136,6 +138,10 @@ fn resolve(config: &mut Config, folder: &Path) {
     paths.extend(identity.previous_master_key.as_mut());
     paths.extend(config.server.ready_file.as_mut());
     paths.extend(config.log.escrow.as_mut());
+    for witness in &mut config.log.witnesses {
+        paths.extend(witness.directory.as_mut());
+        paths.extend(witness.authorities.as_mut());
+    }
     paths.extend(config.telemetry.directory.as_mut());
     for source in &mut config.sources {
         if let SourceConfig::Dbn(file) = source {

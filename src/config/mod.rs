@@ -126,6 +126,15 @@ pub struct LogConfig {
     /// How long it is kept.
     #[serde(default)]
     pub retention: RetentionConfig,
+    /// Who keeps its checkpoints elsewhere.
+    #[serde(default, rename = "witness")]
+    pub witnesses: Vec<WitnessConfig>,
+    /// How often witnesses are shown the newest checkpoint, milliseconds, 10 to 3,600,000.
+    #[serde(default = "defaults::witness_interval_ms")]
+    pub witness_interval_ms: u64,
+    /// Silence of a witness after which it is reported, milliseconds, 10 to 86,400,000.
+    #[serde(default = "defaults::witness_tolerance_ms")]
+    pub witness_tolerance_ms: u64,
 }
 
 impl LogConfig {
@@ -145,6 +154,9 @@ impl LogConfig {
             space_low_percent: defaults::space_low_percent(),
             space_critical_percent: defaults::space_critical_percent(),
             retention: RetentionConfig::default(),
+            witnesses: Vec::new(),
+            witness_interval_ms: defaults::witness_interval_ms(),
+            witness_tolerance_ms: defaults::witness_tolerance_ms(),
         }
     }
 
@@ -153,6 +165,24 @@ impl LogConfig {
     pub fn escrow_directory(&self) -> PathBuf {
         self.escrow.clone().unwrap_or_else(|| escrow_directory(&self.directory))
     }
+}
+
+/// `[[log.witness]]`: one witness, by directory or by URL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// A directory on another disk or mount, in which this server keeps a witness of its own.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Address of a witness on another machine, `http://` or `https://`, without `/add-checkpoint`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// With `url`: the witness's key, as `sealfeed witness` prints it.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// With an `https://` URL: authorities that its certificate must come from, PEM.
+    #[serde(default)]
+    pub authorities: Option<PathBuf>,
 }
 
 /// Where the escrow of a log goes unless another place is configured: beside it.
@@ -187,6 +217,14 @@ mod defaults {
 
     pub(super) const fn heartbeat_seconds() -> u64 {
         5
+    }
+
+    pub(super) const fn witness_interval_ms() -> u64 {
+        10_000
+    }
+
+    pub(super) const fn witness_tolerance_ms() -> u64 {
+        60_000
     }
 
     pub(super) const fn rotate_utc_day() -> bool {

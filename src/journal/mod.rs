@@ -8,15 +8,19 @@ pub mod event;
 mod open;
 pub mod summary;
 mod trail;
+mod witness;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{AppendError, Draft, Log, Receipt, StateHash, TryAppendError, kind};
 use tokio::sync::watch;
 
 pub use event::Event;
-pub use open::{OpenLogError, make, open};
+pub use open::{OpenLogError, Opened, make, open};
 pub use sealfeed_audit::Space;
+pub use witness::WitnessError;
 
 pub use crate::config::escrow_directory;
 pub use trail::{OrderTrail, SessionTrail};
@@ -38,6 +42,8 @@ pub enum JournalError {
 #[derive(Clone)]
 pub struct Journal {
     log: Log,
+    /// Ends before the log does.
+    witnesses: Arc<Mutex<Option<Watch>>>,
     durable: Arc<watch::Sender<u64>>,
     shutdown: Shutdown,
 }
@@ -48,13 +54,14 @@ pub const SCHEMA: u16 = 1;
 impl Journal {
     /// A journal over an open log. A failure of the log gives the stop signal.
     #[must_use]
-    pub fn new(log: Log, shutdown: Shutdown) -> Self {
+    pub fn new(opened: Opened, shutdown: Shutdown) -> Self {
+        let Opened { log, watch: witnesses } = opened;
         let durable = Arc::new(watch::Sender::new(log.durable()));
         let sender = Arc::clone(&durable);
         log.on_durable(Box::new(move |entries| {
             sender.send_replace(entries);
         }));
-        Self { log, durable, shutdown }
+        Self { log, witnesses: Arc::new(Mutex::new(witnesses)), durable, shutdown }
     }
 
     /// Records an event and returns its sequence number. It is not durable yet.
@@ -157,6 +164,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Log`] if the log failed before or while it stopped.
     pub fn stop(&self) -> Result<(), JournalError> {
+        drop(self.witnesses.lock().take());
         self.log.stop().map_err(|failure| JournalError::Log(AppendError::Failed(failure)))
     }
 

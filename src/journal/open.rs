@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sealfeed_audit::storage::DiskStorage;
+use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
 
+use super::witness::{WitnessError, Witnesses};
 use crate::config::LogConfig;
 use crate::types::Code;
 
@@ -21,6 +23,9 @@ pub enum OpenLogError {
         #[source]
         source: InitError,
     },
+    /// Its witnesses cannot be used, or forbid to start.
+    #[error("the log's witnesses")]
+    Witness(#[from] WitnessError),
     /// It could not be opened, or its state forbids to start.
     #[error("cannot open the log in {directory:?}")]
     Open {
@@ -37,6 +42,8 @@ impl OpenLogError {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
+            Self::Witness(WitnessError::Configuration { .. }) => Code::CfgValueInvalid,
+            Self::Witness(_) => Code::AudStartRefused,
             Self::Init { .. } => Code::CfgDirectoryUnusable,
             Self::Open { source: OpenError::Locked, .. } => Code::AudLogLocked,
             Self::Open { .. } => Code::AudStartRefused,
@@ -72,13 +79,29 @@ pub fn make(config: &LogConfig, configuration: &[u8]) -> Result<Initialised, Ope
 ///
 /// # Errors
 /// [`OpenLogError`].
-pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Log, OpenLogError> {
+pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Opened, OpenLogError> {
     let directory = &config.directory;
     if is_to_be_made(directory) {
         make(config, configuration)?;
     }
-    Log::open(directory, options(config, configuration))
-        .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })
+    let mut witnesses = Witnesses::new(config)?;
+    if let Some(witnesses) = &mut witnesses {
+        witnesses.ask(config)?;
+    }
+    let log = Log::open(directory, options(config, configuration))
+        .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })?;
+    let watch = match witnesses {
+        Some(witnesses) => Some(witnesses.watch(&log, config)?),
+        None => None,
+    };
+    Ok(Opened { log, watch })
+}
+
+/// An open log, and the thread that shows it to its witnesses.
+#[derive(Debug)]
+pub struct Opened {
+    pub(super) log: Log,
+    pub(super) watch: Option<Watch>,
 }
 
 fn options(config: &LogConfig, configuration: &[u8]) -> Options {

@@ -234,6 +234,11 @@ fn each_run_begins_with_an_empty_venue_and_what_a_crash_cut_off_is_not_missed() 
         cuts += report.cut;
     }
     assert!(cuts > 0, "some cut is between an input and its outputs");
+    // A pruned beginning takes the state along: what is left of its run is counted, the next one is executed.
+    let pruned = again(&all[whole / 2..]);
+    assert_eq!((&pruned.verdict, pruned.runs), (&Verdict::Verified, 1));
+    assert_eq!(pruned.inputs * 2, report.inputs);
+    assert!(pruned.headless > 0 && pruned.headless < pruned.inputs, "{pruned:?}");
 }
 
 proptest! {

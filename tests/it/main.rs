@@ -27,3 +27,4 @@ mod retention;
 mod slow;
 mod stop;
 mod upgrade;
+mod witness;

@@ -161,3 +161,91 @@ fn a_log_that_is_at_work_or_of_another_key_is_left_alone() {
     assert!(!refused.status.success());
     assert_eq!(old.segments(), 3);
 }
+
+#[cfg(feature = "store")]
+mod store {
+    use super::*;
+    use crate::process::verify;
+
+    fn store(old: &Old, to: &str) -> Output {
+        run(&["audit", "store", old.log.to_str().unwrap(), "--to", to])
+    }
+
+    fn objects(folder: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { found.extend(objects(&path)) } else { found.push(path) }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn sealed_segments_are_stored_once_and_come_back_as_they_were() {
+        let old = old("keep = \"6 years\"\nrequire_stored = true");
+        assert!(said(&old.prune(&[])).contains("no copy of it was stored"));
+        let worm = old.folder.path().join("worm");
+        std::fs::create_dir(&worm).unwrap();
+        let url = format!("file://{}", worm.to_str().unwrap());
+        let told = said(&store(&old, &url));
+        assert!(told.ends_with("2 segments were stored now\n"), "{told}");
+        let there = objects(&worm);
+        assert_eq!(there.len(), 5, "two segments, two seals, and the checkpoints: {there:?}");
+        assert!(said(&store(&old, &url)).starts_with("0 segments were stored now"));
+        assert_eq!(objects(&worm), there);
+
+        let back = old.folder.path().join("back");
+        let log = std::fs::read_dir(&worm).unwrap().next().unwrap().unwrap().file_name();
+        let from = format!("{url}/{}", log.to_str().unwrap());
+        said(&run(&["audit", "restore", back.to_str().unwrap(), "--from", &from]));
+        let verdict = verify(&back, &["--key", &old.key]);
+        assert_eq!(verdict.word(), "VERIFIED", "{verdict:?}");
+        // What was stored may leave, and the copy still verifies.
+        assert!(said(&old.prune(&[])).contains("1 segments left"));
+        assert_eq!(verify(&back, &["--key", &old.key]).word(), "VERIFIED");
+    }
+
+    #[test]
+    fn an_object_of_the_same_name_is_never_replaced() {
+        let old = old(r#"keep = "6 years""#);
+        let url = |name: &str| {
+            let folder = old.folder.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            (format!("file://{}", folder.to_str().unwrap()), folder)
+        };
+        let (first, there) = url("first");
+        said(&store(&old, &first));
+        // The same store, where somebody has put something else in the place of a segment before.
+        let (second, other) = url("second");
+        let stolen =
+            objects(&there).into_iter().find(|path| path.to_str().unwrap().ends_with(".seg")).unwrap();
+        let target = other.join(stolen.strip_prefix(&there).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(&target, b"something else").unwrap();
+        let refused = store(&old, &second);
+        assert!(!refused.status.success());
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("another object"));
+        assert_eq!(std::fs::read(&target).unwrap(), b"something else");
+        // Cut off in the middle: what is there already is found, the rest follows.
+        std::fs::remove_file(&target).unwrap();
+        std::fs::copy(&stolen, &target).unwrap();
+        assert!(said(&store(&old, &second)).ends_with("2 segments were stored now\n"));
+    }
+
+    #[test]
+    fn a_segment_that_is_not_what_its_seal_says_is_not_stored() {
+        let old = old(r#"keep = "6 years""#);
+        let segment = old.log.join("segments").join(sealfeed_audit::segment_name(0));
+        let mut bytes = std::fs::read(&segment).unwrap();
+        // Behind the last frame of the segment's only group there is nothing but its padding.
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let mut permissions = std::fs::metadata(&segment).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        std::fs::set_permissions(&segment, permissions).unwrap();
+        std::fs::write(&segment, bytes).unwrap();
+        let url = format!("file://{}", old.folder.path().to_str().unwrap());
+        assert!(!store(&old, &url).status.success());
+    }
+}

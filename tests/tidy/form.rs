@@ -12,6 +12,9 @@ const UNFINISHED_MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 /// Words in comments that say the same. In pieces, so that no search for them ends here.
 const UNFINISHED_WORDS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
+/// The one file that may say `unsafe`: the call of functions for SHA instructions.
+const UNSAFE_FILE: &str = "audit/src/sha_ni.rs";
+
 /// What is wrong with the form of a file.
 pub(crate) fn malformed(file: &str, source: &str) -> Vec<String> {
     let mut findings = Vec::new();
@@ -41,6 +44,9 @@ pub(crate) fn malformed(file: &str, source: &str) -> Vec<String> {
             && after.is_some_and(|after| after.is_sign('!'))
         {
             findings.push(format!("{file}:{}: `{name}!`: finish it", token.line));
+        }
+        if (token.is_word("unsafe") || token.is_word("unsafe_code")) && file != UNSAFE_FILE {
+            findings.push(format!("{file}:{}: `unsafe` belongs into {UNSAFE_FILE} alone", token.line));
         }
         let is_server = file.starts_with("src/");
         if is_server && token.is_word("include") && after.is_some_and(|after| after.is_sign('!')) {
@@ -98,6 +104,9 @@ fn bad_form_is_found() {
     assert_eq!(found("#[path = \"../venue/book.rs\"]\nmod book;"), 1);
     assert_eq!(found("#[path = \"book_tests.rs\"]\nmod tests;"), 0);
     assert_eq!(found("include!(\"x.in\");"), 1);
+    assert_eq!(found("fn f() { unsafe { g() } }"), 1);
+    assert_eq!(found("#![allow(unsafe_code)]"), 1);
+    assert_eq!(malformed(UNSAFE_FILE, "//! X.\nfn f() { unsafe { g() } }"), [""; 0]);
     for word in UNFINISHED_WORDS {
         assert_eq!(found(&format!("fn f() {{}} // {word}: later")), 1);
         assert_eq!(found(&format!("/* {word} */")), 1);

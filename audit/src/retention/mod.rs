@@ -6,9 +6,11 @@
 //!
 //! For a log whose writer is not at work: the lock is taken for as long as something is done.
 
+mod copy;
 mod prune;
 mod survey;
 
+pub use copy::{SealedFile, checkpoints_up_to, read_sealed};
 pub use prune::{Pruned, prune};
 pub use survey::HoldInForce;
 
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use crate::entry::Draft;
 use crate::error::{AppendError, Failure, OpenError};
 use crate::kind::{self, Kind};
-use crate::layout::{seal_path, segment_path};
+use crate::layout::{LOCK, seal_path, segment_path};
 use crate::log::Log;
 use crate::options::Options;
 use crate::payload::{Hold, Stored};
@@ -127,6 +129,9 @@ pub enum RetentionError {
     /// A header cannot be used.
     #[error("could not use the header of the segment that starts with entry {0}")]
     Segment(u64, #[source] SegmentError),
+    /// A sealed segment is not what its seal says.
+    #[error("the segment that starts with entry {0} is not what its seal says: verify the log")]
+    Seal(u64),
     /// What a `PRUNE` entry declared is not what is there.
     #[error("entry {0} is declared as the first one kept, and what is there is another tree: verify the log")]
     AnotherTree(u64),
@@ -253,6 +258,14 @@ pub fn sealed(storage: &Arc<dyn Storage>) -> Result<Vec<(u64, u64, Vec<Stored>)>
     let copies = |segment: &SegmentFacts| survey.stored.get(&segment.first).cloned().unwrap_or_default();
     let sealed = survey.segments.iter().filter(is_sealed);
     Ok(sealed.map(|segment| (segment.first, segment.end, copies(segment))).collect())
+}
+
+/// Whether a writer holds the log's lock.
+///
+/// # Errors
+/// Whatever the system answers.
+pub fn is_at_work(storage: &Arc<dyn Storage>) -> io::Result<bool> {
+    storage.is_locked(LOCK)
 }
 
 /// Name of the log, from the header of its first segment: for opening it where no configuration is at hand.

@@ -12,10 +12,10 @@ use super::survey::Survey;
 use super::{Plan, Policy, Reason, RetentionError, header, is_sound, open, plan_of};
 use crate::entry::Draft;
 use crate::kind;
+use crate::layout::Prune;
 use crate::layout::{LOCK, QUARANTINE, SEGMENTS, seal_path, segment_path, torn_segment_name};
 use crate::log::Log;
 use crate::options::Options;
-use crate::payload::Prune;
 use crate::segment::first_seq_of_name;
 use crate::storage::{Storage, remove_if_there};
 use crate::verify::{Anchors, verify_storage};
@@ -72,9 +72,9 @@ pub fn prune(
     if !is_sound(report.verdict) {
         return Err(RetentionError::NotVerified(Box::new(report)));
     }
-    let frontier = header(&**storage, kept)?.frontier;
+    let declaration = Prune::down_to(&header(&**storage, kept)?);
     let log = open(storage, options)?;
-    let payload = Prune { kept, frontier }.to_payload();
+    let payload = declaration.to_payload();
     let seq = log.append_own(Draft { kind: kind::PRUNE, payload, ..Draft::default() })?;
     log.wait_durable(seq)?;
     wait_for_checkpoint(&log, seq)?;
@@ -87,7 +87,7 @@ pub fn prune(
 /// What was declared and is still there, in whole or in part.
 fn pending(storage: &dyn Storage, survey: &Survey) -> Result<Option<Prune>, RetentionError> {
     let Some(prune) = &survey.pruned else { return Ok(None) };
-    let is_there = files_before(storage, prune.kept)?.next().is_some();
+    let is_there = files_before(storage, prune.first_seq())?.next().is_some();
     Ok(is_there.then(|| prune.clone()))
 }
 
@@ -99,11 +99,11 @@ fn finish(
     pending: &Prune,
     confirm: &mut dyn FnMut(u64) -> Result<(), io::Error>,
 ) -> Result<Pruned, RetentionError> {
-    if header(&**storage, pending.kept)?.frontier != pending.frontier {
-        return Err(RetentionError::AnotherTree(pending.kept));
+    if Prune::down_to(&header(&**storage, pending.first_seq())?) != *pending {
+        return Err(RetentionError::AnotherTree(pending.first_seq()));
     }
     // A hold that was set in between wins.
-    let held = survey.segments.iter().filter(|segment| segment.first < pending.kept);
+    let held = survey.segments.iter().filter(|segment| segment.first < pending.first_seq());
     if let Some(held) = held.filter_map(|segment| survey.held(segment)).next() {
         let reason = Reason::Held { name: held.hold.name.clone(), seq: held.seq };
         return Err(RetentionError::HeldNow(reason));
@@ -114,10 +114,10 @@ fn finish(
     wait_for_checkpoint(&log, log.durable().saturating_sub(1))?;
     confirm(log.stats().checkpoint_size)
         .map_err(|source| RetentionError::Io { what: "have the checkpoint witnessed".to_owned(), source })?;
-    let removed = remove(&**storage, pending.kept)?;
+    let removed = remove(&**storage, pending.first_seq())?;
     log.stop()?;
     let reason = plan_of(storage, &Survey::of(storage)?, policy, now_utc_ns)?.reason;
-    Ok(Pruned { removed, kept: pending.kept, declared: None, reason })
+    Ok(Pruned { removed, kept: pending.first_seq(), declared: None, reason })
 }
 
 fn wait_for_checkpoint(log: &Log, seq: u64) -> Result<(), RetentionError> {

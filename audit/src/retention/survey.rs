@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::kind::{self, Kind};
-use crate::payload::{Hold, HoldRange, Prune, Stored};
+use crate::layout::Prune;
+use crate::payload::{Hold, HoldRange, Stored};
 use crate::reader::{Entries, ReadError};
 use crate::storage::Storage;
 
@@ -69,7 +70,9 @@ impl Survey {
                 }
                 kind::PRUNE => {
                     let prune = Prune::from_payload(&entry.payload);
-                    if prune.as_ref().map(|new| new.kept) > survey.pruned.as_ref().map(|old| old.kept) {
+                    if prune.as_ref().map(|new| new.first_seq())
+                        > survey.pruned.as_ref().map(|old| old.first_seq())
+                    {
                         survey.pruned = prune;
                     }
                 }

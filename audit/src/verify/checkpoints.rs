@@ -34,7 +34,12 @@ pub(crate) struct Checkpoints {
     offset: u64,
     /// Copies of incomplete checkpoints in the quarantine, by their place in the file.
     copies: BTreeMap<u64, Vec<u8>>,
-    skipped: Vec<Torn>,
+    /// Incomplete checkpoints stepped over, each with the size of the good one before it.
+    skipped: Vec<(u64, Torn)>,
+    /// First entry that is checked: what speaks of a smaller tree cannot be compared.
+    from: u64,
+    /// Own checkpoints of smaller trees.
+    pub(crate) below: u64,
     next: Option<(u64, TreeHead)>,
     anchors: Vec<TreeHead>,
     next_anchor: usize,
@@ -57,6 +62,7 @@ impl Checkpoints {
         storage: &dyn Storage,
         identity: &Identity,
         anchors: Vec<TreeHead>,
+        from: u64,
         live: bool,
         findings: &mut Findings,
     ) -> Result<Self, VerifyError> {
@@ -79,6 +85,8 @@ impl Checkpoints {
             offset: 0,
             copies: read_copies(storage)?,
             skipped: Vec::new(),
+            from,
+            below: 0,
             next: None,
             anchors,
             next_anchor: 0,
@@ -98,13 +106,16 @@ impl Checkpoints {
     pub(crate) fn compare(&mut self, chain: &Chain, findings: &mut Findings) -> io::Result<()> {
         let size = chain.frontier.size();
         while let Some((offset, head)) = self.next.filter(|(_, head)| head.size <= size) {
-            if self.compare_one(chain, head, Some(offset)) {
+            if head.size < self.from {
+                self.below += 1;
+                self.report_conflict(head, findings);
+            } else if self.compare_one(chain, head, Some(offset)) {
                 self.last_match = head.size;
             }
             self.read_next(findings)?;
         }
         while let Some(head) = self.anchors.get(self.next_anchor).copied().filter(|head| head.size <= size) {
-            if self.compare_one(chain, head, None) {
+            if head.size >= self.from && self.compare_one(chain, head, None) {
                 self.anchored = head.size;
             }
             self.next_anchor += 1;
@@ -133,14 +144,25 @@ impl Checkpoints {
     /// Reads the rest of the file, which speaks of more entries than there are.
     pub(crate) fn drain(&mut self, findings: &mut Findings) -> io::Result<()> {
         while let Some((_, head)) = self.next {
-            let conflict =
-                self.anchors.iter().find(|anchor| anchor.size == head.size && anchor.root != head.root);
-            if let Some(anchor) = conflict {
-                self.report_fork(*anchor, head.size, findings);
-            }
+            self.report_conflict(head, findings);
             self.read_next(findings)?;
         }
         Ok(())
+    }
+
+    /// Looks for an anchor of the same size with another root, for a checkpoint that no tree here can be compared with.
+    fn report_conflict(&self, head: TreeHead, findings: &mut Findings) {
+        let conflict =
+            self.anchors.iter().find(|anchor| anchor.size == head.size && anchor.root != head.root);
+        if let Some(anchor) = conflict {
+            self.report_fork(*anchor, head.size, findings);
+        }
+    }
+
+    /// Anchors of trees too small to be compared, and whether there are others.
+    pub(crate) fn anchors_below(&self) -> (usize, bool) {
+        let below = self.anchors.iter().filter(|head| head.size < self.from).count();
+        (below, below < self.anchors.len())
     }
 
     /// The judgement over what did not fit. `complete` says that the whole log was walked.
@@ -173,7 +195,11 @@ impl Checkpoints {
                 }
             }
         }
-        for torn in std::mem::take(&mut self.skipped) {
+        for (after, torn) in std::mem::take(&mut self.skipped) {
+            if after < self.from {
+                // The RECOVERY that declares it may lie before the first entry checked.
+                continue;
+            }
             let declared = recoveries.iter().any(|found| found.recovery.torn_checkpoint == torn);
             if declared || !complete {
                 continue;
@@ -214,7 +240,8 @@ impl Checkpoints {
             if let Some(copy) = self.copies.get(&self.offset) {
                 if rest.starts_with(copy) {
                     let bytes = copy.len() as u64;
-                    self.skipped.push(Torn { offset: self.offset, bytes, sha256: sha256(copy) });
+                    let after = self.last.map_or(0, |head| head.size);
+                    self.skipped.push((after, Torn { offset: self.offset, bytes, sha256: sha256(copy) }));
                     self.offset += bytes;
                     continue;
                 }

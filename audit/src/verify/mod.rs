@@ -7,6 +7,7 @@
 //! it may be half written at the moment it is read.
 
 mod checkpoints;
+mod prune;
 mod report;
 mod seals;
 mod segments;
@@ -15,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use report::{Bad, Progress, RecoveryFound, Report, Verdict};
+pub use report::{Bad, Progress, PrunedFound, RecoveryFound, Report, Verdict};
 
 use crate::chain::hex;
 use crate::checkpoint::{self, TreeHead};
@@ -43,16 +44,6 @@ pub struct Anchors {
     pub k0: Option<[u8; 32]>,
     /// The log must have at least this many entries.
     pub expect_size: Option<u64>,
-}
-
-impl Anchors {
-    fn is_empty(&self) -> bool {
-        self.key.is_none()
-            && self.checkpoints.is_empty()
-            && self.receipts.is_empty()
-            && self.k0.is_none()
-            && self.expect_size.is_none()
-    }
 }
 
 /// Why there is no verdict.
@@ -135,9 +126,9 @@ pub fn verify_storage(
     let mut findings = Findings::default();
     let identity = Identity::find(storage, first, anchors, &mut findings)?;
     let heads = anchor_heads(anchors, &identity)?;
-    let checkpoints = Checkpoints::open(storage, &identity, heads, live, &mut findings)?;
+    let checkpoints = Checkpoints::open(storage, &identity, heads, first, live, &mut findings)?;
     let seals = Seals::new(anchors.k0, identity.log_id);
-    let opening = Opening { live, state, key_epoch };
+    let opening = Opening { live, state, key_epoch, first, from: first };
     let mut segments = Segments::new(storage, &identity, anchors, checkpoints, seals, opening, findings);
     segments.walk(&firsts, progress)?;
     segments.finish()

@@ -10,7 +10,7 @@ use crate::layout::Recovery;
 pub enum Verdict {
     /// Intact, and an anchor was given.
     Verified,
-    /// As [`Verdict::Verified`], with declared recoveries.
+    /// As [`Verdict::Verified`], with declared recoveries or a pruned beginning.
     Recovered,
     /// Bytes disagree with a hash, seal or signature below the last complete group.
     Tampered,
@@ -116,6 +116,19 @@ pub struct RecoveryFound {
     pub recovery: Recovery,
 }
 
+/// A beginning that was pruned, as a PRUNE entry in the kept part allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrunedFound {
+    /// First entry there is.
+    pub first_seq: u64,
+    /// The PRUNE entry that allows it: the last one that does.
+    pub seq: u64,
+    /// When it was written, nanoseconds since the UNIX epoch.
+    pub utc_ns: u64,
+    /// First entry that it keeps; above `first_seq` where the deletion was interrupted.
+    pub keeps_from: u64,
+}
+
 /// How far a verification has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -142,7 +155,7 @@ pub struct Report {
     pub origin: String,
     /// The key everything was checked with, as text; from the anchor where one was given.
     pub key: String,
-    /// Entries in complete groups, all checked.
+    /// Entries in complete groups, those of a pruned beginning included; all that are there were checked.
     pub entries: u64,
     /// Root of the tree over them.
     pub root: Hash,
@@ -160,6 +173,8 @@ pub struct Report {
     pub anchored_entries: u64,
     /// Recoveries that the log declares.
     pub recoveries: Vec<RecoveryFound>,
+    /// The beginning that was pruned, where the log does not begin with entry 0 and may.
+    pub pruned: Option<PrunedFound>,
     /// Runs of the writer.
     pub runs: u64,
     /// Epochs begun.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -13,7 +14,8 @@ use parking_lot::Mutex;
 use crate::chain::{hex, sha256};
 use crate::checkpoint::{self, TreeHead};
 use crate::cosignature::{WitnessKey, WitnessSigner};
-use crate::note::{Note, NoteError, VerifierKey};
+use crate::epoch::erase;
+use crate::note::{Note, NoteError, SigningKey, VerifierKey};
 use crate::proof;
 use crate::witness::protocol::{Answer, Request};
 
@@ -23,6 +25,15 @@ pub enum KeeperError {
     /// Two logs of one origin: which of them is meant could not be told.
     #[error("two keys for the origin {0:?}: a witness keeps one log for each origin")]
     TwoKeys(String),
+    /// The witness's own key cannot be used.
+    #[error("the key in {file} cannot be used, or is of a witness of another name")]
+    Key {
+        /// Its file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: NoteError,
+    },
     /// Another process is the witness in this folder.
     #[error("another process uses the witness's folder")]
     Busy,
@@ -68,6 +79,29 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    /// As [`Keeper::open`], with the key in the folder's `witness.key`, which is made at the first time under `name`.
+    ///
+    /// # Errors
+    /// As [`Keeper::open`]; [`KeeperError::Key`] for a key file that cannot be used, or that is of another name.
+    pub fn open_or_make(folder: &Path, name: &str, keys: Vec<VerifierKey>) -> Result<Self, KeeperError> {
+        let io = |what| move |source| KeeperError::Io { what, source };
+        let path = folder.join("witness.key");
+        let unusable = |source| KeeperError::Key { file: path.clone(), source };
+        fs::create_dir_all(folder).map_err(io("make the folder"))?;
+        let mut text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(folder, &path, name)?,
+            other => other.map_err(io("read the key"))?,
+        }
+        .into_bytes();
+        let key = std::str::from_utf8(&text).map_err(|_| NoteError::Key).and_then(SigningKey::from_text);
+        erase(&mut text);
+        let key = key.map_err(unusable)?;
+        if key.public().name() != name {
+            return Err(unusable(NoteError::Name));
+        }
+        Self::open(folder, WitnessSigner::new(key).map_err(unusable)?, keys)
+    }
+
     /// A witness that signs with `signer`, keeps its memory in `folder`, and watches the logs with these keys.
     ///
     /// # Errors
@@ -152,6 +186,27 @@ impl Keeper {
     }
 }
 
+/// Makes a key for a new witness: whole and durable before it has its name, readable by its owner alone.
+fn make_key(folder: &Path, path: &Path, name: &str) -> Result<String, KeeperError> {
+    let io = |what| move |source| KeeperError::Io { what, source };
+    let unusable = |source| KeeperError::Key { file: path.to_owned(), source };
+    let text = SigningKey::generate(name).and_then(|key| key.to_text()).map_err(unusable)?;
+    let temporary = path.with_extension("tmp");
+    let mut options = File::options();
+    let mut file = options
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io("make a key"))?;
+    file.write_all(text.as_bytes()).map_err(io("write a key"))?;
+    file.sync_all().map_err(io("sync a key"))?;
+    fs::rename(&temporary, path).map_err(io("rename a key"))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync the folder"))?;
+    Ok(text)
+}
+
 fn read_kept(file: &Path, key: &VerifierKey) -> Result<Option<TreeHead>, KeeperError> {
     match fs::read_to_string(file) {
         Ok(note) => checkpoint::open(&note, key)
@@ -169,7 +224,6 @@ mod tests {
     use super::*;
     use crate::chain::{Hash, leaf_hash};
     use crate::merkle::Frontier;
-    use crate::note::SigningKey;
     use crate::proof::Subtrees;
 
     const ORIGIN: &str = "log.example/audit";
@@ -270,6 +324,18 @@ mod tests {
         let with_proof = Request { proof: vec![[0; 32]], ..Request::from_text(&TRUE.request(0, 5)).unwrap() };
         assert_eq!(answer(&with_proof.to_text()), Answer::Inconsistent);
         assert_eq!(keeper.seen(ORIGIN), None);
+    }
+
+    #[test]
+    fn key_of_a_witness_is_made_once_for_its_owner_alone_and_belongs_to_one_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| Keeper::open_or_make(folder.path(), name, vec![log_key(1).public().clone()]);
+        let first = open("w.example").unwrap().public().clone();
+        assert_eq!(*open("w.example").unwrap().public(), first);
+        assert!(matches!(open("other.example"), Err(KeeperError::Key { .. })));
+        let mode = fs::metadata(folder.path().join("witness.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "mode {mode:o}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod keeper;
 pub mod protocol;
+pub mod watch;
 
 pub use keeper::{Keeper, KeeperError};
 pub use protocol::{Answer, Request};

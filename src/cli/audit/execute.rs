@@ -88,6 +88,12 @@ fn print(report: &Report) {
             report.cut
         );
     }
+    if report.headless > 0 {
+        anstream::println!(
+            "  not executed {} inputs of a run whose beginning was pruned: the state they met is gone",
+            report.headless
+        );
+    }
     for version in other_versions(report) {
         anstream::println!(
             "  other build  written by sealfeed {}, executed again by {}",
@@ -167,6 +173,7 @@ fn to_json(report: &Report) -> serde_json::Value {
         "outputs": report.outputs,
         "states": report.states,
         "cut": report.cut,
+        "headless": report.headless,
         "versions": report.versions,
     })
 }

@@ -6,6 +6,8 @@ mod init;
 mod maintain;
 mod prune;
 mod replay;
+#[cfg(feature = "store")]
+mod store;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,6 +33,12 @@ enum Command {
     Hold(hold::HoldArgs),
     /// Let the beginning of a log leave that has been kept long enough.
     Prune(prune::PruneArgs),
+    /// Copy sealed segments into an object store.
+    #[cfg(feature = "store")]
+    Store(store::StoreArgs),
+    /// Bring such copies back.
+    #[cfg(feature = "store")]
+    Restore(store::RestoreArgs),
 }
 
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
@@ -40,5 +48,9 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::Replay(arguments) => replay::run(arguments),
         Command::Hold(arguments) => hold::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
+        #[cfg(feature = "store")]
+        Command::Store(arguments) => store::store(arguments),
+        #[cfg(feature = "store")]
+        Command::Restore(arguments) => store::restore(arguments),
     }
 }

@@ -81,6 +81,8 @@ struct ReExecution<F> {
     beginning: Option<Beginning>,
     engine: Option<Engine>,
     due: VecDeque<Due>,
+    /// Reading began in the middle of a run.
+    is_headless: bool,
     /// Finished orders are forgotten once the outputs at hand are compared.
     day_ended: bool,
     agreed: Option<(u64, u64)>,
@@ -98,18 +100,35 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
             outputs: 0,
             states: 0,
             cut: 0,
+            headless: 0,
             versions: Vec::new(),
         };
         let due = VecDeque::new();
-        Self { make, report, beginning: None, engine: None, due, day_ended: false, agreed: None }
+        Self {
+            make,
+            report,
+            beginning: None,
+            engine: None,
+            due,
+            is_headless: false,
+            day_ended: false,
+            agreed: None,
+        }
     }
 
     fn take(&mut self, entry: Entry) -> Step {
         let header = &entry.header;
+        self.is_headless |= self.report.end == 0 && header.seq > 0;
         self.report.end = header.seq + 1;
         match header.kind {
             kind::GENESIS | kind::START | kind::RECOVERY => {
+                self.is_headless = false;
                 self.end_run();
+                return Ok(());
+            }
+            _ if self.is_headless => {
+                let event = journal::decode(header.kind, header.schema, &entry.payload);
+                self.report.headless += event.map_or(0, |event| event.map_or(0, |event| inputs_in(&event)));
                 return Ok(());
             }
             kind::STOP => return self.nothing_due(&entry),
@@ -370,6 +389,15 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
     fn diverged(&self, seq: u64, how: How, expected: Option<Content>, got: Content) -> Box<Verdict> {
         let agreed = self.agreed;
         Box::new(Verdict::Diverged(Box::new(Divergence { seq, how, expected, got, agreed })))
+    }
+}
+
+/// How many inputs of the venue an entry holds.
+fn inputs_in(event: &Event) -> u64 {
+    match event {
+        Event::Order(_) | Event::DayEnd(_) => 1,
+        Event::Synthetic(batch) => batch.inputs.len() as u64,
+        _ => 0,
     }
 }
 

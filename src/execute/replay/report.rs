@@ -21,6 +21,8 @@ pub struct Report {
     pub states: u64,
     /// Outputs of the last inputs before a crash, which are not in the log any more (or not yet, if its writer is at work).
     pub cut: u64,
+    /// Inputs of a run whose beginning was pruned: without the state that they met they cannot be executed.
+    pub headless: u64,
     /// Versions of the program that wrote the log, in order of appearance.
     pub versions: Vec<String>,
 }

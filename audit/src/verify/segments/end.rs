@@ -9,7 +9,7 @@ use crate::frame::FrameError;
 use crate::kind;
 use crate::layout::{CHECKPOINTS, SEGMENTS, STATE, State, segment_path};
 use crate::verify::VerifyError;
-use crate::verify::report::{Progress, Report, Verdict};
+use crate::verify::report::{Progress, PrunedFound, Report, Verdict};
 use crate::walk::{Chain, GroupWalker, StopReason, Tail, inspect_tail, later_group};
 
 impl Segments<'_> {
@@ -80,23 +80,8 @@ impl Segments<'_> {
             self.check_length();
         }
         let size = self.size();
-        let (strays, mut not_checked) = (self.strays(), Vec::new());
-        if anchors.k0.is_none() {
-            not_checked.push("seals of the groups and gaps between epochs: no K_0 given".to_owned());
-        }
-        if self.key_epoch.is_none() {
-            not_checked.push("epoch counter: the key file is not readable here".to_owned());
-        }
-        if anchors.checkpoints.is_empty() && anchors.receipts.is_empty() && anchors.expect_size.is_none() {
-            not_checked.push(
-                "whether the end was cut off together with its checkpoints: nothing kept elsewhere given"
-                    .to_owned(),
-            );
-        }
-        if self.live {
-            not_checked.push("what the running writer has added since the verification began".to_owned());
-        }
-        not_checked.push("whether events were never logged: no log can tell".to_owned());
+        let pruned = self.judge_beginning();
+        let (strays, not_checked) = (self.strays(), self.not_checked(pruned.is_some()));
         let anchored_entries = if anchors.k0.is_some() && self.seals.active() {
             size
         } else if anchors.key.is_some() {
@@ -104,10 +89,10 @@ impl Segments<'_> {
         } else {
             self.checkpoints.anchored
         };
-        let clean = match (anchors.is_empty(), recoveries.is_empty()) {
-            (true, _) => Verdict::Unanchored,
-            (false, false) => Verdict::Recovered,
-            (false, true) => Verdict::Verified,
+        let clean = match (self.anchored(), recoveries.is_empty() && pruned.is_none()) {
+            (false, _) => Verdict::Unanchored,
+            (true, false) => Verdict::Recovered,
+            (true, true) => Verdict::Verified,
         };
         let (verdict, first_bad, findings) = self.findings.conclude(clean);
         let chain = self.chain;
@@ -127,6 +112,7 @@ impl Segments<'_> {
             checkpointed_entries: self.checkpoints.last_match,
             anchored_entries,
             recoveries,
+            pruned,
             runs: self.notable.starts,
             epochs: chain.as_ref().map_or(0, |chain| chain.epoch + 1),
             stopped: self.notable.last_kind == kind::STOP,
@@ -134,6 +120,73 @@ impl Segments<'_> {
             strays,
             not_checked,
         })
+    }
+
+    /// Whether the log may begin where it does.
+    fn judge_beginning(&mut self) -> Option<PrunedFound> {
+        let first = self.first;
+        if first == 0 {
+            return None;
+        }
+        let pruned = self.prunes.allows(first);
+        if pruned.is_none() && self.complete && self.from == first {
+            let what = format!("entries before {first} are missing, and no PRUNE allows that");
+            self.findings.add(Verdict::Tampered, 0, what, &segment_path(0), None);
+        }
+        pruned
+    }
+
+    /// Whether anything from outside was compared with.
+    fn anchored(&self) -> bool {
+        let anchors = self.anchors;
+        anchors.key.is_some()
+            || self.checkpoints.anchors_below().1
+            || anchors.receipts.len() > self.receipts_below
+            || anchors.k0.is_some()
+            || anchors.expect_size.is_some()
+    }
+
+    /// What the verdict does not speak of.
+    fn not_checked(&self, pruned: bool) -> Vec<String> {
+        let anchors = self.anchors;
+        let mut list = Vec::new();
+        if self.from > 0 {
+            list.push(format!("entries 0 to {}: {}", self.from - 1, self.why_not_from_zero(pruned)));
+            list.push("genesis: it lies before the first entry checked".to_owned());
+        }
+        let mut below = |count: u64, what: &str| {
+            if count > 0 {
+                list.push(format!("{count} {what} of less than {} entries", self.from));
+            }
+        };
+        below(self.checkpoints.below, "checkpoints of the log");
+        below(self.checkpoints.anchors_below().0 as u64, "checkpoints kept elsewhere");
+        below(self.receipts_below as u64, "receipts for entries");
+        if anchors.k0.is_none() {
+            list.push("seals of the groups and gaps between epochs: no K_0 given".to_owned());
+        }
+        if self.key_epoch.is_none() {
+            list.push("epoch counter: the key file is not readable here".to_owned());
+        }
+        if anchors.checkpoints.is_empty() && anchors.receipts.is_empty() && anchors.expect_size.is_none() {
+            list.push(
+                "whether the end was cut off together with its checkpoints: nothing kept elsewhere given"
+                    .to_owned(),
+            );
+        }
+        if self.live {
+            list.push("what the running writer has added since the verification began".to_owned());
+        }
+        list.push("whether events were never logged: no log can tell".to_owned());
+        list
+    }
+
+    fn why_not_from_zero(&self, pruned: bool) -> &'static str {
+        match (self.from == self.first, pruned) {
+            (false, _) => "left out on request",
+            (true, true) => "they were pruned, and the log says so",
+            (true, false) => "they are missing, and what would allow that was not reached",
+        }
     }
 
     /// Whether the log is as long as everybody says.

@@ -5,17 +5,17 @@ mod sealed;
 
 use std::io;
 
-use sha2::{Digest, Sha256};
-
 use crate::chain::Hash;
 use crate::entry::EntryRef;
 use crate::epoch::escrow_fingerprint;
 use crate::kind;
-use crate::layout::{Genesis, Recovery, State, segment_path};
+use crate::lanes::Stream;
+use crate::layout::{Genesis, Prune, Recovery, State, segment_path};
 use crate::log::Receipt;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::{Access, Storage};
 use crate::verify::checkpoints::Checkpoints;
+use crate::verify::prune::{PruneEntry, Prunes};
 use crate::verify::report::{Findings, Progress, RecoveryFound, Verdict};
 use crate::verify::seals::Seals;
 use crate::verify::{Anchors, Identity, SharedFile, VerifyError};
@@ -30,6 +30,7 @@ struct Notable {
     genesis: Option<Option<Genesis>>,
     recoveries: Vec<(u64, u64, Option<Recovery>)>,
     receipts: Vec<(u64, bool, u64)>,
+    prunes: Vec<PruneEntry>,
     starts: u64,
     last_kind: u16,
 }
@@ -43,6 +44,10 @@ pub(crate) struct Opening {
     pub(crate) state: Option<State>,
     /// Epoch of the key file.
     pub(crate) key_epoch: Option<u64>,
+    /// First entry there is.
+    pub(crate) first: u64,
+    /// First entry that is checked: the first of a segment.
+    pub(crate) from: u64,
 }
 
 /// The segment that the walk is in.
@@ -69,13 +74,20 @@ pub(crate) struct Segments<'a> {
     live: bool,
     state: Option<State>,
     key_epoch: Option<u64>,
+    first: u64,
+    from: u64,
+    receipts_below: usize,
+    prunes: Prunes,
     chain: Option<Chain>,
+    /// Leaf hashes of a group; here so that the memory is used again.
+    leaves: Vec<Hash>,
     notable: Notable,
     recoveries: Vec<RecoveryFound>,
     /// Torn bytes that the seal of the segment before declares: the next entry must be the RECOVERY that says so.
     expect_recovery: Option<(u64, u64, Hash)>,
     segments: u64,
-    next_number: u64,
+    /// `None` before the first segment of a log that is not checked from entry 0.
+    next_number: Option<u64>,
     bytes: u64,
     bytes_told: u64,
     bytes_total: u64,
@@ -95,13 +107,15 @@ impl<'a> Segments<'a> {
         opening: Opening,
         findings: Findings,
     ) -> Self {
-        let Opening { live, state, key_epoch } = opening;
+        let Opening { live, state, key_epoch, first, from } = opening;
         let mut receipts = anchors.receipts.clone();
+        receipts.retain(|receipt| receipt.seq >= from);
         receipts.sort_unstable_by_key(|receipt| std::cmp::Reverse(receipt.seq));
         Self {
             storage,
             identity,
             anchors,
+            receipts_below: anchors.receipts.len() - receipts.len(),
             receipts,
             checkpoints,
             seals,
@@ -109,12 +123,16 @@ impl<'a> Segments<'a> {
             live,
             state,
             key_epoch,
+            first,
+            from,
+            prunes: Prunes::default(),
             chain: None,
+            leaves: Vec::new(),
             notable: Notable::default(),
             recoveries: Vec::new(),
             expect_recovery: None,
             segments: 0,
-            next_number: 0,
+            next_number: (from == 0).then_some(0),
             bytes: 0,
             bytes_told: 0,
             bytes_total: 0,
@@ -165,7 +183,7 @@ impl<'a> Segments<'a> {
         let length = file.length()?;
         let mut header_bytes = vec![0u8; SEGMENT_HEADER_BYTES];
         let read = file.read_at(0, &mut header_bytes)?;
-        let due = self.chain.as_ref().map_or(0, |chain| chain.frontier.size());
+        let due = self.size();
         if first_seq != due {
             return Ok(self.tampered(due, "segment that starts with this entry is missing", &name, None));
         }
@@ -176,6 +194,11 @@ impl<'a> Segments<'a> {
         if let Err(what) = self.check_header(&header, first_seq) {
             return Ok(self.tampered(first_seq, what, &name, Some(0)));
         }
+        self.prunes.segment_starts(&header);
+        if self.chain.is_none() && first_seq > 0 {
+            // Nothing here says what came before but the header itself: whatever was signed of that size must agree.
+            self.checkpoints.compare(&Chain::at_segment(&header), &mut self.findings)?;
+        }
         let chain = self.chain.get_or_insert_with(|| Chain::at_segment(&header));
         if chain.epoch_due() != header.epoch {
             let what = "segment's epoch is not the one due";
@@ -183,14 +206,21 @@ impl<'a> Segments<'a> {
             self.findings.add(verdict, first_seq, what.to_owned(), &name, Some(104));
         }
         self.segments += 1;
-        self.next_number += 1;
+        self.next_number = Some(header.number + 1);
         self.bytes += SEGMENT_HEADER_BYTES as u64;
         let Some(seal) = self.read_seal(&header, last)? else { return Ok(false) };
         let segment = Segment { header, header_bytes, name, file, length, last };
-        match seal {
+        let going_on = match seal {
             Some(seal) => self.sealed(&segment, &seal, progress),
             None => self.open_end(&segment, progress),
-        }
+        };
+        self.prunes.weigh(
+            std::mem::take(&mut self.notable.prunes),
+            self.from,
+            &segment.name,
+            &mut self.findings,
+        );
+        going_on
     }
 
     fn check_header(&self, header: &SegmentHeader, first_seq: u64) -> Result<(), &'static str> {
@@ -200,7 +230,7 @@ impl<'a> Segments<'a> {
         if header.log_id != self.identity.log_id {
             return Err("segment is of another log");
         }
-        if header.first_seq() != first_seq || header.number != self.next_number {
+        if header.first_seq() != first_seq || self.next_number.is_some_and(|number| header.number != number) {
             return Err("segment header is of another segment");
         }
         let continues = self.chain.as_ref().is_none_or(|chain| {
@@ -216,7 +246,7 @@ impl<'a> Segments<'a> {
         &mut self,
         walker: &mut GroupWalker,
         name: &str,
-        mut hasher: Option<&mut Sha256>,
+        mut stream: Option<&mut Stream>,
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Option<Stop>> {
         loop {
@@ -224,11 +254,8 @@ impl<'a> Segments<'a> {
                 Ok(group) => group,
                 Err(stop) => return Ok(Some(stop)),
             };
-            if let Some(hasher) = &mut hasher {
-                hasher.update(group.bytes);
-            }
             let bytes = group.bytes.len() as u64;
-            if !self.group(&group, name)? {
+            if !self.group(&group, name, stream.as_deref_mut())? {
                 return Ok(None);
             }
             self.bytes += bytes;
@@ -239,10 +266,12 @@ impl<'a> Segments<'a> {
         }
     }
 
-    fn group(&mut self, group: &GroupView<'_>, name: &str) -> io::Result<bool> {
+    fn group(&mut self, group: &GroupView<'_>, name: &str, stream: Option<&mut Stream>) -> io::Result<bool> {
         let Some(chain) = &mut self.chain else { return Ok(false) };
         let (notable, receipts) = (&mut self.notable, &mut self.receipts);
-        let taken = chain.take(group, |entry, leaf, offset| notable.look_at(entry, leaf, offset, receipts));
+        let taken = chain.take_beside(group, stream, &mut self.leaves, |entry, leaf, offset| {
+            notable.look_at(entry, leaf, offset, receipts)
+        });
         if let Err(bad) = taken {
             let verdict = if bad.what.is_epoch() && self.seals.active() {
                 Verdict::EpochGap
@@ -310,7 +339,7 @@ impl<'a> Segments<'a> {
     }
 
     fn size(&self) -> u64 {
-        self.chain.as_ref().map_or(0, |chain| chain.frontier.size())
+        self.chain.as_ref().map_or(self.from, |chain| chain.frontier.size())
     }
 }
 
@@ -321,6 +350,10 @@ impl Notable {
         match header.kind {
             kind::GENESIS => self.genesis = Some(Genesis::from_payload(entry.payload)),
             kind::START => self.starts += 1,
+            kind::PRUNE => {
+                let prune = Prune::from_payload(entry.payload);
+                self.prunes.push(PruneEntry { seq: header.seq, utc_ns: header.stamp.utc_ns, offset, prune });
+            }
             kind::RECOVERY => {
                 let recovery = Recovery::from_payload(entry.payload);
                 self.recoveries.push((header.seq, header.stamp.utc_ns, recovery));

@@ -3,10 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::{Segment, Segments};
-use crate::chain::{Hash, sha256};
+use crate::chain::sha256;
+use crate::lanes::Stream;
 use crate::layout::{CHECKPOINTS, QUARANTINE, seal_path, torn_segment_name};
 use crate::note::NOTE_BYTES_MAX;
 use crate::segment::{IN_FLIGHT_BYTES, Seal, SealReason, SegmentHeader};
@@ -60,10 +59,10 @@ impl Segments<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<bool> {
         let Segment { header, name, file, length, last, .. } = segment;
-        let mut hasher = Sha256::new();
-        hasher.update(&segment.header_bytes);
+        let mut stream = Stream::new();
+        stream.update(&segment.header_bytes);
         let mut walker = GroupWalker::new(Arc::clone(file), seal.used_bytes.min(*length));
-        let stop = self.groups(&mut walker, name, Some(&mut hasher), progress)?;
+        let stop = self.groups(&mut walker, name, Some(&mut stream), progress)?;
         let Some(stop) = stop else { return Ok(false) };
         let size = self.size();
         let end = walker.offset();
@@ -74,8 +73,7 @@ impl Segments<'_> {
             );
             return Ok(self.tampered(size + stop.entries_before, &what, name, Some(stop.offset)));
         }
-        let digest: Hash = hasher.finalize().into();
-        if digest != seal.sha256 {
+        if stream.finish() != seal.sha256 {
             return Ok(self.differs_from_seal(header.first_seq(), seal, name));
         }
         if *length != seal.file_bytes {

@@ -1,0 +1,271 @@
+//! Hashes many messages two at a time: the leaves of a group beside the running SHA-256 of the file, and the nodes of a tree.
+//!
+//! In verification no leaf waits for another: the link to the entry before is a field of the entry, compared afterwards. So one
+//! lane can hash the next leaf while the other is busy with the file.
+
+use std::ops::Range;
+
+use sha2::block_api::compress256;
+
+use crate::chain::{HASH_BYTES, Hash, INITIAL, NODE_PREFIX, node_hash, state_to_hash};
+use crate::sha_ni::{Block, compress_pair};
+
+const BLOCK_BYTES: usize = 64;
+
+/// A SHA-256 that grows, kept in parts that a lane can take.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    state: [u32; 8],
+    held: Vec<u8>,
+    bytes: u64,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self { state: INITIAL, held: Vec::with_capacity(BLOCK_BYTES), bytes: 0 }
+    }
+
+    /// Takes up bytes by itself.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        let rest = self.begin(bytes);
+        let (blocks, tail) = rest.as_chunks::<BLOCK_BYTES>();
+        compress256(&mut self.state, blocks);
+        self.held.extend_from_slice(tail);
+    }
+
+    /// Counts the bytes, and takes up as many as make what is held a whole block; the rest is the caller's.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        self.bytes += bytes.len() as u64;
+        if self.held.is_empty() {
+            return bytes;
+        }
+        let missing = (BLOCK_BYTES - self.held.len()).min(bytes.len());
+        let (head, rest) = bytes.split_at(missing);
+        self.held.extend_from_slice(head);
+        if self.held.len() == BLOCK_BYTES {
+            compress256(&mut self.state, self.held.as_chunks::<BLOCK_BYTES>().0);
+            self.held.clear();
+        }
+        rest
+    }
+
+    pub(crate) fn finish(mut self) -> Hash {
+        let (tail, used) = padded(&self.held, self.bytes);
+        compress256(&mut self.state, &tail[..used]);
+        state_to_hash(&self.state)
+    }
+}
+
+/// The last blocks of a message of `bytes` bytes that ends in `rest`, less than a block; one or two of them.
+fn padded(rest: &[u8], bytes: u64) -> ([Block; 2], usize) {
+    let mut last = [[0u8; BLOCK_BYTES]; 2];
+    let flat = last.as_flattened_mut();
+    flat[..rest.len()].copy_from_slice(rest);
+    flat[rest.len()] = 0x80;
+    let used = if rest.len() < 56 { 1 } else { 2 };
+    flat[used * BLOCK_BYTES - 8..used * BLOCK_BYTES].copy_from_slice(&bytes.wrapping_mul(8).to_be_bytes());
+    (last, used)
+}
+
+/// What a lane is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Idle,
+    Stream,
+    Leaf(usize),
+}
+
+#[derive(Debug)]
+struct Lane<'a> {
+    work: Work,
+    blocks: &'a [Block],
+    tail: [Block; 2],
+    tail_at: usize,
+    tail_end: usize,
+}
+
+impl<'a> Lane<'a> {
+    const IDLE: Self =
+        Self { work: Work::Idle, blocks: &[], tail: [[0; BLOCK_BYTES]; 2], tail_at: 0, tail_end: 0 };
+
+    fn leaf(index: usize, message: &'a [u8]) -> Self {
+        let (blocks, rest) = message.as_chunks::<BLOCK_BYTES>();
+        let (tail, tail_end) = padded(rest, message.len() as u64);
+        Self { work: Work::Leaf(index), blocks, tail, tail_at: 0, tail_end }
+    }
+
+    /// The blocks that lie in one piece.
+    fn piece(&self) -> &[Block] {
+        if self.blocks.is_empty() { &self.tail[self.tail_at..self.tail_end] } else { self.blocks }
+    }
+
+    fn advance(&mut self, count: usize) {
+        if self.blocks.is_empty() {
+            self.tail_at += count;
+        } else {
+            self.blocks = &self.blocks[count..];
+        }
+    }
+}
+
+/// Leaf hashes of the entries that lie at `ranges` in `bytes`, each behind its prefix, in `leaves`; with them the stream takes up
+/// all of `bytes`.
+pub(crate) fn hash_leaves(
+    bytes: &[u8],
+    ranges: &[Range<usize>],
+    stream: Option<&mut Stream>,
+    leaves: &mut Vec<Hash>,
+) {
+    leaves.clear();
+    leaves.resize(ranges.len(), [0; HASH_BYTES]);
+    let mut lanes = [Lane::IDLE, Lane::IDLE];
+    let mut states = [INITIAL; 2];
+    let mut stream = stream;
+    if let Some(stream) = &mut stream {
+        let (blocks, tail) = stream.begin(bytes).as_chunks::<BLOCK_BYTES>();
+        stream.held.extend_from_slice(tail);
+        lanes[0] = Lane { work: Work::Stream, blocks, ..Lane::IDLE };
+        states[0] = stream.state;
+    }
+    let mut next = 0;
+    loop {
+        for (lane, state) in lanes.iter_mut().zip(&mut states) {
+            while lane.piece().is_empty() {
+                match lane.work {
+                    Work::Leaf(index) => leaves[index] = state_to_hash(state),
+                    Work::Stream => {
+                        if let Some(stream) = &mut stream {
+                            stream.state = *state;
+                        }
+                    }
+                    Work::Idle => {}
+                }
+                let Some(range) = ranges.get(next) else {
+                    lane.work = Work::Idle;
+                    break;
+                };
+                *lane = Lane::leaf(next, bytes.get(range.start - 1..range.end).unwrap_or_default());
+                *state = INITIAL;
+                next += 1;
+            }
+        }
+        let counts = [lanes[0].piece().len(), lanes[1].piece().len()];
+        match counts {
+            [0, 0] => return,
+            [_, 0] | [0, _] => {
+                let busy = usize::from(counts[0] == 0);
+                compress256(&mut states[busy], lanes[busy].piece());
+                lanes[busy].advance(counts[busy]);
+            }
+            [first, second] => {
+                compress_pair(&mut states, [lanes[0].piece(), lanes[1].piece()]);
+                lanes.iter_mut().for_each(|lane| lane.advance(first.min(second)));
+            }
+        }
+    }
+}
+
+/// The nodes over pairs of hashes, in place: the first half of `hashes` afterwards. An odd last one is left out.
+pub(crate) fn hash_nodes(hashes: &mut Vec<Hash>) {
+    let pairs = hashes.len() / 2;
+    let mut done = 0;
+    while done + 1 < pairs {
+        let inputs = [done, done + 1].map(|pair| node_blocks(&hashes[2 * pair], &hashes[2 * pair + 1]));
+        let mut states = [INITIAL; 2];
+        compress_pair(&mut states, [&inputs[0], &inputs[1]]);
+        hashes[done] = state_to_hash(&states[0]);
+        hashes[done + 1] = state_to_hash(&states[1]);
+        done += 2;
+    }
+    if done < pairs {
+        hashes[done] = node_hash(&hashes[2 * done], &hashes[2 * done + 1]);
+    }
+    hashes.truncate(pairs);
+}
+
+fn node_blocks(left: &Hash, right: &Hash) -> [Block; 2] {
+    let mut blocks = [[0u8; BLOCK_BYTES]; 2];
+    let flat = blocks.as_flattened_mut();
+    flat[0] = NODE_PREFIX;
+    flat[1..33].copy_from_slice(left);
+    flat[33..65].copy_from_slice(right);
+    flat[65] = 0x80;
+    // 65 bytes are 520 bits.
+    flat[126..].copy_from_slice(&520u16.to_be_bytes());
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn bytes(count: usize, seed: u8) -> Vec<u8> {
+        (0..count).map(|i| u8::try_from((i * 31 + i / 251) % 256).unwrap() ^ seed).collect()
+    }
+
+    /// Messages of these lengths back to back, each behind its prefix, hashed beside the stream of all of them.
+    fn agrees(lengths: &[usize], chunks: usize, with_stream: bool) {
+        let mut stream = Stream::new();
+        let mut all = Vec::new();
+        for chunk in 0..chunks {
+            let mut data = Vec::new();
+            let mut ranges = Vec::new();
+            for length in lengths {
+                let start = data.len() + 1;
+                data.push(0);
+                data.extend(bytes(*length, u8::try_from(chunk).unwrap()));
+                ranges.push(start..start + length);
+            }
+            let mut leaves = vec![[1; 32]; 3];
+            hash_leaves(&data, &ranges, with_stream.then_some(&mut stream), &mut leaves);
+            let expected: Vec<Hash> =
+                ranges.iter().map(|range| Sha256::digest(&data[range.start - 1..range.end]).into()).collect();
+            assert_eq!(leaves, expected, "{lengths:?}");
+            all.extend(data);
+        }
+        if with_stream {
+            assert_eq!(stream.finish(), Hash::from(Sha256::digest(&all)), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn every_length_around_the_blocks_is_hashed_right_beside_every_neighbour() {
+        for length in 0..200 {
+            agrees(&[length, 130, length], 2, length % 2 == 0);
+            agrees(&[length], 3, true);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn leaves_and_stream_are_those_of_plain_sha256(
+            lengths in proptest::collection::vec(0usize..700, 0..9), chunks in 0usize..4, with_stream: bool,
+        ) {
+            agrees(&lengths, chunks, with_stream);
+        }
+
+        #[test]
+        fn a_stream_is_indifferent_to_how_it_is_fed(cuts in proptest::collection::vec(0usize..200, 0..9)) {
+            let (mut stream, mut all) = (Stream::new(), Vec::new());
+            for cut in cuts {
+                let part = bytes(cut, 7);
+                stream.update(&part);
+                all.extend(part);
+            }
+            prop_assert_eq!(stream.finish(), Hash::from(Sha256::digest(&all)));
+        }
+
+        #[test]
+        fn nodes_are_those_of_the_plain_function(count in 0usize..40, seed: u8) {
+            let hashes: Vec<Hash> = (0..count).map(|i| Sha256::digest(bytes(i, seed)).into()).collect();
+            let expected: Vec<Hash> =
+                hashes.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+            let mut found = hashes;
+            hash_nodes(&mut found);
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
