@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chain::{HASH_BYTES, Hash, sha256};
+use crate::chain::{HASH_BYTES, Hash, leaf_hash_prefixed, sha256};
 use crate::entry::{EntryError, EntryRef, array};
 use crate::epoch::EpochKey;
 use crate::frame::{self, FRAME_ALIGNMENT, FRAME_HEAD_BYTES, FrameError, FrameKind};
