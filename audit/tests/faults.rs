@@ -374,19 +374,27 @@ fn clock_steps_change_neither_order_nor_verdict() {
     assert!(own.map(|entry| (entry.header.seq, entry.payload)).eq(appended));
 }
 
-/// Verifications in one run; `SEALFEED_LIVE_VERIFICATIONS` sets another number.
+/// Verifications of one log, which grows all the while; `SEALFEED_LIVE_LOGS` says of how many logs.
 const VERIFICATIONS: u64 = 150;
 
 #[test]
 fn verify_while_appending_raises_no_false_alarm() {
-    let wanted = std::env::var("SEALFEED_LIVE_VERIFICATIONS");
-    let wanted = wanted.map_or(VERIFICATIONS, |text| text.parse().unwrap());
+    let logs: u64 = std::env::var("SEALFEED_LIVE_LOGS").map_or(1, |text| text.parse().unwrap());
+    for log in 1..=logs {
+        let entries = verify_a_live_log();
+        println!(
+            "log {log} of {logs}: {VERIFICATIONS} verifications, the last over {entries} entries, no false alarm"
+        );
+    }
+}
+
+fn verify_a_live_log() -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let initialised = init_log(folder.path());
     let quick = Options { epoch_interval_ns: 5_000_000, checkpoint_interval_ns: 1_000_000, ..options() };
     let log = Log::open(folder.path(), quick).unwrap();
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let seen = std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0u64.. {
                 if done.load(Ordering::Relaxed) {
@@ -402,7 +410,7 @@ fn verify_while_appending_raises_no_false_alarm() {
         // Whatever happens here, the thread above ends.
         let judge = || {
             let mut seen = 0;
-            for _ in 0..wanted {
+            for _ in 0..VERIFICATIONS {
                 let report = verify(folder.path(), &key_and_k0(&initialised), &mut |_| {}).unwrap();
                 if report.verdict != Verdict::Verified || !report.live || report.entries < seen {
                     return Err(Box::new(report));
@@ -413,8 +421,8 @@ fn verify_while_appending_raises_no_false_alarm() {
         };
         let judged = judge();
         done.store(true, Ordering::Relaxed);
-        let seen = judged.unwrap_or_else(|report| panic!("{}: {:#?}", report.verdict, report.findings));
-        println!("{wanted} verifications, the last over {seen} entries, no false alarm");
+        judged.unwrap_or_else(|report| panic!("{}: {:#?}", report.verdict, report.findings))
     });
     log.stop().unwrap();
+    seen
 }
