@@ -5,6 +5,8 @@
 
 #[path = "tidy/codes.rs"]
 mod codes;
+#[path = "tidy/faults.rs"]
+mod faults;
 #[path = "tidy/form.rs"]
 mod form;
 #[path = "tidy/layers.rs"]
@@ -23,6 +25,12 @@ fn check(ending: &str, rule: fn(&str, &str) -> Vec<String>) {
     let files = files(ending).unwrap_or_else(|error| panic!("the tree cannot be read: {error}"));
     assert!(!files.is_empty(), "no file ends with `{ending}`: the walk is broken");
     let findings: Vec<String> = files.iter().flat_map(|File { name, text }| rule(name, text)).collect();
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn every_fault_that_the_log_must_bear_is_injected_by_a_test() {
+    let findings = faults::without_test(faults::FAULTS, &files(".rs").unwrap());
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 

@@ -79,6 +79,15 @@ pub enum OpenError {
         #[source]
         source: NoteError,
     },
+    /// A checkpoint given as known from elsewhere is none of this log, or its signature is wrong.
+    #[error("checkpoint number {index} known from elsewhere cannot be used")]
+    Witnessed {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        source: NoteError,
+    },
     /// The log is shorter than something that was durable before: an old copy was put back, or the end was cut off.
     #[error("log was rolled back: it ends at entry {kept}, but {source_of_claim} knows of {claimed}")]
     Rollback {

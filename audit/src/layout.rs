@@ -121,6 +121,8 @@ pub struct Recovery {
     pub torn_checkpoint: Torn,
     /// Size of the log's last own checkpoint: the log must reach at least so far.
     pub checkpoint_size: u64,
+    /// Size of the largest checkpoint known from witnesses; 0 without any.
+    pub witness_size: u64,
     /// Epoch in the key file.
     pub key_epoch: u64,
 }
@@ -140,7 +142,8 @@ impl Recovery {
             FieldsWriter::new(RECOVERY_TITLE).number("kept", self.kept).number("segment", self.segment);
         let fields = torn(fields, "torn", &self.torn_segment);
         let fields = torn(fields, "checkpoint-torn", &self.torn_checkpoint);
-        let fields = fields.number("checkpoint-size", self.checkpoint_size).number("witness-size", 0);
+        let fields =
+            fields.number("checkpoint-size", self.checkpoint_size).number("witness-size", self.witness_size);
         fields.number("key-epoch", self.key_epoch).finish().into_bytes()
     }
 
@@ -159,10 +162,10 @@ impl Recovery {
         let torn_segment = torn(&mut fields, "torn")?;
         let torn_checkpoint = torn(&mut fields, "checkpoint-torn")?;
         let checkpoint_size = fields.number("checkpoint-size")?;
-        fields.number("witness-size")?;
+        let witness_size = fields.number("witness-size")?;
         let key_epoch = fields.number("key-epoch")?;
         fields.finish()?;
-        Some(Self { kept, segment, torn_segment, torn_checkpoint, checkpoint_size, key_epoch })
+        Some(Self { kept, segment, torn_segment, torn_checkpoint, checkpoint_size, witness_size, key_epoch })
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Options {
     pub queue_entries_max: usize,
     /// Bytes of entries that may wait in the queue, at least the largest entry.
     pub queue_bytes_max: usize,
+    /// Checkpoints of this log that somebody else kept: signed notes, cosigned or not. A log that does not reach them, or that
+    /// differs from the largest of them, is not opened.
+    pub witnessed: Vec<String>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -121,6 +124,7 @@ impl Options {
             space_interval_ns: 1_000_000_000,
             queue_entries_max: 65_536,
             queue_bytes_max: 64 << 20,
+            witnessed: Vec::new(),
             clock: Arc::new(SystemClock),
         }
     }

@@ -1,7 +1,7 @@
 //! What the log is when it is opened: how far it reaches, whether a crash explains what lies behind, and what to write about it.
 //!
 //! Never truncate, never zero. `G` is the end of the last complete group, `H` what must have been durable: the log's own last
-//! checkpoint and the epoch of the key file. `G < H` is a rollback; damage that a crash cannot explain is corruption; both refuse
+//! checkpoint, the largest that somebody else kept, and the epoch of the key file. `G < H` is a rollback; damage that a crash cannot explain is corruption; both refuse
 //! to start and write nothing. Otherwise the torn bytes stay where they are, a copy goes to `quarantine/`, the segment is sealed
 //! at `G`, and a new one begins with a RECOVERY entry. Each step is durable before the next and can be done again, so a crash in
 //! the middle changes nothing.
@@ -28,7 +28,7 @@ use crate::segment::{
     SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader, first_seq_of_name, seal_name,
 };
 use crate::storage::{Access, File, Storage, read_whole, replace};
-use crate::walk::{Chain, GroupWalker, Tail, inspect_tail};
+use crate::walk::{Chain, GroupWalker, Tail, inspect_tail, sealed_group};
 use crate::writer::seal_of;
 
 /// A segment made by recovery is at most this long, so that a start never waits for a full one to be filled with zeros.
@@ -64,36 +64,22 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
     let last = LastSegment::find(disk, &key)?;
     let checkpoints = LastCheckpoint::find(disk, &key)?;
     let epoch_file = disk.open(EPOCH_KEY, Access::Write).map_err(io("open the epoch key"))?;
-    let stored_key = read_epoch_key(&*epoch_file)?;
-    let scan = scan(&last, &checkpoints, &stored_key)?;
-    let stored_epoch = stored_key.epoch();
-    let epoch_key = current_key(stored_key, &scan.chain)?;
-    let state = State::read(disk).map_err(io("read the state"))?;
-    let previous_run_stopped =
-        matches!(state, Some(State::Closed { size }) if size == scan.chain.frontier.size());
-    if previous_run_stopped && !scan.sealed && scan.torn.is_some() {
-        // The state is set to open before anything is written, so no crash of a writer can have left this.
-        return Err(corrupt(
-            last.first_seq,
-            scan.fill.used_bytes,
-            "bytes behind the end of a log that was stopped",
-        ));
-    }
+    let (scan, stored_epoch) = scan(disk, options, &key, &last, &checkpoints, read_epoch_key(&*epoch_file)?)?;
     State::Open.write(disk).map_err(io("write the state"))?;
-    if epoch_key.epoch() != stored_epoch {
-        persist_key(&*epoch_file, &epoch_key).map_err(io("persist the epoch key"))?;
+    if scan.key.epoch() != stored_epoch {
+        persist_key(&*epoch_file, &scan.key).map_err(io("persist the epoch key"))?;
     }
 
     let boot_id = boot_id();
     let mut opening = Vec::new();
-    if let Some(recovery) = declare(disk, &last, &checkpoints, &scan, epoch_key.epoch())? {
+    if let Some(recovery) = declare(disk, &last, &checkpoints, &scan)? {
         opening.push(Draft { kind: kind::RECOVERY, payload: recovery.to_payload(), ..Draft::default() });
     }
     let start = Start {
         build: options.build.clone(),
         configuration: options.configuration_hash,
         boot_id,
-        previous_run_stopped,
+        previous_run_stopped: scan.stopped,
     };
     opening.push(Draft { kind: kind::START, payload: start.to_payload(), ..Draft::default() });
 
@@ -103,7 +89,7 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &Options, run: u64) -> R
         previous: scan.chain.previous,
         frontier: scan.chain.frontier.clone(),
         group: scan.chain.group,
-        key: epoch_key,
+        key: scan.key.clone(),
     };
     let log_file = disk.open(CHECKPOINTS, Access::WriteSynced).map_err(io("open the checkpoints"))?;
     let (fill, segment) = if scan.sealed || scan.torn.is_some() {
@@ -338,24 +324,84 @@ struct Scan {
     /// The segment has its seal: the next group begins a new one.
     sealed: bool,
     torn: Option<(Torn, Vec<u8>)>,
+    /// The key that seals the next group.
+    key: EpochKey,
+    /// The largest checkpoint known from elsewhere.
+    witnessed: Option<TreeHead>,
+    /// The run before stopped in good order.
+    stopped: bool,
 }
 
-fn scan(last: &LastSegment, checkpoints: &LastCheckpoint, key: &EpochKey) -> Result<Scan, OpenError> {
+/// Examines the end of the log; also the epoch of the key as it was stored.
+fn scan(
+    storage: &dyn Storage,
+    options: &Options,
+    key: &SigningKey,
+    last: &LastSegment,
+    checkpoints: &LastCheckpoint,
+    stored_key: EpochKey,
+) -> Result<(Scan, u64), OpenError> {
+    let stored_epoch = stored_key.epoch();
+    let witnessed = largest_witnessed(&options.witnessed, key)?;
+    let own = checkpoints.head.map(|head| Claim { head, by: "the log's own checkpoint" });
+    let others = witnessed.map(|head| Claim { head, by: "a checkpoint kept elsewhere" });
+    let (chain, fill) = walk(last, &[own, others], &stored_key)?;
+    let key = current_key(stored_key, &chain)?;
+    let state = State::read(storage).map_err(io("read the state"))?;
+    let stopped = stopped(state, &chain, checkpoints)?;
+    let torn = match &last.seal {
+        Some(seal) => torn_of_seal(last, seal, &fill, &chain)?,
+        None => torn_of_tail(last, fill.used_bytes, &chain, &key)?,
+    };
+    let sealed = last.seal.is_some();
+    if stopped && !sealed && torn.is_some() {
+        // The state is set to open before anything is written, so no crash of a writer can have left this.
+        return Err(corrupt(
+            last.first_seq,
+            fill.used_bytes,
+            "bytes behind the end of a log that was stopped",
+        ));
+    }
+    Ok((Scan { chain, fill, sealed, torn, key, witnessed, stopped }, stored_epoch))
+}
+
+/// A size and root that the log must have had, because they were signed after it had.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    head: TreeHead,
+    by: &'static str,
+}
+
+/// The largest of the checkpoints known from elsewhere; all must be this log's.
+fn largest_witnessed(notes: &[String], key: &SigningKey) -> Result<Option<TreeHead>, OpenError> {
+    let open = |(index, note): (usize, &String)| {
+        let note = format!("{}\n", note.trim_end_matches('\n'));
+        checkpoint::open(&note, key.public()).map_err(|source| OpenError::Witnessed { index, source })
+    };
+    let heads = notes.iter().enumerate().map(open).collect::<Result<Vec<_>, _>>()?;
+    Ok(heads.into_iter().max_by_key(|head| head.size))
+}
+
+/// Walks over the last segment. A claim about what lies before it is not compared here: the verifier compares all.
+fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Result<(Chain, Fill), OpenError> {
     let read = io("read the segment");
     let bad = |offset, what: &str| corrupt(last.first_seq, offset, what);
     let capacity = last.file_bytes;
     let mut fill = Fill::new(last.header.number, last.first_seq, capacity, &last.header_bytes);
     let mut chain = Chain::at_segment(&last.header);
-    let claimed = checkpoints.head;
-    let mut root_seen = claimed.is_none_or(|head| head.size < last.first_seq);
-    let matches = |chain: &Chain, head: &TreeHead| chain.frontier.root() == head.root;
+    let mut unseen = *claims;
+    for claim in &mut unseen {
+        claim.take_if(|claim| claim.head.size < last.first_seq);
+    }
     let mut walker = GroupWalker::new(Arc::clone(&last.file), last.file_bytes);
     loop {
-        if let Some(head) = claimed.filter(|head| head.size == chain.frontier.size()) {
-            if !matches(&chain, &head) {
-                return Err(bad(fill.used_bytes, "the tree differs from the log's own checkpoint"));
+        for claim in &mut unseen {
+            let size = chain.frontier.size();
+            if let Some(claim) = claim.take_if(|claim| claim.head.size == size)
+                && claim.head.root != chain.frontier.root()
+            {
+                return Err(bad(fill.used_bytes, &format!("the tree differs from {}", claim.by)));
             }
-            root_seen = true;
         }
         let Ok(group) = walker.next_group().map_err(&read)? else { break };
         let taken = chain.take(&group, |_, _, _| {});
@@ -368,22 +414,37 @@ fn scan(last: &LastSegment, checkpoints: &LastCheckpoint, key: &EpochKey) -> Res
         }
         fill.add(group.bytes);
     }
-    if let Some(head) = claimed.filter(|head| head.size > chain.frontier.size()) {
-        let kept = chain.frontier.size();
+    let kept = chain.frontier.size();
+    let largest = unseen.iter().flatten().max_by_key(|claim| claim.head.size);
+    if let Some(claim) = largest {
+        if claim.head.size > kept {
+            return Err(OpenError::Rollback { kept, claimed: claim.head.size, source_of_claim: claim.by });
+        }
+        return Err(bad(fill.used_bytes, &format!("{} lies inside a group", claim.by)));
+    }
+    Ok((chain, fill))
+}
+
+/// Whether the run before stopped in good order. A log at rest has the size it was stopped with and a checkpoint over all of it:
+/// the state is set to closed after both were durable, and to open before anything is written again.
+fn stopped(state: Option<State>, chain: &Chain, checkpoints: &LastCheckpoint) -> Result<bool, OpenError> {
+    let kept = chain.frontier.size();
+    let Some(State::Closed { size }) = state else { return Ok(false) };
+    if size > kept {
         return Err(OpenError::Rollback {
             kept,
-            claimed: head.size,
-            source_of_claim: "the log's own checkpoint",
+            claimed: size,
+            source_of_claim: "the state of a stopped log",
         });
     }
-    if !root_seen {
-        return Err(bad(fill.used_bytes, "the log's own checkpoint lies inside a group"));
+    if size == kept && checkpoints.head.is_none_or(|head| head.size < size) {
+        return Err(OpenError::Corrupt {
+            file: CHECKPOINTS.to_owned(),
+            offset: checkpoints.file_bytes,
+            what: "the last checkpoint of a log that was stopped is missing".to_owned(),
+        });
     }
-    let torn = match &last.seal {
-        Some(seal) => torn_of_seal(last, seal, &fill, &chain)?,
-        None => torn_of_tail(last, fill.used_bytes, &chain)?,
-    };
-    Ok(Scan { chain, fill, sealed: last.seal.is_some(), torn })
+    Ok(size == kept)
 }
 
 /// Checks the seal of the last segment; torn bytes it declares are declared again, since no RECOVERY entry follows yet.
@@ -412,11 +473,20 @@ fn torn_of_seal(
     Ok(Some((Torn { offset: fill.used_bytes, bytes: torn_bytes, sha256: torn_sha256 }, bytes)))
 }
 
-fn torn_of_tail(last: &LastSegment, used: u64, chain: &Chain) -> Result<Option<(Torn, Vec<u8>)>, OpenError> {
+fn torn_of_tail(
+    last: &LastSegment,
+    used: u64,
+    chain: &Chain,
+    key: &EpochKey,
+) -> Result<Option<(Torn, Vec<u8>)>, OpenError> {
     let tail = inspect_tail(&*last.file, used, chain.group, chain.run).map_err(io("read the segment"))?;
     match tail {
         Tail::Clean => Ok(None),
         Tail::Torn { bytes, sha256 } => {
+            // Another run's number is not known when the group that began it is what is damaged. Its seals cannot be forged.
+            if let Some(at) = sealed_group(&bytes, chain.group, key, &last.header.log_id) {
+                return Err(corrupt(last.first_seq, used + at, "a later group is intact behind the damage"));
+            }
             Ok(Some((Torn { offset: used, bytes: bytes.len() as u64, sha256 }, bytes)))
         }
         Tail::Corrupt { offset, what } => Err(corrupt(last.first_seq, offset, what)),
@@ -429,7 +499,6 @@ fn declare(
     last: &LastSegment,
     checkpoints: &LastCheckpoint,
     scan: &Scan,
-    key_epoch: u64,
 ) -> Result<Option<Recovery>, OpenError> {
     let copy = |name: &str, bytes: &[u8]| {
         replace(storage, QUARANTINE, name, bytes).map_err(io("copy torn bytes to the quarantine"))
@@ -450,7 +519,8 @@ fn declare(
         torn_segment: scan.torn.as_ref().map_or(nothing(scan.fill.used_bytes), |(torn, _)| *torn),
         torn_checkpoint: checkpoints.torn.as_ref().map_or(nothing(checkpoints.file_bytes), |(torn, _)| *torn),
         checkpoint_size: checkpoints.head.map_or(0, |head| head.size),
-        key_epoch,
+        witness_size: scan.witnessed.map_or(0, |head| head.size),
+        key_epoch: scan.key.epoch(),
     }))
 }
 

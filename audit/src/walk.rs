@@ -7,8 +7,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chain::{HASH_BYTES, Hash, sha256};
+use crate::chain::{HASH_BYTES, Hash, leaf_hash_prefixed, sha256};
 use crate::entry::{EntryError, EntryRef, array};
+use crate::epoch::EpochKey;
 use crate::frame::{self, FRAME_ALIGNMENT, FRAME_HEAD_BYTES, FrameError, FrameKind};
 use crate::group::GROUP_BYTES_MAX;
 use crate::kind;
@@ -379,7 +380,9 @@ pub(crate) fn inspect_tail(file: &dyn File, from: u64, group: u64, run: Option<u
         let offset = from + u64::from(IN_FLIGHT_BYTES);
         return Ok(Tail::Corrupt { offset, what: "bytes beyond the declared in-flight window" });
     }
-    let mut bytes = vec![0u8; usize::try_from(length).unwrap_or(0)];
+    let length = usize::try_from(length).unwrap_or(0);
+    // With the zeros that pad the last frame, or it would not look intact.
+    let mut bytes = vec![0u8; length.next_multiple_of(FRAME_ALIGNMENT)];
     file.read_at(from, &mut bytes)?;
     for at in (0..bytes.len()).step_by(FRAME_ALIGNMENT) {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -391,8 +394,28 @@ pub(crate) fn inspect_tail(file: &dyn File, from: u64, group: u64, run: Option<u
             return Ok(Tail::Corrupt { offset, what: "a later group is intact behind the damage" });
         }
     }
+    bytes.truncate(length);
     let sha256 = sha256(&bytes);
     Ok(Tail::Torn { bytes, sha256 })
+}
+
+/// Where, in what follows the last complete group, the last entry of a later group than `group` stands under a seal of `key`.
+pub(crate) fn sealed_group(torn: &[u8], group: u64, key: &EpochKey, log_id: &Hash) -> Option<u64> {
+    let mut bytes = torn.to_vec();
+    // As above: the zeros that pad the last frame are not among the torn bytes.
+    bytes.resize(torn.len().next_multiple_of(FRAME_ALIGNMENT), 0);
+    let is_sealed = |at: &usize| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        let Ok((FrameKind::Entry, length, total)) = frame::parse(rest) else { return false };
+        let seal = rest.get(total..).unwrap_or_default();
+        let Ok((FrameKind::Seal, ..)) = frame::parse(seal) else { return false };
+        let prefixed = rest.get(FRAME_HEAD_BYTES - 1..FRAME_HEAD_BYTES + length).unwrap_or(&[0]);
+        let Ok(entry) = EntryRef::parse(prefixed.get(1..).unwrap_or_default()) else { return false };
+        let seal: [u8; HASH_BYTES] = array(seal, FRAME_HEAD_BYTES);
+        entry.header.group > group
+            && key.check_seal(log_id, entry.header.seq, &leaf_hash_prefixed(prefixed), &seal)
+    };
+    (0..bytes.len()).step_by(FRAME_ALIGNMENT).find(is_sealed).map(|at| at as u64)
 }
 
 /// One past the last byte at or after `from` that is not zero.

@@ -1,9 +1,9 @@
 //! Power cuts and disk errors at every operation, on a disk that loses any part of what was not synced.
 //!
 //! What must hold whatever happens: no entry that was acknowledged is lost, the log opens again, and no verdict is a false alarm.
-//! Every failure names its seed. `SEALFEED_CRASH_SEEDS` sets how many seeds run (60 by default, six power cuts each).
+//! A run prints its first seed, and a failure the command that repeats it. `SEALFEED_CRASH_CYCLES` sets how many power cuts there are.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod support;
 
@@ -12,32 +12,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sealfeed_audit::storage::Storage;
 use sealfeed_audit::verify::{Anchors, Report, Verdict, verify_storage};
-use sealfeed_audit::{
-    AppendError, Clock, ClockState, InitOptions, Initialised, Log, OpenError, Options, Receipt, Stamp,
-    init_storage,
-};
+use sealfeed_audit::{AppendError, InitOptions, Initialised, Log, OpenError, Options, Receipt, init_storage};
+use support::clock::RestlessClock;
 use support::disk::{Fault, FaultyDisk, Random};
 use support::{draft, init_options, options};
 
+/// Power cuts in one run; `SEALFEED_CRASH_CYCLES` sets another number.
+const CYCLES: u64 = 360;
+const CUTS_PER_LIFE: u32 = 6;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// A clock that moves on with every look at it, so that epochs and checkpoints come thick and fast.
-#[derive(Debug, Default)]
-struct RestlessClock {
-    now_ns: AtomicU64,
-}
-
-impl Clock for RestlessClock {
-    fn now(&self) -> Stamp {
-        let now_ns = self.now_ns.fetch_add(50_000, Ordering::Relaxed);
-        Stamp {
-            utc_ns: now_ns,
-            monotonic_ns: now_ns,
-            clock_error_ns: 0,
-            clock_state: ClockState::Synchronised,
-        }
-    }
+/// A number from the environment, for longer runs and for repeated ones.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 fn crash_options() -> Options {
@@ -90,12 +80,20 @@ fn work(log: &Log, entries: u64, random: &mut Random, acked: &mut Vec<Receipt>) 
     }
 }
 
-/// One life of a log: power cuts one after the other, then an orderly end.
-fn live_through_crashes(seed: u64) {
+/// How a run of a seed is repeated.
+fn again(seed: u64) -> String {
+    format!(
+        "again with: SEALFEED_CRASH_SEED={seed} SEALFEED_CRASH_CYCLES=1 cargo test -p sealfeed-audit --test crash"
+    )
+}
+
+/// One life of a log: power cuts one after the other, then an orderly end. How many there were.
+fn live_through_crashes(seed: u64) -> u64 {
+    let again = again(seed);
     let mut random = Random(seed);
     let (mut disk, initialised) = new_disk();
-    let mut acked = Vec::new();
-    for round in 0..6 {
+    let (mut acked, mut cuts) = (Vec::new(), 0);
+    for round in 0..CUTS_PER_LIFE {
         // Early cuts hit recovery itself, late ones the work.
         let after = 1 + if random.chance(2) { random.below(12) } else { random.below(150) };
         disk.arm(after, Fault::Crash);
@@ -106,62 +104,131 @@ fn live_through_crashes(seed: u64) {
                 let _ = log.stop();
             }
             Err(error) => {
-                assert!(disk.crashed(), "seed {seed}, round {round}: refused to open: {error:?}");
+                assert!(disk.crashed(), "round {round}: refused to open: {error:?}; {again}");
             }
         }
+        cuts += u64::from(disk.crashed());
         disk.cut_power();
         disk = disk.after_power_cut(&mut random);
         let report = verify_disk(&disk, &initialised, &acked);
         let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered | Verdict::Unclean);
-        assert!(expected, "seed {seed}, round {round}: {:#?}", report.findings);
+        assert!(expected, "round {round}: {:#?}; {again}", report.findings);
     }
-    let log = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+    let log = open(&disk).unwrap_or_else(|error| panic!("{error:?}; {again}"));
     work(&log, 10, &mut random, &mut acked);
     log.stop().unwrap();
     let report = verify_disk(&disk, &initialised, &acked);
     let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered);
-    assert!(expected, "seed {seed}: {:#?}", report.findings);
-    assert_eq!(report.anchored_entries, report.entries, "seed {seed}");
+    assert!(expected, "{:#?}; {again}", report.findings);
+    assert_eq!(report.anchored_entries, report.entries, "{again}");
+    cuts
 }
 
 #[test]
-fn no_acknowledged_entry_is_lost_and_no_alarm_is_false_through_hundreds_of_power_cuts() {
-    let seeds = std::env::var("SEALFEED_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    for seed in 0..seeds {
-        live_through_crashes(seed);
+fn crash_at_every_system_call_loses_no_acknowledged_entry_and_raises_no_false_alarm() {
+    let cycles = number("SEALFEED_CRASH_CYCLES").unwrap_or(CYCLES);
+    let first = number("SEALFEED_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    println!("SEALFEED_CRASH_SEED={first} SEALFEED_CRASH_CYCLES={cycles}");
+    let (cuts, next) = (AtomicU64::new(0), AtomicU64::new(first));
+    let live = || {
+        while cuts.load(Ordering::Relaxed) < cycles {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            cuts.fetch_add(live_through_crashes(seed), Ordering::Relaxed);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(live))));
+    let lives = next.load(Ordering::Relaxed) - first;
+    println!("{} power cuts in {lives} lives, no acknowledged entry lost", cuts.load(Ordering::Relaxed));
+}
+
+/// Power is cut at one operation of a short life (open, append, rotate, seal, checkpoint, evolve, stop), then at one operation of
+/// the recovery. Whether the life was long enough to be struck.
+fn cut_at(after: u64, seed: u64) -> bool {
+    let place = format!("cut at operation {after}, seed {seed}");
+    let mut random = Random(seed << 32 | after);
+    let (disk, initialised) = new_disk();
+    let mut acked = Vec::new();
+    disk.arm(after, Fault::Crash);
+    if let Ok(log) = open(&disk) {
+        for round in 0..3 {
+            work(&log, 30, &mut random, &mut acked);
+            if round == 1 {
+                log.rotate();
+            }
+        }
+        let _ = log.stop();
     }
+    let struck = disk.crashed();
+    disk.cut_power();
+    let disk = disk.after_power_cut(&mut random);
+    disk.arm(1 + random.below(24), Fault::Crash);
+    drop(open(&disk));
+    disk.cut_power();
+    let disk = disk.after_power_cut(&mut random);
+    let found = verify_disk(&disk, &initialised, &acked);
+    let expected = matches!(found.verdict, Verdict::Verified | Verdict::Recovered | Verdict::Unclean);
+    assert!(expected, "{place}: {:#?}", found.findings);
+    let log = open(&disk).unwrap_or_else(|error| panic!("{place}: {error:?}"));
+    log.stop().unwrap();
+    let report = verify_disk(&disk, &initialised, &acked);
+    let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered);
+    assert!(expected, "{place}: {:#?}", report.findings);
+    struck
 }
 
 #[test]
-fn an_error_of_the_disk_is_final_and_what_was_acknowledged_stays() {
-    for (index, code) in [EIO, ENOSPC].into_iter().cycle().take(120).enumerate() {
-        let seed = index as u64;
-        let mut random = Random(seed ^ 0xd15c);
-        let (disk, initialised) = new_disk();
-        let mut acked = Vec::new();
-        let log = open(&disk).unwrap();
-        disk.arm(1 + random.below(60), Fault::Once(code));
-        work(&log, 200, &mut random, &mut acked);
+fn crash_at_each_operation_in_turn_and_again_in_its_recovery_loses_nothing() {
+    // How many there are depends on which entries happened to share a group.
+    let cuts = |seed| (1..).take_while(|after| cut_at(*after, seed)).count();
+    let least = (0..6).map(cuts).min().unwrap();
+    assert!(least > 30, "{least} operations");
+}
+
+/// The disk refuses one operation (a write after half of its bytes) and works again: the log must not.
+fn fail_once(after: u64, code: i32) -> bool {
+    let mut random = Random(after ^ 0xd15c);
+    let (disk, initialised) = new_disk();
+    let mut acked = Vec::new();
+    let place = format!("error {code} at operation {after}");
+    disk.arm(after, Fault::Once(code));
+    let opened = open(&disk);
+    if let Ok(log) = &opened {
+        work(log, 60, &mut random, &mut acked);
         let _ = log.stop();
         // The error may strike the file that is being filled ahead and thrown away by the stop: that is no failure.
         if let Some(failure) = log.failure() {
-            assert!(matches!(log.append(draft(b"late")), Err(AppendError::Failed(_))), "seed {seed}");
-            assert_eq!(log.stop().unwrap_err().to_string(), failure.to_string());
+            assert!(matches!(log.append(draft(b"late")), Err(AppendError::Failed(_))), "{place}");
+            assert_eq!(log.stop().unwrap_err().to_string(), failure.to_string(), "{place}");
             let durable = log.durable();
-            assert!(log.wait_durable(durable).is_err(), "seed {seed}");
+            assert!(log.wait_durable(durable).is_err(), "{place}");
         }
-        drop(log);
-        let disk = disk.after_power_cut(&mut random);
-        let log = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
-        log.stop().unwrap();
-        let report = verify_disk(&disk, &initialised, &acked);
-        let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered);
-        assert!(expected, "seed {seed}: {:#?}", report.findings);
     }
+    drop(opened);
+    let struck = !disk.armed();
+    let disk = disk.after_power_cut(&mut random);
+    let log = open(&disk).unwrap_or_else(|error| panic!("{place}: {error:?}"));
+    log.stop().unwrap();
+    let report = verify_disk(&disk, &initialised, &acked);
+    let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered);
+    assert!(expected, "{place}: {:#?}", report.findings);
+    struck
 }
 
 #[test]
-fn a_log_put_back_from_an_old_copy_is_refused_and_found_truncated() {
+fn eio_once_then_success_is_final_and_what_was_acknowledged_stays() {
+    let steps = (1..).take_while(|after| fail_once(*after, EIO)).count();
+    assert!(steps > 30, "{steps} steps");
+}
+
+#[test]
+fn enospc_and_short_writes_at_each_step_are_final_and_what_was_acknowledged_stays() {
+    let steps = (1..).take_while(|after| fail_once(*after, ENOSPC)).count();
+    assert!(steps > 30, "{steps} steps");
+}
+
+#[test]
+fn restored_old_copy_is_refused_and_found_truncated_or_an_epoch_gap() {
     let (disk, initialised) = new_disk();
     let log = open(&disk).unwrap();
     log.stop().unwrap();

@@ -180,7 +180,7 @@ fn rotation_on_request_begins_a_segment_and_a_live_log_verifies_meanwhile() {
 }
 
 #[test]
-fn only_one_writer_one_genesis_and_the_right_name_are_let_in() {
+fn two_writers_on_one_log_two_geneses_and_a_wrong_name_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Log::open(folder.path(), options()), Err(OpenError::NoLog)));
     assert!(matches!(verify(folder.path(), &Anchors::default(), &mut |_| {}), Err(VerifyError::NoLog)));

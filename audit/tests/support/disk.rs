@@ -33,6 +33,9 @@ impl Random {
     }
 }
 
+/// Files by name, with their content.
+pub(crate) type Image = BTreeMap<String, Vec<u8>>;
+
 /// What goes wrong, at the operation with the given number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -40,6 +43,17 @@ pub(crate) enum Fault {
     Crash,
     /// The operation fails once with this error and half its effect; the next ones work.
     Once(i32),
+}
+
+/// A write that the disk reports as done and did not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing was written.
+    Lost,
+    /// It went to another place: so many bytes further on, or back.
+    Misdirected(isize),
+    /// Only its first half was written.
+    Torn,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +87,8 @@ struct State {
     folders: BTreeSet<String>,
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// A lie about the write with this number to this file, counted down.
+    lie: Option<(usize, u64, Lie)>,
     crashed: bool,
 }
 
@@ -107,7 +123,7 @@ impl Node {
     /// The content after a power cut.
     fn survivor(&self, random: &mut Random) -> Vec<u8> {
         let mut content = self.durable.clone();
-        let mode = random.below(5);
+        let mode = random.below(6);
         for write in &self.pending {
             match write {
                 Write::Length(_) if random.chance(2) => {}
@@ -122,6 +138,7 @@ impl Node {
                         1 => bytes.len().max(1),
                         2 => 512,
                         3 => 1,
+                        4 => 4_096,
                         _ => 64,
                     };
                     let prefix = random.chance(3).then(|| random.below(bytes.len() as u64 + 1));
@@ -159,6 +176,18 @@ impl State {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The lie told about this write, if one is.
+    fn lie(&mut self, node: usize) -> Option<Lie> {
+        let (of, left, lie) = self.lie.as_mut()?;
+        if *of != node {
+            return None;
+        }
+        *left -= 1;
+        let told = (*left == 0).then_some(*lie);
+        self.lie.take_if(|(_, left, _)| *left == 0);
+        told
     }
 
     fn end(fault: Option<Fault>) -> io::Result<()> {
@@ -203,6 +232,25 @@ impl FaultyDisk {
         state.fault = Some((state.operations + after, fault));
     }
 
+    /// Lets the disk lie about the write with number `nth`, from 1, that comes to a file.
+    pub(crate) fn arm_lie(&self, name: &str, nth: u64, lie: Lie) {
+        let mut state = self.state.lock();
+        let node = state.seen[name];
+        state.lie = Some((node, nth, lie));
+    }
+
+    /// Flips a bit of a file where it lies.
+    pub(crate) fn flip(&self, name: &str, bit: usize) {
+        let mut state = self.state.lock();
+        let node = state.seen[name];
+        state.nodes[node].seen[bit / 8] ^= 1 << (bit % 8);
+    }
+
+    /// Whether what was armed has not struck yet.
+    pub(crate) fn armed(&self) -> bool {
+        self.state.lock().fault.is_some()
+    }
+
     /// Whether power was cut.
     pub(crate) fn crashed(&self) -> bool {
         self.state.lock().crashed
@@ -237,6 +285,24 @@ impl FaultyDisk {
     /// Sets the room that the disk claims to have.
     pub(crate) fn set_space(&self, free_bytes: u64, total_bytes: u64) {
         self.state.lock().space = Some(FreeSpace { free_bytes, total_bytes });
+    }
+
+    /// Every file with its content, as an honest reader sees it.
+    pub(crate) fn image(&self) -> Image {
+        let state = self.state.lock();
+        state.seen.iter().map(|(name, node)| (name.clone(), state.nodes[*node].seen.clone())).collect()
+    }
+
+    /// A disk on which everything in `image` is durable, with the folders of a log and nobody at work.
+    pub(crate) fn from_image(image: &Image) -> Self {
+        let mut state = State::default();
+        state.folders.extend(["", "segments", "quarantine", "keys"].map(str::to_owned));
+        for (name, content) in image {
+            state.nodes.push(Node { seen: content.clone(), durable: content.clone(), pending: Vec::new() });
+            state.seen.insert(name.clone(), state.nodes.len() - 1);
+        }
+        state.durable.clone_from(&state.seen);
+        Self { state: Arc::new(Mutex::new(state)), lock: Arc::default() }
     }
 
     /// Content of a file, for looking at it.
@@ -390,8 +456,18 @@ impl File for FaultyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         let fault = state.begin()?;
-        let bytes = if matches!(fault, Some(Fault::Once(_))) { &bytes[..bytes.len() / 2] } else { bytes };
-        let write = Write::Bytes { offset: usize::try_from(offset).unwrap(), bytes: bytes.to_vec() };
+        let lie = state.lie(self.node);
+        let half = matches!(fault, Some(Fault::Once(_))) || lie == Some(Lie::Torn);
+        let bytes = match lie {
+            Some(Lie::Lost) => &[],
+            _ if half => &bytes[..bytes.len() / 2],
+            _ => bytes,
+        };
+        let mut offset = usize::try_from(offset).unwrap();
+        if let Some(Lie::Misdirected(by)) = lie {
+            offset = offset.saturating_add_signed(by);
+        }
+        let write = Write::Bytes { offset, bytes: bytes.to_vec() };
         let node = &mut state.nodes[self.node];
         Node::apply(&mut node.seen, &write);
         node.pending.push(write);

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod clock;
 pub(crate) mod disk;
 
 use std::path::Path;
