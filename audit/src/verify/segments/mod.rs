@@ -210,7 +210,6 @@ impl<'a> Segments<'a> {
     ) -> io::Result<bool> {
         let name = segment_path(first_seq);
         let file = self.storage.open(&name, Access::Read)?;
-        let length = file.length()?;
         let mut header_bytes = vec![0u8; SEGMENT_HEADER_BYTES];
         let read = file.read_at(0, &mut header_bytes)?;
         let due = self.size();
@@ -239,6 +238,8 @@ impl<'a> Segments<'a> {
         self.next_number = Some(header.number + 1);
         self.bytes += SEGMENT_HEADER_BYTES as u64;
         let Some(seal) = self.read_seal(&header, last)? else { return Ok(false) };
+        // After the seal: a running writer cuts the file to its final length first and seals it then.
+        let length = file.length()?;
         let segment = Segment { header, header_bytes, name, file, length, last };
         match seal {
             Some(seal) => self.sealed(&segment, &seal, progress),
