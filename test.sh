@@ -13,6 +13,7 @@ set -uo pipefail
 cd "$(dirname "$0")" || exit 2
 
 readonly SHOWN_LINES=80             # of a failed step's output
+readonly SHOWN_AROUND=6             # after each line that names a failure
 readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
 readonly BENCHES=(gate audit_append audit_verify venue replay_cache fanout)
 
@@ -49,6 +50,9 @@ step() { # NAME COMMAND...
     failed+=("$name")
     printf 'FAILED  %5d s    %s: the last lines of %s:\n' $((SECONDS - began)) "$name" "$log"
     tail -n "$SHOWN_LINES" "$log" | sed 's/^/    | /'
+    # With --no-fail-fast what failed may stand far above the last lines.
+    grep -nE -A "$SHOWN_AROUND" '^(test .* FAILED|thread .* panicked at|error(\[|:))' "$log" |
+      head -n "$SHOWN_LINES" | sed 's/^/    > /' || true
   fi
   # CI counts these.
   grep -E '^(     Running |   Doc-tests |test result:)' "$log" || true
