@@ -95,7 +95,8 @@ shell_scripts() {
 # The documents hold by themselves: checks in another language that know only what is written.
 documents() {
   python3 tests/vectors/check.py &&
-    python3 audit/tests/golden/make.py | cmp - audit/tests/golden/log.txt
+    python3 audit/tests/golden/make.py | cmp - audit/tests/golden/log.txt &&
+    python3 -B audit/verify.py --help
 }
 
 # Each named benchmark must exist; `*` takes in those that nobody listed.

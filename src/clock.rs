@@ -50,13 +50,7 @@ fn since_epoch() -> Duration {
 /// beyond the calendar.
 #[must_use]
 pub fn format_utc(now: UnixNanos) -> String {
-    let format = time::macros::format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z"
-    );
-    time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now.0))
-        .ok()
-        .and_then(|moment| moment.format(format).ok())
-        .unwrap_or_else(|| now.to_string())
+    sealfeed_audit::tool::utc(now.0)
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub mod reader;
 pub mod retention;
 pub mod storage;
 pub mod tail;
+#[cfg(feature = "tool")]
+pub mod tool;
 pub mod verify;
 pub mod witness;
 

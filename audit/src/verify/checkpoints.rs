@@ -368,6 +368,8 @@ impl Checkpoints {
             if head.size < last.size {
                 let what = format!("checkpoint of size {} follows one of size {}", head.size, last.size);
                 findings.add(Verdict::Tampered, head.size, what, CHECKPOINTS, Some(at));
+                // The tree has grown past it, so whether it was ever true can no longer be told.
+                return false;
             } else if head.size == last.size && head.root != last.root {
                 self.report_fork(head, last.size, findings);
             }

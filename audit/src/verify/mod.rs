@@ -157,6 +157,13 @@ pub fn verify_planned(
         heads.push(head);
     }
     heads.sort_unstable_by_key(|head| head.size);
+    for pair in heads.windows(2) {
+        if pair[0].size == pair[1].size && pair[0].root != pair[1].root {
+            let what =
+                format!("two checkpoints of size {} kept elsewhere have different roots", pair[0].size);
+            findings.add(Verdict::Fork, pair[0].size.saturating_sub(1), what, "(anchors)", None);
+        }
+    }
     let from = *firsts.first().ok_or(VerifyError::NoLog)?;
     let checkpoints = Checkpoints::open(storage, &identity, heads, from, live, &mut findings)?;
     let seals = Seals::new(anchors.k0, identity.log_id);

@@ -61,7 +61,7 @@ enum Command {
 pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Command::Init(arguments) => init::run(arguments),
-        Command::Verify(arguments) => verify::run(arguments),
+        Command::Verify(arguments) => Ok(verify::run(arguments)),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
         Command::Trace(arguments) => trace::run(arguments),

@@ -8,8 +8,8 @@ use clap::Args;
 use sealfeed_audit::tail::{Tail, TailError};
 
 use super::rows::{Filter, Output, Printer, Reader, Row, Symbols};
-use super::verify::read_key;
 use crate::telemetry;
+use sealfeed_audit::tool::read_key;
 
 /// How often the log is looked at.
 const PAUSE: Duration = Duration::from_millis(50);

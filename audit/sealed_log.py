@@ -1,0 +1,149 @@
+"""How a sealed log is read, for verify.py: [N] is section N of FORMAT.md. Standard library only; what it lacks stands here: CRC-32C and
+the check of Ed25519 signatures (RFC 8032)."""
+import base64, fcntl, hashlib, re
+from pathlib import Path
+
+NOTE_MAX, WINDOW, N, H = 16384, 131072, "(0|[1-9][0-9]{0,19})", "([0-9a-f]{64})"
+SEAL = f"log {H}\nsegment {N}\nfirst {N}\nend {N}\nused {N}\nfile {N}\nsha256 {H}\nreason (?:rotated|recovered\ntorn {N}\ntorn-sha256 {H})"
+TORN = f"kept {N}\nsegment {N}\n(torn-offset {N}\ntorn-bytes {N}\ntorn-sha256 {H})\ncheckpoint-(torn-offset {N}\ncheckpoint-torn-bytes " \
+       f"{N}\ncheckpoint-torn-sha256 {H})\ncheckpoint-size {N}\nwitness-size {N}\nkey-epoch {N}"
+
+def sha(*parts): return hashlib.sha256(b"".join(parts)).digest()
+def number(data, at, size=8): return int.from_bytes(data[at:at + size], "little")
+
+CRC_TABLE = list(range(256))  # CRC-32C
+for _ in range(8): CRC_TABLE = [value >> 1 ^ 0x82F63B78 * (value & 1) for value in CRC_TABLE]
+def crc(data):
+    value = 0xFFFFFFFF
+    for byte in data: value = value >> 8 ^ CRC_TABLE[(value ^ byte) & 255]
+    return (value ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493  # Ed25519, RFC 8032
+D = -121665 * pow(121666, -1, P) % P
+def point(data):
+    y, sign = int.from_bytes(data, "little") & 2**255 - 1, data[31] >> 7
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x if x * x % P == square else x * pow(2, (P - 1) // 4, P) % P
+    if y >= P or x * x % P != square or x == 0 and sign: raise ValueError("no point of the curve")
+    x = x if x & 1 == sign else P - x
+    return x, y, 1, x * y % P
+def plus(p, q):
+    a, b = (p[1] - p[0]) * (q[1] - q[0]), (p[1] + p[0]) * (q[1] + q[0])
+    c, d = 2 * p[3] * q[3] * D, 2 * p[2] * q[2]
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+def times(factor, p):
+    result = (0, 1, 1, 0)
+    for bit in f"{factor:b}": result = plus(plus(result, result), p) if bit == "1" else plus(result, result)
+    return result
+BASE = point((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+def is_signed(public, message, signature):
+    try: a, r, s = point(public), point(signature[:32]), number(signature, 32, 32)
+    except (ValueError, IndexError): return False
+    k = number(hashlib.sha512(signature[:32] + public + message).digest(), 0, 64) % ORDER
+    p, q = times(s, BASE), plus(r, times(k, a))
+    return len(signature) == 64 and s < ORDER and (p[0] * q[2] - q[0] * p[2]) % P == (p[1] * q[2] - q[1] * p[2]) % P == 0
+
+class Key:
+    """A public key with the name that it signs under [7]."""
+    def __init__(self, name, public):
+        self.name, self.public, self.id = name, public, sha(name.encode(), b"\n\1", public)[:4]
+        self.text = f"{name}+{self.id.hex()}+{base64.b64encode(b'%c%b' % (1, public)).decode()}"
+    def open(self, note):
+        """The text of a note on which there is a signature of this key and no wrong one; or None."""
+        text, gap, after = note.rpartition("\n\n")
+        found, good = re.findall("\u2014 ([!-*,-~]{1,255}) ([A-Za-z0-9+/]{7,}={0,2})\n", after), set()
+        if not gap or "".join(f"\u2014 {name} {blob}\n" for name, blob in found) != after: return None
+        for name, blob in found:
+            try: raw = base64.b64decode(blob, validate=True)
+            except ValueError: return None
+            if base64.b64encode(raw).decode() != blob: return None
+            if name == self.name and raw[:4] == self.id: good.add(is_signed(self.public, f"{text}\n".encode(), raw[4:]))
+        return f"{text}\n" if good == {True} and len(note.encode()) <= NOTE_MAX else None
+    def checkpoint(self, note):
+        found = re.fullmatch(f"([^\n]+)\n{N}\n([A-Za-z0-9+/]{{43}}=)\n", self.open(note) or "")
+        return (int(found[2]), base64.b64decode(found[3])) if found and found[1] == self.name else None
+
+def node(left, right): return sha(b"\1", left, right)
+def root(frontier):
+    result = frontier[-1] if frontier else sha()
+    for subtree in frontier[-2::-1]: result = node(subtree, result)
+    return result
+
+def lines(title, pattern, text): return re.fullmatch(f"sealfeed/v1 {title}\n{pattern}\n", text or "")
+
+class Bad(Exception): """What is not as it must be, and further arguments; nothing behind it counts."""
+
+def frame(data, at):
+    """A frame [4]: is it an entry, its body, where the next one starts."""
+    magic, length = data[at:at + 4], number(data, at + 4, 4)
+    end, following = at + 20 + length, at + (20 + length + 7) // 8 * 8
+    if at + 16 > len(data): raise Bad("cut off")
+    right = 1 <= length <= 65535 if magic == b"SFE1" else magic == b"SFG1" and length == 32
+    if not right or data[at + 8:at + 16] != crc(data[at:at + 8]) + bytes(4): raise Bad("head of a frame is damaged")
+    if following > len(data): raise Bad("cut off")
+    if data[end - 4:following] != crc(data[at + 16:end - 4]) + bytes(following - end): raise Bad("frame is damaged")
+    return magic == b"SFE1", data[at + 16:end - 4], following
+def entry(e):
+    """The kind, sequence number and payload of an entry [3]."""
+    flags, links = (e[1], 20 * (e[1] & 2) + 6 * (e[1] & 4)) if len(e) >= 96 else (255, 0)
+    if flags & ~7 or e[0] != 1 or e[6] > 2 or e[7] or number(e, 92, 4) != len(e) - 96 - links: raise Bad("entry is not canonical")
+    return number(e, 2, 2), number(e, 8), e[96 + links:]
+def header(data):
+    """The header of a segment [5]: log, number, first, prev, group, epoch, frontier, key."""
+    name, build, hashes, first = (number(data, at, size) for at, size in ((140, 2), (142, 2), (144, 2), (56, 8)))
+    zeros = data[146:152] + data[200:256] + data[256 + name:512] + data[512 + build:1024] + data[1024 + 32 * hashes:4028]
+    if len(data) < 4096 or data[4028:4032] != crc(data[:4028]) or any(zeros): raise Bad("header is damaged")
+    if data[:16] != b"sealfeed\1\0\0\0\0\x10\0\0" or name > 255 or build > 128 or hashes != first.bit_count() or number(data, 136, 4) != WINDOW \
+       or first == 0 and data[64:96] != sha(b"sealfeed/v1 genesis\n", data[16:48]): raise Bad("header is not canonical")
+    if not is_signed(data[168:200], b"sealfeed/v1 segment\n" + data[:4032], data[4032:4096]): raise Bad("header has a wrong signature")
+    return (data[16:48], number(data, 48), first, data[64:96], number(data, 96), number(data, 104),
+            [data[at:at + 32] for at in range(1024, 1024 + 32 * hashes, 32)], Key(data[256:256 + name].decode(errors="replace"), data[168:200]))
+
+def group(data, at):
+    """The group that starts here [4]: entries, seal, where it ends; or Bad with what is wrong and the complete entries before that."""
+    entries, start = [], at
+    while True:
+        ended = bool(entries) and len(entries[-1]) > 1 and entries[-1][1] & 1 == 1
+        try:
+            is_entry, body, at = frame(data, at)
+            if at - start > WINDOW or is_entry == ended: raise Bad("group is too long, or its seal out of place")
+        except Bad as bad: raise Bad(str(bad), len(entries) - ended)
+        if not is_entry: return entries, body, at
+        entries.append(body)
+def later_group(data, at, group, run):
+    """Whether an intact entry of a later group of this run lies behind `at`."""
+    for found in re.finditer(b"SFE1", data[at:]):
+        try: is_entry, body, _ = frame(data, at + found.start())
+        except Bad: continue
+        if found.start() % 8 == 0 and is_entry and number(body, 72) > group and number(body, 80) == run: return True
+    return False
+def next_checkpoint(data, at, key):
+    """Of the file `checkpoints` [7]: the checkpoint here, or None; where to go on; whether what is here may be what a crash leaves."""
+    note = re.compile(rb"(?s).*?\n\n.*?\n\n").match(data, at)
+    if note and 0 not in note[0] and len(note[0]) <= NOTE_MAX: return key.checkpoint(note[0][:-1].decode(errors="replace")), note.end(), None
+    for found in re.compile(b"(?s)(?=" + re.escape(key.name.encode()) + rb"\n.*?\n\n(.*?\n\n))").finditer(data, at + 1):
+        if key.checkpoint(data[found.start():found.end(1) - 1].decode(errors="replace")): return None, found.start(), False
+    return None, len(data), len(data) - at <= NOTE_MAX and (not note or 0 in note[0])
+
+class Folder:
+    """A log's files [2]; whether a writer is at work; what `state` and the key file say [10]."""
+    def __init__(self, path):
+        self.path, self.live = Path(path), False
+        self.firsts = sorted(int(file.stem) for file in self.path.glob("segments/*.seg") if re.fullmatch("[0-9]{20}", file.stem))
+        try:
+            with open(self.path / "lock") as lock: fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError) as error: self.live = isinstance(error, BlockingIOError)
+        state = lines("state", f"writer (open|closed\nsize {N})", self.text("state"))
+        self.state, self.closed_size = state and state[1][:6], int(state[2]) if state and state[2] else 0
+        slots = [(self.read("keys/epoch.key") or b"")[at:at + 80] for at in (0, 4096)]
+        valid = (slot for slot in slots if slot[:8] == b"sfepoch1" and sha(slot[:48]) == slot[48:])
+        self.key_epoch = max((number(slot, 8) for slot in valid), default=0)
+    def read(self, name): return (self.path / name).read_bytes() if (self.path / name).is_file() else None
+    def text(self, name): return (self.read(name) or b"").decode(errors="replace")
+    def segment(self, first): return self.read(f"segments/{first:020}.seg")
+    def seal(self, first, key):
+        """The lines under the seal of a segment [6]; None where there is no file, and False where it is no seal of this key's."""
+        note = self.read(f"segments/{first:020}.seal")
+        return note and (lines("seal", SEAL, key.open(note.decode(errors="replace"))) or False)
