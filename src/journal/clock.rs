@@ -73,3 +73,69 @@ fn tell(now: &ClockEvidence, before: Option<&ClockEvidence>) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
+    use sealfeed_audit::clock::{Discipline, Leap};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the operator reads about this news.
+    fn told(now: &ClockEvidence, before: Option<&ClockEvidence>) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || tell(now, before));
+        let text = lines.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn found(synchronised: bool, max_error_ns: u64, step_ns: i64) -> ClockEvidence {
+        let discipline = Discipline { synchronised, offset_ns: 0, max_error_ns, leap: Leap::None };
+        ClockEvidence { discipline: Some(discipline), step_ns, tolerance_ns: 50_000_000 }
+    }
+
+    #[test]
+    fn each_breach_is_one_line_with_the_code_and_what_to_do() {
+        let (good, free) = (found(true, 7_000, 0), found(false, 0, 0));
+        let unknown = ClockEvidence { discipline: None, ..free };
+        for (now, before, level, says) in [
+            (free, None, "WARN", "run chrony or another NTP client"),
+            (free, Some(unknown), "WARN", "run chrony or another NTP client"),
+            (free, Some(good), "ERROR", "not synchronised any more"),
+            (unknown, None, "WARN", "adjtimex"),
+            (unknown, Some(good), "ERROR", "does not say any more"),
+            (found(true, 50_000_001, 0), Some(good), "ERROR", "error_us=50000 tolerance_us=50000"),
+            (found(true, 0, -60_000_000), Some(good), "ERROR", "step_us=-60000"),
+            (found(false, 0, 60_000_000), Some(free), "ERROR", "step_us=60000"),
+        ] {
+            let line = told(&now, before.as_ref());
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(line.contains(level) && line.contains(says) && line.contains("SF-AUD-006"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_good_clock_is_no_alert() {
+        let line = told(&found(true, 50_000_000, -50_000_000), None);
+        assert!(line.contains("INFO") && line.contains("error_us=50000") && !line.contains("SF-"), "{line}");
+    }
+}

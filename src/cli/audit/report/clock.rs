@@ -169,8 +169,11 @@ mod tests {
         ClockEvidence { discipline: Some(discipline), step_ns, tolerance_ns: 100 }.to_payload()
     }
 
-    /// Intervals of a log with one entry a second: from, until, why, entries and largest error.
-    fn intervals(log: &[(Kind, Vec<u8>)]) -> Vec<(u64, u64, &'static str, u64, Option<u64>, &'static str)> {
+    /// From, until, why, entries, largest error, and what ended it.
+    type Told = (u64, u64, &'static str, u64, Option<u64>, &'static str);
+
+    /// Intervals of a log with one entry a second.
+    fn intervals(log: &[(Kind, Vec<u8>)]) -> Vec<Told> {
         let mut intervals = Intervals::default();
         for (second, (kind, payload)) in (0..).zip(log) {
             intervals.take(*kind, second + 1_000, second, payload);
