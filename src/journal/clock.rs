@@ -3,10 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use sealfeed_audit::clock::{
-    Breach, ClockStatus, ClockWatch, ClockWatchOptions, DisciplinedClock, Kernel, Source as _,
-};
-use sealfeed_audit::{Clock as _, ClockEvidence, ClockState, Log, SystemClock};
+use sealfeed_audit::clock::{Breach, ClockStatus, ClockWatch, ClockWatchOptions, DisciplinedClock, Kernel};
+use sealfeed_audit::{ClockEvidence, ClockState, Log};
 
 use crate::config::ClockConfig;
 use crate::types::Code;
@@ -20,8 +18,7 @@ pub(super) struct SystemWatch {
 impl SystemWatch {
     pub(super) fn new(config: &ClockConfig) -> Self {
         let status = Arc::new(ClockStatus::default());
-        let now_ns = SystemClock.now().monotonic_ns;
-        status.set(Kernel.discipline().as_ref(), now_ns);
+        status.sample();
         let tolerance_ns = config.tolerance_us.saturating_mul(1_000);
         Self { status, options: ClockWatchOptions { tolerance_ns, ..ClockWatchOptions::default() } }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sealfeed_audit::clock::ClockWatch;
+use sealfeed_audit::clock::{ClockWatch, DisciplinedClock};
 use sealfeed_audit::storage::DiskStorage;
 use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
@@ -70,6 +70,7 @@ pub fn make(config: &LogConfig, configuration: &[u8]) -> Result<Initialised, Ope
     BUILD.clone_into(&mut options.build);
     options.configuration_hash = sealfeed_audit::sha256(configuration);
     options.segment_bytes = config.segment_bytes;
+    options.clock = Arc::new(DisciplinedClock::sampled());
     options.escrow = Some(Arc::new(DiskStorage::new(&escrow)));
     let directory = &config.directory;
     let made = sealfeed_audit::init(directory, &options)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Clock, Discipline, SystemClock};
+use super::{Clock, Discipline, Kernel, Source as _, SystemClock};
 use crate::entry::{CLOCK_ERROR_UNKNOWN_NS, ClockState, Stamp};
 
 /// The kernel counts on a clock that drifts by 500 parts in a million, one in this many.
@@ -38,6 +38,12 @@ impl ClockStatus {
         let units = (monotonic_ns >> UNIT_SHIFT) & UNITS_MASK;
         let word = state as u64 | u64::from(error) << ERROR_SHIFT | units << UNITS_SHIFT;
         self.0.store(word, Ordering::Release);
+    }
+
+    /// Takes over what the kernel says now.
+    pub fn sample(&self) {
+        let now_ns = SystemClock.now().monotonic_ns;
+        self.set(Kernel.discipline().as_ref(), now_ns);
     }
 
     /// Asks `clock` for the time and adds state and bound of the error: that of the last sample, and 500 microseconds for every
@@ -77,6 +83,14 @@ impl DisciplinedClock {
     #[must_use]
     pub fn new(status: Arc<ClockStatus>) -> Self {
         Self::over(Arc::new(SystemClock), status)
+    }
+
+    /// The clocks of the operating system, with what the kernel says about them now: for a log that is opened for a few entries.
+    #[must_use]
+    pub fn sampled() -> Self {
+        let status = ClockStatus::default();
+        status.sample();
+        Self::new(Arc::new(status))
     }
 
     /// Another clock, with what `status` knows about it.
