@@ -12,7 +12,7 @@ const UNFINISHED_MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 /// Words in comments that say the same. In pieces, so that no search for them ends here.
 const UNFINISHED_WORDS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
-/// The files that may say `unsafe`, each for one call: functions for SHA instructions, and the kernel's word on its clock.
+/// The files that may say `unsafe`: for functions of SHA instructions, and for the system call that tells of the kernel's clock.
 const UNSAFE_FILES: &[&str] = &["audit/src/sha_ni.rs", "audit/src/clock/kernel.rs"];
 
 /// What is wrong with the form of a file.
