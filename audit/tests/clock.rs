@@ -5,7 +5,7 @@
 mod support;
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,7 +15,7 @@ use sealfeed_audit::clock::{
     Breach, ClockStatus, ClockWatch, ClockWatchOptions, Discipline, DisciplinedClock, Kernel, Leap, Source,
 };
 use sealfeed_audit::reader::{Entry, entries};
-use sealfeed_audit::{CLOCK_ERROR_UNKNOWN_NS, ClockEvidence, ClockState, Log, Options, kind};
+use sealfeed_audit::{CLOCK_ERROR_UNKNOWN_NS, Clock, ClockEvidence, ClockState, Log, Options, Stamp, kind};
 use support::clock::StoppedClock;
 use support::{append_durably, draft, init_log, options};
 use tempfile::TempDir;
@@ -43,11 +43,25 @@ impl Source for Told {
     }
 }
 
-/// A log under a clock that only the test moves, and what its system says.
+/// A clock that only the test moves, and sets: UTC is ahead of the monotonic clock by what it was set forward.
+#[derive(Debug, Default)]
+struct Settable {
+    time: StoppedClock,
+    ahead_ns: AtomicU64,
+}
+
+impl Clock for Settable {
+    fn now(&self) -> Stamp {
+        let now = self.time.now();
+        Stamp { utc_ns: now.utc_ns + self.ahead_ns.load(Ordering::Relaxed), ..now }
+    }
+}
+
+/// A log under such a clock, and what its system says.
 struct Watched {
     folder: TempDir,
     log: Log,
-    time: Arc<StoppedClock>,
+    clock: Arc<Settable>,
     told: Told,
     watch: ClockWatch,
     /// What was reported: the news, and whether there was any before.
@@ -58,11 +72,11 @@ fn watched(first: Option<Discipline>) -> Watched {
     let folder = TempDir::new().unwrap();
     init_log(folder.path());
     let status = Arc::new(ClockStatus::default());
-    let time = Arc::new(StoppedClock::default());
-    time.now_ns.store(1_000_000 * SECOND, Ordering::Relaxed);
-    let clock = Arc::new(DisciplinedClock::over(Arc::clone(&time) as _, Arc::clone(&status)));
+    let clock = Arc::new(Settable::default());
+    clock.time.now_ns.store(1_000_000 * SECOND, Ordering::Relaxed);
+    let stamps = Arc::new(DisciplinedClock::over(Arc::clone(&clock) as _, Arc::clone(&status)));
     // A clock that stands still lets no group wait for others.
-    let log = Log::open(folder.path(), Options { clock, group_window_ns: 0, ..options() }).unwrap();
+    let log = Log::open(folder.path(), Options { clock: stamps, group_window_ns: 0, ..options() }).unwrap();
     let told = Told(Arc::new(Mutex::new(first)));
     let (sender, news) = sync_channel(100);
     let report = move |found: &ClockEvidence, before: Option<&ClockEvidence>| {
@@ -75,7 +89,7 @@ fn watched(first: Option<Discipline>) -> Watched {
     };
     let watch =
         ClockWatch::begin(log.clone(), status, Box::new(told.clone()), options, Box::new(report)).unwrap();
-    Watched { folder, log, time, told, watch, news }
+    Watched { folder, log, clock, told, watch, news }
 }
 
 impl Watched {
@@ -152,7 +166,7 @@ fn a_minute_of_the_logs_clock_makes_an_entry_that_is_no_news() {
     let (sender, durable) = sync_channel(1_000);
     watched.log.on_durable(Box::new(move |_| sender.try_send(()).unwrap()));
     for minute in 1..=3u64 {
-        watched.time.now_ns.fetch_add(60 * SECOND, Ordering::Relaxed);
+        watched.clock.time.now_ns.fetch_add(60 * SECOND, Ordering::Relaxed);
         let count = usize::try_from(minute).unwrap() + 1;
         while evidence(&all(watched.folder.path())).len() < count {
             durable.recv_timeout(LIMIT).unwrap();
@@ -160,6 +174,27 @@ fn a_minute_of_the_logs_clock_makes_an_entry_that_is_no_news() {
     }
     assert!(watched.news.try_recv().is_err());
     assert_eq!(evidence(&watched.finish()).len(), 4);
+}
+
+#[test]
+fn a_clock_that_is_set_is_a_breach_that_says_by_how_much_and_is_over_with_the_next_sample() {
+    let watched = watched(good(0));
+    watched.news.recv_timeout(LIMIT).unwrap();
+    let hour = 3_600 * SECOND;
+    for (ahead_ns, step_ns) in
+        [(hour, hour.cast_signed()), (SECOND, (SECOND.cast_signed() - hour.cast_signed()))]
+    {
+        watched.clock.ahead_ns.store(ahead_ns, Ordering::Relaxed);
+        let (stepped, _) = watched.news.recv_timeout(LIMIT).unwrap();
+        assert_eq!((stepped.step_ns, stepped.breach()), (step_ns, Some(Breach::Step)));
+        let (over, _) = watched.news.recv_timeout(LIMIT).unwrap();
+        assert_eq!((over.step_ns, over.breach()), (0, None));
+    }
+    let entries = watched.finish();
+    let steps: Vec<_> = evidence(&entries).iter().map(|found| found.step_ns).collect();
+    assert_eq!(steps, [0, hour.cast_signed(), 0, SECOND.cast_signed() - hour.cast_signed(), 0]);
+    let set_back = entries.windows(2).any(|pair| pair[1].header.stamp.utc_ns < pair[0].header.stamp.utc_ns);
+    assert!(set_back, "the log goes on while UTC runs backwards");
 }
 
 #[test]
