@@ -1,7 +1,8 @@
 //! What the kernel says of its clock: `adjtimex`, asked and never told. One of the two files of the crate that use `unsafe`.
 //!
-//! No safe crate reads it: rustix and nix do not have the call, and clock-steering, which has it, sets clocks and gives
-//! back frequency and TAI, not state and error. Both unsafe operations are one line each: a structure of plain numbers that begins as zeros, and a system call that fills it.
+//! No safe crate reads it: rustix and nix do not have the call, and clock-steering, which has it, sets clocks and gives back frequency
+//! and TAI, not state and error. Both unsafe operations are one line each: a structure of plain numbers that begins as zeros, and a
+//! system call that fills it.
 
 #![cfg_attr(
     target_os = "linux",
