@@ -1,7 +1,22 @@
-//! Where the log takes time from.
+//! Where the log takes time from, and what is known of that clock's quality.
 //!
 //! Only stamps and the pace of checkpoints, epochs and heartbeats come from here; nothing that is verified depends on a clock
 //! that never steps back. Epochs are a counter.
+//!
+//! The kernel knows whether its clock is disciplined and how wrong it can be at most ([`Kernel`]). [`ClockWatch`] asks it every few
+//! seconds: the answer stands in the header of each entry ([`DisciplinedClock`]), and in CLOCK entries ([`ClockEvidence`]).
+
+mod discipline;
+mod evidence;
+mod kernel;
+mod monitor;
+mod status;
+mod watch;
+
+pub use discipline::{Discipline, Kernel, Leap, Source};
+pub use evidence::{Breach, ClockEvidence};
+pub use status::{ClockStatus, DisciplinedClock};
+pub use watch::{ClockReport, ClockWatch, ClockWatchOptions};
 
 use std::fmt::Debug;
 

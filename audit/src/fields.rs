@@ -60,6 +60,10 @@ impl<'a> FieldsReader<'a> {
         decimal(self.text(name)?)
     }
 
+    pub(crate) fn signed(&mut self, name: &str) -> Option<i64> {
+        signed_decimal(self.text(name)?)
+    }
+
     pub(crate) fn hash(&mut self, name: &str) -> Option<Hash> {
         hash_from_hex(self.text(name)?)
     }
@@ -78,6 +82,14 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
         return None;
     }
     text.parse().ok()
+}
+
+/// A plain decimal number with `-` in front if it is below zero.
+fn signed_decimal(text: &str) -> Option<i64> {
+    match text.strip_prefix('-') {
+        Some(digits) => 0i64.checked_sub_unsigned(decimal(digits).filter(|number| *number > 0)?),
+        None => i64::try_from(decimal(text)?).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +115,23 @@ mod tests {
             ("18446744073709551616", None),
         ] {
             assert_eq!(decimal(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn signed_decimals_have_one_form() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("-0", None),
+            ("-01", None),
+            ("--1", None),
+            ("-", None),
+            ("9223372036854775808", None),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("-9223372036854775809", None),
+        ] {
+            assert_eq!(signed_decimal(text), expected, "{text}");
         }
     }
 }

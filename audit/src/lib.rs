@@ -10,7 +10,6 @@
 //! Sources: RFC 6962 (tree), C2SP signed-note and tlog-checkpoint (checkpoints), Schneier and Kelsey 1999 (forward security).
 
 mod chain;
-mod clock;
 mod disk;
 mod durable;
 mod entry;
@@ -36,6 +35,7 @@ mod walk;
 mod writer;
 
 pub mod checkpoint;
+pub mod clock;
 pub mod cosignature;
 pub mod follow;
 pub mod kind;
@@ -55,7 +55,7 @@ pub mod witness;
 pub use chain::{
     HASH_BYTES, Hash, genesis_link, hash_from_hex, hex, leaf_hash, log_id, node_hash, sha256, sha256_of,
 };
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockEvidence, SystemClock};
 pub use entry::{
     CLOCK_ERROR_UNKNOWN_NS, ClockState, Draft, ENTRY_BYTES_MAX, EntryError, EntryRef, Header, OrderLink,
     PAYLOAD_BYTES_MAX, SessionLink, Stamp,

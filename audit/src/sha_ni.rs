@@ -1,4 +1,4 @@
-//! SHA-256 of two messages at once with the SHA instructions of x86-64: the only file of the crate that uses `unsafe`.
+//! SHA-256 of two messages at once with the SHA instructions of x86-64: one of the two files of the crate that use `unsafe`.
 //!
 //! The instruction that does two rounds has a latency of about twice its throughput, so one message alone leaves half of the unit
 //! idle. Two fill it; a third would only spill registers. Nothing outside says which rounds of which message may run side by

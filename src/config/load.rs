@@ -82,10 +82,11 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let limits = &config.limits;
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 21] = [
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 22] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
+        ("clock.tolerance_us", config.clock.tolerance_us, 1..=10_000_000, "1 to 10000000"),
         ("feed.heartbeat_ms", config.feed.heartbeat_ms, 100..=60_000, "100 to 60000"),
         ("log.segment_bytes", config.log.segment_bytes, 1 << 20..=1 << 30, "1048576 to 1073741824"),
         ("log.group_window_us", config.log.group_window_us, 0..=100_000, "0 to 100000"),
@@ -201,6 +202,10 @@ mod tests {
     fn a_value_out_of_range_names_the_key_and_the_range() {
         let error = check(&format!("{GOOD}\n[orders]\nwindow_ms = 99")).unwrap_err();
         assert_eq!(error, "configuration key `orders.window_ms` is 99, allowed is 100 to 60000");
+        for (tolerance, is_allowed) in [(0, false), (1, true), (10_000_000, true), (10_000_001, false)] {
+            let checked = check(&format!("{GOOD}\n[clock]\ntolerance_us = {tolerance}"));
+            assert_eq!(checked.is_ok(), is_allowed, "{checked:?}");
+        }
     }
 
     #[test]

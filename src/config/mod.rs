@@ -2,11 +2,13 @@
 //!
 //! Paths in it are relative to the file. Secrets stand in files of their own, never in the configuration.
 
+mod clock;
 mod limits;
 mod load;
 mod retention;
 mod source;
 
+pub use clock::ClockConfig;
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, load, load_text};
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
@@ -29,6 +31,9 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// The sealed log.
     pub log: LogConfig,
+    /// How good the clock must be.
+    #[serde(default)]
+    pub clock: ClockConfig,
     /// Bounds on what a peer can cause.
     #[serde(default)]
     pub limits: LimitsConfig,

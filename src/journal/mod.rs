@@ -4,6 +4,7 @@
 //! log has failed, every call fails, and the server stops. What an unknown peer can cause in numbers goes through
 //! [`summary::Summary`], so that nobody can fill the disk from outside.
 
+mod clock;
 pub mod event;
 mod open;
 pub mod summary;
@@ -13,6 +14,7 @@ mod witness;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sealfeed_audit::clock::ClockWatch;
 use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{AppendError, Draft, Log, Receipt, StateHash, TryAppendError, kind};
 use tokio::sync::watch;
@@ -42,10 +44,17 @@ pub enum JournalError {
 #[derive(Clone)]
 pub struct Journal {
     log: Log,
-    /// Ends before the log does.
-    witnesses: Arc<Mutex<Option<Watch>>>,
+    /// End before the log does.
+    watches: Arc<Mutex<Option<Watches>>>,
     durable: Arc<watch::Sender<u64>>,
     shutdown: Shutdown,
+}
+
+/// The threads that append entries of their own accord.
+#[derive(Debug)]
+struct Watches {
+    _clock: ClockWatch,
+    _witnesses: Option<Watch>,
 }
 
 /// Version of the payload encoding of every kind; see `event`.
@@ -55,13 +64,14 @@ impl Journal {
     /// A journal over an open log. A failure of the log gives the stop signal.
     #[must_use]
     pub fn new(opened: Opened, shutdown: Shutdown) -> Self {
-        let Opened { log, watch: witnesses } = opened;
+        let Opened { log, clock, witnesses } = opened;
         let durable = Arc::new(watch::Sender::new(log.durable()));
         let sender = Arc::clone(&durable);
         log.on_durable(Box::new(move |entries| {
             sender.send_replace(entries);
         }));
-        Self { log, witnesses: Arc::new(Mutex::new(witnesses)), durable, shutdown }
+        let watches = Watches { _clock: clock, _witnesses: witnesses };
+        Self { log, watches: Arc::new(Mutex::new(Some(watches))), durable, shutdown }
     }
 
     /// Records an event and returns its sequence number. It is not durable yet.
@@ -164,7 +174,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Log`] if the log failed before or while it stopped.
     pub fn stop(&self) -> Result<(), JournalError> {
-        drop(self.witnesses.lock().take());
+        drop(self.watches.lock().take());
         self.log.stop().map_err(|failure| JournalError::Log(AppendError::Failed(failure)))
     }
 

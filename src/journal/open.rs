@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sealfeed_audit::clock::{ClockWatch, DisciplinedClock};
 use sealfeed_audit::storage::DiskStorage;
 use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
 
+use super::clock::SystemWatch;
 use super::witness::{WitnessError, Witnesses};
-use crate::config::LogConfig;
+use crate::config::{ClockConfig, LogConfig};
 use crate::types::Code;
 
 /// Why the log cannot be used. The server does not start without it.
@@ -26,6 +28,9 @@ pub enum OpenLogError {
     /// Its witnesses cannot be used, or forbid to start.
     #[error("the log's witnesses")]
     Witness(#[from] WitnessError),
+    /// There is no thread that watches the clock.
+    #[error("the thread that watches the clock could not be started")]
+    Clock(#[source] std::io::Error),
     /// It could not be opened, or its state forbids to start.
     #[error("cannot open the log in {directory:?}")]
     Open {
@@ -44,6 +49,7 @@ impl OpenLogError {
         match self {
             Self::Witness(WitnessError::Configuration { .. }) => Code::CfgValueInvalid,
             Self::Witness(_) => Code::AudStartRefused,
+            Self::Clock(_) => Code::AudLogUnavailable,
             Self::Init { .. } => Code::CfgDirectoryUnusable,
             Self::Open { source: OpenError::Locked, .. } => Code::AudLogLocked,
             Self::Open { .. } => Code::AudStartRefused,
@@ -64,6 +70,7 @@ pub fn make(config: &LogConfig, configuration: &[u8]) -> Result<Initialised, Ope
     BUILD.clone_into(&mut options.build);
     options.configuration_hash = sealfeed_audit::sha256(configuration);
     options.segment_bytes = config.segment_bytes;
+    options.clock = Arc::new(DisciplinedClock::sampled());
     options.escrow = Some(Arc::new(DiskStorage::new(&escrow)));
     let directory = &config.directory;
     let made = sealfeed_audit::init(directory, &options)
@@ -76,10 +83,11 @@ pub fn make(config: &LogConfig, configuration: &[u8]) -> Result<Initialised, Ope
 }
 
 /// Opens the log; makes it if there is none. `configuration` are the bytes of the configuration, whose hash goes into the log.
+/// When this returns, the log's next entry says how well the clock is synchronised.
 ///
 /// # Errors
 /// [`OpenLogError`].
-pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Opened, OpenLogError> {
+pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Result<Opened, OpenLogError> {
     let directory = &config.directory;
     if is_to_be_made(directory) {
         make(config, configuration)?;
@@ -88,20 +96,24 @@ pub fn open(config: &LogConfig, configuration: &[u8]) -> Result<Opened, OpenLogE
     if let Some(witnesses) = &mut witnesses {
         witnesses.ask(config)?;
     }
-    let log = Log::open(directory, options(config, configuration))
+    let clock = SystemWatch::new(clock);
+    let options = Options { clock: Arc::new(clock.clock()), ..options(config, configuration) };
+    let log = Log::open(directory, options)
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })?;
-    let watch = match witnesses {
+    let clock = clock.begin(&log).map_err(OpenLogError::Clock)?;
+    let witnesses = match witnesses {
         Some(witnesses) => Some(witnesses.watch(&log, config)?),
         None => None,
     };
-    Ok(Opened { log, watch })
+    Ok(Opened { log, clock, witnesses })
 }
 
-/// An open log, and the thread that shows it to its witnesses.
+/// An open log, and the threads that watch the clock and show it to its witnesses.
 #[derive(Debug)]
 pub struct Opened {
     pub(super) log: Log,
-    pub(super) watch: Option<Watch>,
+    pub(super) clock: ClockWatch,
+    pub(super) witnesses: Option<Watch>,
 }
 
 fn options(config: &LogConfig, configuration: &[u8]) -> Options {

@@ -8,7 +8,7 @@ use sealfeed_wire::{KeyedMac, Nonce, Op, OrderKey, SignedOp, request};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::{Engine, EngineOptions};
 use crate::feed::OutboundQueue;
@@ -38,7 +38,8 @@ impl Desk {
     fn open(folder: TempDir, first_id: u64, day_start: u64) -> Self {
         let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
         config.segment_bytes = 1 << 20;
-        let journal = Journal::new(journal::open(&config, b"").unwrap(), Shutdown::new());
+        let journal =
+            Journal::new(journal::open(&config, &ClockConfig::default(), b"").unwrap(), Shutdown::new());
         let mut instruments = Instruments::new();
         for (symbol, tradable) in [("TAPE", false), ("SEAL", true)] {
             let build = |id| Instrument {

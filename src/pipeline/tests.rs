@@ -6,7 +6,7 @@ use sealfeed_audit::reader::entries;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FeedConfig, LogConfig, OrdersConfig};
+use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
 use crate::feed::OutboundQueue;
 use crate::journal::{self, SessionTrail};
@@ -15,7 +15,7 @@ use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
     let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
     config.segment_bytes = 1 << 20;
-    Journal::new(journal::open(&config, b"").unwrap(), shutdown.clone())
+    Journal::new(journal::open(&config, &ClockConfig::default(), b"").unwrap(), shutdown.clone())
 }
 
 fn core(journal: &Journal) -> Core {

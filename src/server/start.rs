@@ -93,7 +93,7 @@ pub struct Running {
 /// [`StartError`].
 pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Result<Running, StartError> {
     let shutdown = Shutdown::new();
-    let journal = Journal::new(journal::open(&config.log, configuration)?, shutdown.clone());
+    let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments } = open_sources(config)?;

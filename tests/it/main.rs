@@ -13,6 +13,7 @@ mod oracle;
 mod process;
 mod query;
 
+mod clock;
 mod crash;
 mod disk;
 mod door;

@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 pub(crate) struct ServerProcess {
     child: Child,
     stderr: BufReader<ChildStderr>,
+    said: String,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
@@ -46,19 +47,27 @@ impl ServerProcess {
         let mut child = spawn(config);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         // From here on, whatever fails takes the child along.
-        let mut server = Self { child, stderr, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let mut said = String::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, stderr, said: String::new(), address };
         loop {
             let mut line = String::new();
             if server.stderr.read_line(&mut line).unwrap() == 0 {
-                return Err(Ended { status: server.child.wait().unwrap(), stderr: said });
+                return Err(Ended {
+                    status: server.child.wait().unwrap(),
+                    stderr: std::mem::take(&mut server.said),
+                });
             }
             if let Some(url) = line.trim().strip_prefix("sealfeed: listening on wss://") {
                 server.address = url.split('/').next().unwrap().parse().unwrap();
                 return Ok(server);
             }
-            said.push_str(&line);
+            server.said.push_str(&line);
         }
+    }
+
+    /// What it wrote to standard error before it listened.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     /// Sends it a signal.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sealfeed_audit::clock::DisciplinedClock;
 use sealfeed_audit::retention::{RetentionError, origin};
 use sealfeed_audit::storage::{DiskStorage, Storage};
 use sealfeed_audit::{Options, SEGMENT_BYTES_MIN};
@@ -17,7 +18,8 @@ pub(super) fn storage(directory: &Path) -> Arc<dyn Storage> {
 pub(super) fn options(storage: &Arc<dyn Storage>, command: &str) -> Result<Options, RetentionError> {
     let build = format!("sealfeed {} (audit {command})", env!("CARGO_PKG_VERSION"));
     // A few entries: no need to fill a whole segment with zeros ahead.
-    Ok(Options { build, segment_bytes: SEGMENT_BYTES_MIN, ..Options::new(&origin(storage)?) })
+    let clock = Arc::new(DisciplinedClock::sampled());
+    Ok(Options { build, clock, segment_bytes: SEGMENT_BYTES_MIN, ..Options::new(&origin(storage)?) })
 }
 
 /// The policy and the directory that a configuration file names.

@@ -27,7 +27,7 @@ enum Which {
     /// Units enabled in a month: product, firm and user, activations, deactivations, most at once. What was enabled counts, not what was looked at.
     Usage(usage::UsageArgs),
     /// The state of clock synchronisation over time, and every breach.
-    Clock(Common),
+    Clock(clock::ClockArgs),
     /// Who came in, who was refused, and why.
     Auth(Common),
     /// One record for each order message, refused ones included: who, what, when, outcome.
@@ -68,7 +68,7 @@ impl Common {
 pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<ExitCode> {
     let (table, output) = match &arguments.which {
         Which::Usage(arguments) => (usage::table(arguments)?, arguments.output()),
-        Which::Clock(common) => (clock::table(common)?, common.output),
+        Which::Clock(arguments) => (clock::table(arguments)?, arguments.common().output),
         Which::Auth(common) => (auth::table(common)?, common.output),
         Which::Orders(common) => (orders::table(common)?, common.output),
     };

@@ -43,4 +43,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Stop the other server, or configure another directory.",
         explain: "A log has one writer. The lock on the directory is held by another process.",
     },
+    Entry {
+        code: Code::AudClockTolerance,
+        text: "SF-AUD-006",
+        retry: Retry::Never,
+        message: "the clock does not keep its tolerance",
+        hint: "Run chrony or another NTP or PTP client, and let it poll often enough.",
+        explain: "By what the system says of its clock, nothing synchronises it, or its error may be more than clock.tolerance_us, or it was set by more than that. The server goes on: every entry states the bound of its clock's error, and a CLOCK entry states the breach. The kernel adds 0.5 ms to the bound for every second since the clock was last corrected: with the default of 50 ms a client has to poll at least every 64 s (chrony: maxpoll 6). A container uses the clock of its host, which is the one to be synchronised.",
+    },
 ];

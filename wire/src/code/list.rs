@@ -268,6 +268,8 @@ pub enum Code {
     AudStartRefused = 7004,
     /// `SF-AUD-005`: another process has the audit log open.
     AudLogLocked = 7005,
+    /// `SF-AUD-006`: the clock does not keep its tolerance.
+    AudClockTolerance = 7006,
     /// `SF-CFG-001`: the configuration has an unknown key.
     CfgKeyUnknown = 8001,
     /// `SF-CFG-002`: a file cannot be read.
