@@ -3,6 +3,8 @@ the check of Ed25519 signatures (RFC 8032)."""
 import base64, fcntl, hashlib, re
 from pathlib import Path
 
+VERDICTS = {"FORK": 24, "TAMPERED": 20, "TRUNCATED": 21, "EPOCH GAP": 25, "CORRUPT": 22, "UNCLEAN": 26,
+            "UNANCHORED": 23, "RECOVERED": 1, "VERIFIED": 0}  # of those that hold, the first counts
 NOTE_MAX, WINDOW, N, H = 16384, 131072, "(0|[1-9][0-9]{0,19})", "([0-9a-f]{64})"
 SEAL = f"log {H}\nsegment {N}\nfirst {N}\nend {N}\nused {N}\nfile {N}\nsha256 {H}\nreason (?:rotated|recovered\ntorn {N}\ntorn-sha256 {H})"
 TORN = f"kept {N}\nsegment {N}\n(torn-offset {N}\ntorn-bytes {N}\ntorn-sha256 {H})\ncheckpoint-(torn-offset {N}\ncheckpoint-torn-bytes " \
@@ -131,7 +133,6 @@ class Folder:
     """A log's files [2]; whether a writer is at work; what `state` and the key file say [10]."""
     def __init__(self, path):
         self.path, self.live = Path(path), False
-        self.firsts = sorted(int(file.stem) for file in self.path.glob("segments/*.seg") if re.fullmatch("[0-9]{20}", file.stem))
         try:
             with open(self.path / "lock") as lock: fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError) as error: self.live = isinstance(error, BlockingIOError)
@@ -140,6 +141,8 @@ class Folder:
         slots = [(self.read("keys/epoch.key") or b"")[at:at + 80] for at in (0, 4096)]
         valid = (slot for slot in slots if slot[:8] == b"sfepoch1" and sha(slot[:48]) == slot[48:])
         self.key_epoch = max((number(slot, 8) for slot in valid), default=0)
+        self.checkpoints = self.read("checkpoints")
+        self.firsts = sorted(int(file.stem) for file in self.path.glob("segments/*.seg") if re.fullmatch("[0-9]{20}", file.stem))
     def read(self, name): return (self.path / name).read_bytes() if (self.path / name).is_file() else None
     def text(self, name): return (self.read(name) or b"").decode(errors="replace")
     def segment(self, first): return self.read(f"segments/{first:020}.seg")

@@ -3,13 +3,12 @@
 
     verify.py DIR [--key KEY|FILE] [--anchor FILE]... [--receipt FILE]... [--k0 FILE] [--expect-size N]
 
-Prints what is wrong and the verdict; exits as [11] says, with 2 for an anchor of no use and 66 for no log."""
+Prints what is wrong and the verdict; exits as [11] says, with 2 for an anchor of no use, 66 for no log, 74 if it cannot be read."""
 import argparse, base64, fcntl, hashlib, hmac, json, re, sys
 from pathlib import Path
-from sealed_log import H, N, NOTE_MAX, TORN, WINDOW, Bad, Folder, Key, entry, group, header, later_group, lines, next_checkpoint, node, number, root, sha
+from sealed_log import (H, N, NOTE_MAX, TORN, VERDICTS, WINDOW, Bad, Folder, Key, entry, group, header, later_group, lines,
+                        next_checkpoint, node, number, root, sha)
 
-VERDICTS = {"FORK": 24, "TAMPERED": 20, "TRUNCATED": 21, "EPOCH GAP": 25, "CORRUPT": 22, "UNCLEAN": 26,
-            "UNANCHORED": 23, "RECOVERED": 1, "VERIFIED": 0}  # of those that hold, the first counts
 EPOCHS_MAX, GENESIS, START, STOP, EPOCH_END, RECOVERY, PRUNE = 2**26, 1, 2, 3, 5, 6, 7
 
 class Verifier:
@@ -27,7 +26,7 @@ class Verifier:
         if None in self.anchors or any(log != self.log != bytes(32) for log, _, _ in receipts): sys.exit(2)
         self.receipts = [(seq, leaf) for _, seq, leaf in receipts if seq >= self.first]
         self.anchored = key or k0 or expect or self.receipts or any(size >= self.first for size, _ in self.anchors)
-        self.own, self.skipped = self.checkpoints(self.folder.read("checkpoints"))
+        self.own, self.skipped = self.checkpoints(self.folder.checkpoints)
         if self.first: self.roots[self.first] = root(self.frontier)
         self.complete = self.sound_end = True
         try: self.segments(self.folder.firsts)
@@ -86,14 +85,13 @@ class Verifier:
         if self.folder.read(f"quarantine/segment-{first:020}.torn") != found: self.add("TAMPERED", end, "copy in the quarantine differs from the torn bytes")
         if last: self.add("UNCLEAN", end, "recovery began and did not end")
     def groups(self, data):  # takes all complete ones; where they end, and what keeps another from following
-        at = 4096
+        end = 4096
         while True:
-            try: entries, seal, end = group(data, at)
+            try: entries, seal, end = group(data, end)
             except Bad as bad:
                 what, self.before = bad.args
-                return at, what
+                return end, what
             self.take(entries, seal)
-            at = end
     def take(self, entries, seal):
         first, gap, recoveries = self.size, None, []
         for index, e in enumerate(entries):
@@ -176,7 +174,6 @@ class Verifier:
         clean = "UNANCHORED" if not self.anchored else "RECOVERED" if self.recoveries or self.first else "VERIFIED"
         self.findings.sort()
         return list(VERDICTS)[self.findings[0][0]] if self.findings else clean
-
 def main():
     parser = argparse.ArgumentParser()
     for name in ("folder", "--key", "--k0", "--expect-size"): parser.add_argument(name)
@@ -190,10 +187,13 @@ def main():
         receipts = [(bytes.fromhex(it["log"]), it["seq"], bytes.fromhex(it["hash"])) for it in receipts]
         k0 = args.k0 and bytes.fromhex(Path(args.k0).read_text().strip())
         if key and key.text != text or k0 and len(k0) != 32: sys.exit(2)
-        found = Verifier(args.folder, key, [Path(file).read_text() for file in args.anchor], receipts, k0, int(args.expect_size or 0))
+        anchors, expect = [Path(file).read_text() for file in args.anchor], int(args.expect_size or 0)
     except (OSError, ValueError, KeyError, TypeError) as error: sys.exit(print(f"verify.py: {error}", file=sys.stderr) or 2)
+    found = Verifier(args.folder, key, anchors, receipts, k0, expect)
     for verdict, ranged, seq, what in found.findings: print(f"  {list(VERDICTS)[verdict]}: {'about ' * ranged}entry {seq}: {what}")
     print(f"{found.verdict}: {found.size} entries")
     sys.exit(VERDICTS[found.verdict])
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    try: main()
+    except Exception as error: sys.exit(print(f"verify.py: cannot be read: {error!r}", file=sys.stderr) or 74)

@@ -79,7 +79,10 @@ impl State {
     pub(crate) fn read(storage: &dyn Storage) -> io::Result<Option<Self>> {
         let bytes = match read_whole(storage, STATE, STATE_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A hint that is missing, or longer than one can be, is none; it must not keep anybody from a verdict.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         Ok(std::str::from_utf8(&bytes).ok().and_then(Self::from_text))

@@ -22,6 +22,14 @@ struct Mismatch {
     after: u64,
 }
 
+/// Length of the file now; 0 where there is none. To be asked before the segments are listed: a running writer signs what is there.
+pub(crate) fn length(storage: &dyn Storage) -> Result<u64, VerifyError> {
+    match storage.open(CHECKPOINTS, Access::Read).and_then(|file| file.length()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        other => other.map_err(|source| VerifyError::Io { file: CHECKPOINTS.to_owned(), source }),
+    }
+}
+
 /// Checkpoints in the order of the file, and anchors in the order of their size.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
@@ -64,7 +72,7 @@ impl Checkpoints {
         storage: &dyn Storage,
         identity: &Identity,
         anchors: Vec<TreeHead>,
-        from: u64,
+        (from, end): (u64, u64),
         live: bool,
         findings: &mut Findings,
     ) -> Result<Self, VerifyError> {
@@ -76,7 +84,6 @@ impl Checkpoints {
             }
             other => Some(other.map_err(io)?),
         };
-        let end = file.as_ref().map_or(Ok(0), |file| file.length()).map_err(io)?;
         let mut checkpoints = Self {
             file,
             end,

@@ -137,8 +137,9 @@ pub fn verify_planned(
     let io = |file: &str, source| VerifyError::Io { file: file.to_owned(), source };
     let live = storage.is_locked(LOCK).map_err(|source| io(LOCK, source))?;
     let state = State::read(storage).map_err(|source| io("state", source))?;
-    // Read before the segments: in a live log both only grow, so whatever these claim the segments must have.
+    // Read before the segments: in a live log these only grow, so whatever these claim the segments must have.
     let key_epoch = read_key_epoch(storage);
+    let checkpoints_end = checkpoints::length(storage)?;
     let names = match storage.list(SEGMENTS) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(VerifyError::NoLog),
         other => other.map_err(|source| io(SEGMENTS, source))?,
@@ -165,7 +166,8 @@ pub fn verify_planned(
         }
     }
     let from = *firsts.first().ok_or(VerifyError::NoLog)?;
-    let checkpoints = Checkpoints::open(storage, &identity, heads, from, live, &mut findings)?;
+    let checkpoints =
+        Checkpoints::open(storage, &identity, heads, (from, checkpoints_end), live, &mut findings)?;
     let seals = Seals::new(anchors.k0, identity.log_id);
     let opening = Opening { live, state, key_epoch, first, from };
     let mut segments = Segments::new(storage, &identity, anchors, checkpoints, seals, opening, findings);
