@@ -1,6 +1,7 @@
 //! Durable entries a second with 64 submitters, against the bare synced write of the same groups in the same run.
 //!
-//! Entries are 256 bytes. The floor writes as many bytes as the log's average group held, one synced write after the other, to a
+//! Submitters are threads of their own, each waiting for its entries one by one, or all of them served by one thread that follows the
+//! durable watermark, as the server's pipeline does. Entries are 256 bytes. The floor writes as many bytes as the log's average group held, one synced write after the other, to a
 //! zero-filled file on the same disk, taking turns with the log; it hashes nothing and nobody waits for it.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench")]
@@ -19,7 +20,7 @@ use sealfeed_audit::{Draft, InitOptions, Log, Options, init};
 use support::{Table, per_second, percentile, process_cpu_ns, ratio, smoke, wall_ns};
 
 const ORIGIN: &str = "bench.example/audit";
-const SUBMITTERS: u64 = 64;
+const SUBMITTERS: usize = 64;
 /// With the header of 96 bytes an entry of 256.
 const PAYLOAD_BYTES: usize = 160;
 const FLOOR_FILE_BYTES: usize = 32 << 20;
@@ -40,13 +41,13 @@ impl Measured {
         usize::try_from(self.entries * 280 / self.groups.max(1) + 56).unwrap()
     }
 
-    /// Appends for `duration_ns` from 64 threads, each with `in_flight` entries on their way.
-    fn append(&mut self, log: &Log, in_flight: usize, duration_ns: u64) {
+    /// Appends for `duration_ns` from `threads` threads, each with `in_flight` entries on their way.
+    fn append(&mut self, log: &Log, (threads, in_flight): (usize, usize), duration_ns: u64) {
         let (before, stop) = (log.stats(), AtomicBool::new(false));
         let (started_ns, cpu_before_ns) = (wall_ns(), process_cpu_ns());
         std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..SUBMITTERS).map(|_| scope.spawn(|| submit(log, in_flight, &stop))).collect();
+                (0..threads).map(|_| scope.spawn(|| submit(log, in_flight, &stop))).collect();
             std::thread::sleep(Duration::from_nanos(duration_ns));
             stop.store(true, Ordering::Relaxed);
             for thread in threads {
@@ -71,9 +72,14 @@ fn submit(log: &Log, in_flight: usize, stop: &AtomicBool) -> Vec<u64> {
                 continue;
             }
         }
-        let (began_ns, seq) = waiting.pop_front().unwrap();
-        log.wait_durable(seq).unwrap();
-        latencies_ns.push(wall_ns() - began_ns);
+        let (_, oldest) = *waiting.front().unwrap();
+        log.wait_durable(oldest).unwrap();
+        // Whatever else has become durable by now leaves with it.
+        let (now_ns, durable) = (wall_ns(), log.durable());
+        while let Some((began_ns, _)) = waiting.front().filter(|(_, seq)| *seq < durable) {
+            latencies_ns.push(now_ns - began_ns);
+            waiting.pop_front();
+        }
     }
     latencies_ns
 }
@@ -112,7 +118,7 @@ impl Floor {
 fn main() {
     let (slices, slice_ns) = if smoke() { (1, 60_000_000) } else { (8, 250_000_000) };
     let mut table = Table::new(&[
-        "in flight",
+        "threads x in flight",
         "entries/s",
         "floor/s",
         "ratio",
@@ -129,11 +135,13 @@ fn main() {
         Options { segment_bytes: if smoke() { 16 << 20 } else { 256 << 20 }, ..Options::new(ORIGIN) };
     let log = Log::open(folder.path(), options).unwrap();
     let mut floor = Floor::new(folder.path());
-    for in_flight in [1, 8, 64] {
+    let each = [(SUBMITTERS, 1), (SUBMITTERS, 8), (SUBMITTERS, 64)];
+    let together = [(1, SUBMITTERS), (1, SUBMITTERS * 8), (1, SUBMITTERS * 64)];
+    for load in each.into_iter().chain(together) {
         let (mut measured, mut writes_ns) = (Measured::default(), Vec::new());
         // In turns, because a shared disk is not as fast in one second as in the next.
         for _ in 0..slices {
-            measured.append(&log, in_flight, slice_ns);
+            measured.append(&log, load, slice_ns);
             floor.write(measured.group_bytes(), slice_ns, &mut writes_ns);
         }
         let writes = u64::try_from(writes_ns.len()).unwrap();
@@ -141,7 +149,7 @@ fn main() {
         let floor_rate = per_second(writes * group_entries, writes_ns.iter().sum());
         let rate = per_second(measured.entries, measured.elapsed_ns);
         table.row(&[
-            format!("{SUBMITTERS} x {in_flight}"),
+            format!("{} x {}", load.0, load.1),
             rate.to_string(),
             floor_rate.to_string(),
             format!("{:.2}", ratio(rate, floor_rate)),

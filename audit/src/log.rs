@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) key: VerifierKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Mutex<Queue>,
+    /// One past the last sequence number given out; follows [`Queue::next_seq`] for those who do not hold the lock.
+    appended: AtomicU64,
     pub(crate) writer_wakes: Condvar,
     space: Condvar,
     durable: Durable,
@@ -138,6 +140,7 @@ impl Shared {
             key,
             clock: Arc::clone(&options.clock),
             queue: Mutex::new(queue),
+            appended: AtomicU64::new(durable),
             writer_wakes: Condvar::new(),
             space: Condvar::new(),
             durable: Durable::new(log_id, durable, ring),
@@ -159,6 +162,7 @@ impl Shared {
     fn push(&self, queue: &mut Queue, draft: Draft) -> u64 {
         let seq = queue.next_seq;
         queue.next_seq += 1;
+        self.appended.store(queue.next_seq, Ordering::Release);
         queue.bytes += draft.entry_bytes();
         queue.entries.push_back(Queued { stamp: self.clock.now(), draft });
         seq
@@ -331,7 +335,7 @@ impl Log {
     /// that its receipt is gone (see [`Log::receipt`]).
     pub fn wait_durable(&self, seq: u64) -> Result<Receipt, AppendError> {
         let shared = self.shared();
-        if self.durable() <= seq && shared.queue.lock().next_seq <= seq {
+        if shared.appended.load(Ordering::Acquire) <= seq {
             return Err(AppendError::NoSuchEntry(seq));
         }
         let failed = || shared.failure().cloned().map(AppendError::Failed);
