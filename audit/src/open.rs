@@ -27,7 +27,8 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; nothing was written unless recovery had begun, which can be begun again.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        Self::open_storage(Arc::new(DiskStorage::new(folder)), options)
+        let storage = DiskStorage::new(folder).with_immutable_flag(options.immutable_segments);
+        Self::open_storage(Arc::new(storage), options)
     }
 
     /// As [`Log::open`], on any storage.

@@ -85,6 +85,9 @@ pub struct Options {
     pub heartbeat_interval_ns: u64,
     /// Begin a new segment with the first group of a new UTC day.
     pub rotate_utc_day: bool,
+    /// Set the file system's immutable flag on sealed segments and their seals, where the process may (Linux, usually root). What
+    /// cannot be flagged is read-only all the same. Pruning takes the flag off.
+    pub immutable_segments: bool,
     /// Below this share of the file system, percent, 0 to 90, or 16 segments, whichever is less, space is low: an alert.
     pub space_low_percent: u8,
     /// Below this share, percent, at most `space_low_percent`, or 4 segments, whichever is less, only what must be is written.
@@ -119,6 +122,7 @@ impl Options {
             epoch_interval_ns: 10_000_000_000,
             heartbeat_interval_ns: 5_000_000_000,
             rotate_utc_day: true,
+            immutable_segments: false,
             space_low_percent: 20,
             space_critical_percent: 10,
             space_interval_ns: 1_000_000_000,

@@ -127,13 +127,21 @@ pub trait File: Send + Sync + Debug {
 #[derive(Clone, Debug)]
 pub struct DiskStorage {
     folder: PathBuf,
+    immutable: bool,
 }
 
 impl DiskStorage {
     /// The log in `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), immutable: false }
+    }
+
+    /// The same; files made read-only also get the file system's immutable flag (`chattr +i`), if `immutable` and the process may
+    /// set it: not even root removes them by mistake then. [`Storage::remove`] takes it off.
+    #[must_use]
+    pub fn with_immutable_flag(self, immutable: bool) -> Self {
+        Self { immutable, ..self }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -198,7 +206,9 @@ impl Storage for DiskStorage {
     }
 
     fn make_read_only(&self, name: &str) -> io::Result<()> {
-        std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(0o444))
+        let path = self.path(name);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o444))?;
+        if self.immutable { set_immutable(&path) } else { Ok(()) }
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {
@@ -230,6 +240,19 @@ impl Storage for DiskStorage {
         let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
         Ok(FreeSpace { free_bytes: bytes(system.f_bavail), total_bytes: bytes(system.f_blocks) })
     }
+}
+
+/// Sets the flag that keeps even its owner from changing or removing a file.
+#[cfg(target_os = "linux")]
+fn set_immutable(path: &Path) -> io::Result<()> {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let file = StdFile::open(path)?;
+    Ok(ioctl_setflags(&file, ioctl_getflags(&file)? | IFlags::IMMUTABLE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_immutable(_: &Path) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
 /// Takes the flag off that keeps even its owner from changing a file (`chattr +i`); whether it was there and is gone.
@@ -332,7 +355,7 @@ pub(crate) fn read_whole(storage: &dyn Storage, name: &str, bytes_max: usize) ->
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    use rustix::fs::{IFlags, ioctl_getflags};
 
     use super::*;
 
@@ -341,15 +364,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sealed");
         std::fs::write(&path, b"x").unwrap();
-        let file = StdFile::open(&path).unwrap();
-        let set = ioctl_getflags(&file).and_then(|flags| ioctl_setflags(&file, flags | IFlags::IMMUTABLE));
-        if set.is_ok() {
-            assert!(std::fs::remove_file(&path).is_err(), "the flag does nothing here");
+        let storage = DiskStorage::new(folder.path()).with_immutable_flag(true);
+        let is_flagged = || {
+            let flags = StdFile::open(&path).and_then(|file| Ok(ioctl_getflags(&file)?));
+            flags.is_ok_and(|flags| flags.contains(IFlags::IMMUTABLE))
+        };
+        if storage.make_read_only("sealed").is_ok() {
+            assert!(is_flagged() && std::fs::remove_file(&path).is_err(), "the flag does nothing here");
         } else {
-            // Not root, or a file system without the flag: then it is an ordinary file.
+            // Not root, or a file system without the flag: then it is a read-only file.
             println!("left out: the immutable flag cannot be set here");
+            assert!(!is_flagged() && path.metadata().unwrap().permissions().readonly());
         }
-        DiskStorage::new(folder.path()).remove("sealed").unwrap();
+        storage.remove("sealed").unwrap();
         assert!(!path.exists());
     }
 }

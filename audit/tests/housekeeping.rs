@@ -19,7 +19,7 @@ use sealfeed_audit::{
     hex, init, init_storage, kind, reader,
 };
 use support::disk::{Fault, FaultyDisk, Random};
-use support::{append_durably, draft, init_options, key_and_k0, options, verify_with};
+use support::{append_durably, draft, init_log, init_options, key_and_k0, key_of, options, verify_with};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 const NOON_NS: u64 = 20_000 * DAY_NS + DAY_NS / 2;
@@ -173,4 +173,35 @@ fn whatever_cuts_the_making_of_a_log_off_k0_of_the_log_is_in_escrow() {
         }
     }
     assert!(cuts > 30, "{cuts} cuts");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sealed_segment_is_immutable_on_request_and_verifies_as_ever() {
+    use rustix::fs::{IFlags, ioctl_getflags};
+    let folder = tempfile::tempdir().unwrap();
+    let initialised = init_log(folder.path());
+    let log = Log::open(folder.path(), Options { immutable_segments: true, ..options() }).unwrap();
+    append_durably(&log, draft(b"sealed"));
+    log.rotate();
+    append_durably(&log, draft(b"open"));
+    log.stop().unwrap();
+    let storage = DiskStorage::new(folder.path());
+    let mut flagged = Vec::new();
+    for name in storage.list("segments").unwrap() {
+        let file = fs::File::open(folder.path().join("segments").join(&name)).unwrap();
+        if ioctl_getflags(&file).is_ok_and(|flags| flags.contains(IFlags::IMMUTABLE)) {
+            flagged.push(name);
+        }
+    }
+    // Without the right, or on a file system without the flag, nothing is flagged and nothing is refused.
+    let expected = ["00000000000000000000.seal", "00000000000000000000.seg"];
+    assert!(flagged.is_empty() || flagged == expected, "{flagged:?}");
+    println!("flagged: {flagged:?}");
+    let report = verify_with(folder.path(), &key_of(&initialised));
+    assert_eq!((report.verdict, report.segments), (Verdict::Verified, 2));
+    // Or the folder could not be cleared away.
+    for name in flagged {
+        storage.remove(&format!("segments/{name}")).unwrap();
+    }
 }

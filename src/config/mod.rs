@@ -122,6 +122,9 @@ pub struct LogConfig {
     /// Whether a UTC day begins a segment.
     #[serde(default = "defaults::rotate_utc_day")]
     pub rotate_utc_day: bool,
+    /// Whether sealed segments get the file system's immutable flag, where the process may set it.
+    #[serde(default)]
+    pub immutable_segments: bool,
     /// Below this share of the disk, percent, 0 to 90, or 16 segments, whichever is less, space is low: an alert.
     #[serde(default = "defaults::space_low_percent")]
     pub space_low_percent: u8,
@@ -156,6 +159,7 @@ impl LogConfig {
             epoch_seconds: defaults::epoch_seconds(),
             heartbeat_seconds: defaults::heartbeat_seconds(),
             rotate_utc_day: defaults::rotate_utc_day(),
+            immutable_segments: false,
             space_low_percent: defaults::space_low_percent(),
             space_critical_percent: defaults::space_critical_percent(),
             retention: RetentionConfig::default(),

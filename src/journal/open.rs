@@ -126,6 +126,7 @@ fn options(config: &LogConfig, configuration: &[u8]) -> Options {
         epoch_interval_ns: config.epoch_seconds.saturating_mul(1_000_000_000),
         heartbeat_interval_ns: config.heartbeat_seconds.saturating_mul(1_000_000_000),
         rotate_utc_day: config.rotate_utc_day,
+        immutable_segments: config.immutable_segments,
         space_low_percent: config.space_low_percent,
         space_critical_percent: config.space_critical_percent,
         ..Options::new(&config.origin)
