@@ -93,11 +93,12 @@ pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Re
         make(config, configuration)?;
     }
     let mut witnesses = Witnesses::new(config)?;
-    if let Some(witnesses) = &mut witnesses {
-        witnesses.ask(config)?;
-    }
+    let witnessed = match &mut witnesses {
+        Some(witnesses) => witnesses.ask(config)?,
+        None => Vec::new(),
+    };
     let clock = SystemWatch::new(clock);
-    let options = Options { clock: Arc::new(clock.clock()), ..options(config, configuration) };
+    let options = Options { clock: Arc::new(clock.clock()), witnessed, ..options(config, configuration) };
     let log = Log::open(directory, options)
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })?;
     let clock = clock.begin(&log).map_err(OpenLogError::Clock)?;

@@ -85,8 +85,9 @@ impl Witnesses {
         Ok(Some(Self { list, options }))
     }
 
-    /// Asks each about the log on disk, before anything is written to it. One that does not answer does not hinder.
-    pub(super) fn ask(&mut self, config: &LogConfig) -> Result<(), WitnessError> {
+    /// Asks each about the log on disk, before anything is written to it: what they cosigned. One that does not answer does not hinder.
+    pub(super) fn ask(&mut self, config: &LogConfig) -> Result<Vec<String>, WitnessError> {
+        let mut cosigned = Vec::new();
         let key =
             log_key(&config.directory).map_err(|what| WitnessError::Configuration { number: 1, what })?;
         for witness in &mut self.list {
@@ -99,12 +100,12 @@ impl Witnesses {
                     let what = format!("another history of the first {size} entries");
                     return Err(WitnessError::History { name, what });
                 }
-                Ok(Outcome::Cosigned { .. }) => {}
+                Ok(Outcome::Cosigned { note, .. }) => cosigned.push(note),
                 Ok(outcome) => tell(&name, &outcome),
                 Err(source) => return Err(WitnessError::Watch { name, source }),
             }
         }
-        Ok(())
+        Ok(cosigned)
     }
 
     /// Begins to show them the open log.

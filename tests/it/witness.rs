@@ -207,6 +207,33 @@ async fn a_witness_on_another_disk_needs_no_process_and_knows_an_old_copy_too() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_states_how_far_the_witness_had_seen_the_log() {
+    let folder = TempDir::new().unwrap();
+    let (config, log, _) = site(folder.path());
+    with_witness(folder.path(), "directory = \"elsewhere\"");
+    let server = ServerProcess::start(&config).unwrap();
+    trade(&server, "first").await;
+    assert!(wait_until(Duration::from_secs(20), || kept(&log).is_some()).await, "it is cosigned");
+    server.signal(Signal::KILL);
+    server.wait();
+    let segments = fs::read_dir(log.join("segments")).unwrap().map(|entry| entry.unwrap().path());
+    let last = segments.filter(|path| path.extension().is_some_and(|e| e == "seg")).max().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let torn = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 512;
+    bytes[torn..torn + 100].fill(0x5a);
+    fs::write(&last, bytes).unwrap();
+    stop(ServerProcess::start(&config).unwrap());
+    let entries = sealfeed_audit::reader::entries(&log).unwrap().map(Result::unwrap);
+    let declared =
+        entries.filter_map(|entry| sealfeed_audit::Recovery::from_payload(&entry.payload)).next().unwrap();
+    let witnessed = (declared.witness_size, declared.checkpoint_size);
+    assert!(
+        witnessed.0 > 1 && witnessed.0 == witnessed.1,
+        "asked at the start, it saw all that is signed: {witnessed:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_witness_that_is_gone_hinders_nothing_and_is_an_entry() {
     let folder = TempDir::new().unwrap();
     let (config, log, key) = site(folder.path());
