@@ -6,6 +6,7 @@
 //! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED.
 
 mod audit;
+mod book;
 mod context;
 mod demo;
 mod explain;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Follow a symbol.
     Watch(watch::WatchArgs),
+    /// Show a book as a ladder, with its last trades.
+    Book(book::BookArgs),
     /// Place, cancel and look up orders.
     Order(order::OrderArgs),
     /// Verify and replay a sealed log.
@@ -51,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Watch(arguments) => watch::run(arguments),
+        Command::Book(arguments) => book::run(&arguments),
         Command::Order(arguments) => order::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),

@@ -18,6 +18,7 @@ use sealfeed_wire::{BookDecimals, Channel, Decimals, Depth, StreamSymbol, Symbol
 
 use self::ladder::Picture;
 use self::show::{Screen, notice};
+pub(super) use self::show::{price, quantity};
 use super::context::{ConnectArgs, EXIT_USAGE, Problem, refusal_exit};
 
 /// Time between two drawings of the ladder.
@@ -268,7 +269,7 @@ fn told(error: BookError) -> String {
 }
 
 /// A failure to write; a reader who left ends the command in peace.
-fn write_problem(error: &std::io::Error) -> Problem {
+pub(super) fn write_problem(error: &std::io::Error) -> Problem {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Problem::new("nobody reads on").fix("Nothing; the reader has left.").exit(0);
     }

@@ -3,7 +3,7 @@
 //! - [`Client::connect`] opens a mutual-TLS connection from a [`Context`] file and proves that the server's
 //!   `welcome` belongs to that very connection before anything is signed.
 //! - [`Client::next_event`] yields typed [`Event`]s; a loss is an event of its own, never only a log line.
-//! - [`LocalBook`] follows a book and shows it only while it is provably the server's.
+//! - [`LocalBook`] follows a book and shows it only while it is provably the server's; [`BookFollower`] also mends it.
 //! - [`Client::order_new`] signs and sends an order once; its [`OrderOutcome`] is accepted, rejected or unknown.
 //!
 //! The types of messages are those of the `wire` crate, re-exported as [`wire`].
@@ -16,6 +16,7 @@ mod connect;
 mod connection;
 mod error;
 mod event;
+mod follow;
 mod order;
 mod queue;
 mod sequence;
@@ -29,6 +30,7 @@ pub use client::{Client, clock_offset_ns, subscription};
 pub use config::{ClientConfig, ClientIdentity, ConfigError, Context, read_certificates};
 pub use error::{ConnectError, RequestError, Stage};
 pub use event::{CloseCause, Closed, Event, GapOrigin, Market};
+pub use follow::{BookFollower, FollowError, Followed, SNAPSHOTS_MAX};
 pub use order::{OrderOutcome, PreparedOrder, Signer, UnknownCause, random_nonce};
 pub use sequence::{Continuity, SequenceGuard};
 pub use tls::{CertificateRefusal, connect_tls, exporter};

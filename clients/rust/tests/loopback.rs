@@ -1,6 +1,7 @@
 //! The client against a real TLS and WebSocket peer on loopback.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
+mod follower;
 mod peer;
 
 use sealfeed_client::wire::close::Reconnect;

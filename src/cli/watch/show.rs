@@ -195,13 +195,13 @@ fn bbo_row(
     )
 }
 
-pub(super) fn price(price: Price, decimals: BookDecimals) -> String {
+pub(in crate::cli) fn price(price: Price, decimals: BookDecimals) -> String {
     let mut text = Vec::new();
     price.write(&mut text, decimals.price);
     String::from_utf8_lossy(&text).into_owned()
 }
 
-pub(super) fn quantity(quantity: Quantity, decimals: BookDecimals) -> String {
+pub(in crate::cli) fn quantity(quantity: Quantity, decimals: BookDecimals) -> String {
     let mut text = Vec::new();
     quantity.write(&mut text, decimals.quantity);
     String::from_utf8_lossy(&text).into_owned()
