@@ -12,12 +12,12 @@ use anyhow::Context as _;
 use clap::Parser;
 use sealfeed::clock::Clock;
 use sealfeed::config::{IdentityConfig, LimitsConfig, TlsConfig};
-use sealfeed::identity::Identity;
 use sealfeed::feed::{FrameKind, push_frame};
+use sealfeed::identity::Identity;
 use sealfeed::session::UpgradeRules;
 use sealfeed::session::tls::{self, TlsStream};
 use sealfeed::session::upgrade;
-use sealfeed::session::websocket::{Incoming, Parser};
+use sealfeed::session::websocket::{self, Incoming};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -83,7 +83,7 @@ async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfi
     match tokio::time::timeout(deadline, request).await? {
         Ok(upgrade) => {
             upgrade.accept(&mut stream).await?;
-            let mut parser = Parser::new(limits.message_bytes_max);
+            let mut parser = websocket::Reader::new(limits.message_bytes_max);
             parser.feed(&upgrade.already_read);
             echo(stream, parser).await.context("the connection broke")
         }
@@ -94,7 +94,7 @@ async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfi
     }
 }
 
-async fn echo(mut stream: TlsStream, mut parser: Parser) -> std::io::Result<()> {
+async fn echo(mut stream: TlsStream, mut parser: websocket::Reader) -> std::io::Result<()> {
     let mut received = Vec::with_capacity(64 * 1024);
     loop {
         let (mut out, mut is_over) = (Vec::new(), false);

@@ -18,7 +18,7 @@ pub enum FrameKind {
 }
 
 /// Bytes of a frame's header at most.
-pub const FRAME_HEADER_BYTES_MAX: usize = 10;
+pub(super) const FRAME_HEADER_BYTES_MAX: usize = 10;
 
 /// Puts a frame behind what is in `out`.
 pub fn push_frame(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
@@ -41,10 +41,12 @@ pub fn push_frame(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
 /// Bytes of the frame that `frames` begins with, as [`push_frame`] wrote it, header included. All of `frames` if it is
 /// shorter than that.
 #[must_use]
-pub fn frame_bytes(frames: &[u8]) -> usize {
+pub(super) fn frame_bytes(frames: &[u8]) -> usize {
     let (header, payload) = match frames {
         [_, 126, high, low, ..] => (4, u64::from(u16::from_be_bytes([*high, *low]))),
-        [_, 127, rest @ ..] => (10, rest.first_chunk().map_or(u64::MAX, |length| u64::from_be_bytes(*length))),
+        [_, 127, rest @ ..] => {
+            (10, rest.first_chunk().map_or(u64::MAX, |length| u64::from_be_bytes(*length)))
+        }
         [_, length, ..] => (2, u64::from(*length)),
         _ => (0, u64::MAX),
     };

@@ -152,7 +152,8 @@ impl Inbox {
         }
         let mut state = self.state.lock();
         while state.is_open
-            && (state.delivery.bytes.len() >= INBOX_BYTES_MAX || state.delivery.items.len() >= INBOX_ITEMS_MAX)
+            && (state.delivery.bytes.len() >= INBOX_BYTES_MAX
+                || state.delivery.items.len() >= INBOX_ITEMS_MAX)
         {
             self.room.wait(&mut state);
         }

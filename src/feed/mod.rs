@@ -23,7 +23,7 @@ mod stream;
 
 pub use book::{Book, Changes};
 pub use fanout::Fanout;
-pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, push_frame, whole_frames};
+pub use frame::{FrameKind, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId};
 pub use log::{CHUNK_BYTES, Cursor, StreamLog};
 pub use market::EVENT_RECORDS_MAX;

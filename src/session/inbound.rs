@@ -171,9 +171,7 @@ impl Conversation {
                 let session = Arc::clone(&self.handle);
                 Step::HandOn(Command::Order { session, id, order: Box::new(order) })
             }
-            Err(code) => {
-                self.refuse(id, signed.op.as_str(), code, "the message is not authentic", true)
-            }
+            Err(code) => self.refuse(id, signed.op.as_str(), code, "the message is not authentic", true),
         }
     }
 

@@ -20,7 +20,7 @@ mod welcome;
 
 pub use active::{Active, verdict};
 pub use registry::{AddressSlot, Registry, RegistryLimits};
-pub use shard::{Shards, ShardThreads, prepare};
+pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
 
 use std::net::SocketAddr;

@@ -444,8 +444,7 @@ impl TlsStream {
         if count == 0 {
             return Poll::Ready(Ok(false));
         }
-        let taken =
-            self.tls.input(&mut self.received, &mut self.plain, &mut self.sealed).map_err(invalid)?;
+        let taken = self.tls.input(&mut self.received, &mut self.plain, &mut self.sealed).map_err(invalid)?;
         self.received.drain(..taken.bytes);
         self.received.shrink_to_fit();
         self.is_closed |= taken.is_closed;
@@ -507,11 +506,7 @@ impl AsyncRead for TlsStream {
 }
 
 impl AsyncWrite for TlsStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        plain: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, plain: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_sealed(context))?;
         let plain = &plain[..plain.len().min(RECORD_BYTES_MAX)];

@@ -35,7 +35,7 @@ pub enum Incoming {
 }
 
 /// Reads what one peer sends.
-pub struct Parser {
+pub struct Reader {
     context: WebSocketContext,
     stream: Memory,
     is_over: bool,
@@ -76,8 +76,8 @@ impl Write for Memory {
     }
 }
 
-impl Parser {
-    /// A parser of messages of at most `message_bytes_max` bytes, all fragments together.
+impl Reader {
+    /// A reader of messages of at most `message_bytes_max` bytes, all fragments together.
     #[must_use]
     pub fn new(message_bytes_max: usize) -> Self {
         let config = WebSocketConfig::default()
@@ -89,7 +89,7 @@ impl Parser {
         Self { context, stream: Memory::default(), is_over: false }
     }
 
-    /// Takes received bytes. As many as are given wait until they are read: give no more before [`Parser::next`] has
+    /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::next`] has
     /// nothing left.
     pub fn feed(&mut self, bytes: &[u8]) {
         if !self.is_over {
@@ -162,17 +162,22 @@ mod tests {
         frame
     }
 
-    fn all(parser: &mut Parser) -> Vec<Incoming> {
+    fn all(parser: &mut Reader) -> Vec<Incoming> {
         std::iter::from_fn(|| parser.next()).collect()
     }
 
     #[test]
     fn messages_come_out_however_their_bytes_came_in() {
-        let sent =
-            [frame(0x01, b"he"), frame(0x89, b"?"), frame(0x80, b"llo"), frame(0x81, b"you"), frame(0x8a, b"")]
-                .concat();
+        let sent = [
+            frame(0x01, b"he"),
+            frame(0x89, b"?"),
+            frame(0x80, b"llo"),
+            frame(0x81, b"you"),
+            frame(0x8a, b""),
+        ]
+        .concat();
         for step in 1..sent.len() {
-            let (mut parser, mut read, mut answers) = (Parser::new(100), Vec::new(), Vec::new());
+            let (mut parser, mut read, mut answers) = (Reader::new(100), Vec::new(), Vec::new());
             for bytes in sent.chunks(step) {
                 parser.feed(bytes);
                 read.extend(all(&mut parser));
@@ -186,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_close_frame_is_answered_and_nothing_is_read_behind_it() {
-        let (mut parser, mut answers) = (Parser::new(100), Vec::new());
+        let (mut parser, mut answers) = (Reader::new(100), Vec::new());
         parser.feed(&[frame(0x88, b"\x03\xe8bye"), frame(0x81, b"more")].concat());
         assert_eq!(all(&mut parser), [Incoming::Closed(Some(1000))]);
         parser.take_answers(&mut answers);
@@ -206,7 +211,7 @@ mod tests {
             (frame(0xc1, b""), CloseCode::WebSocketProtocol),
             (unmasked, CloseCode::WebSocketProtocol),
         ] {
-            let mut parser = Parser::new(100);
+            let mut parser = Reader::new(100);
             parser.feed(&[&bytes[..], &frame(0x81, b"more")].concat());
             assert_eq!(all(&mut parser), [Incoming::Violation(code)]);
         }

@@ -27,7 +27,7 @@ use crate::session::active::{End, closed, until};
 use crate::session::inbound::{Conversation, Owed, Step, encoded};
 use crate::session::outbox::Outbox;
 use crate::session::tls::{READ_BYTES, Sealed, Tls};
-use crate::session::websocket::{Incoming, Parser};
+use crate::session::websocket::{Incoming, Reader};
 use crate::types::Code;
 
 /// How long a peer has to take our close frame and answer it, or to take what was for it before.
@@ -71,7 +71,7 @@ pub(super) struct Connection {
     tls: Tls,
     /// The beginning of a record.
     received: Vec<u8>,
-    parser: Parser,
+    parser: Reader,
     conversation: Conversation,
     outbox: Outbox,
     deadlines: Deadlines,
@@ -104,10 +104,9 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes over what arrived.
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
-        let conversation =
-            Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
+        let conversation = Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
         let certificate = until(conversation.not_after(), context.clock.now());
-        let mut parser = Parser::new(context.limits.message_bytes_max);
+        let mut parser = Reader::new(context.limits.message_bytes_max);
         parser.feed(&arrival.read);
         let mut outbox = Outbox::default();
         arrival.welcome.iter().for_each(|welcome| outbox.text(welcome));

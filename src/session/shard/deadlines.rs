@@ -173,7 +173,10 @@ mod tests {
         }
         assert_eq!(timers.pop(start), None);
         let later = start + Duration::from_secs(2);
-        assert_eq!([timers.pop(later), timers.pop(later), timers.pop(later)], [Some((2, 7)), Some((3, 7)), None]);
+        assert_eq!(
+            [timers.pop(later), timers.pop(later), timers.pop(later)],
+            [Some((2, 7)), Some((3, 7)), None]
+        );
         assert_eq!(timers.next(), Some(start + Duration::from_secs(3)));
     }
 }

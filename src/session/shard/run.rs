@@ -143,18 +143,24 @@ impl Shard {
         if !self.owes_delivery {
             self.take_delivery();
         }
-        self.walk(|shard| &mut shard.waiting, |shard, place| {
-            shard.turn(place, |connection, turn| {
-                connection.is_waiting_listed = false;
-                connection.settle(turn);
-            });
-        });
-        self.walk(|shard| &mut shard.readable, |shard, place| {
-            shard.turn(place, |connection, turn| {
-                connection.is_readable_listed = false;
-                connection.read(turn);
-            });
-        });
+        self.walk(
+            |shard| &mut shard.waiting,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_waiting_listed = false;
+                    connection.settle(turn);
+                });
+            },
+        );
+        self.walk(
+            |shard| &mut shard.readable,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_readable_listed = false;
+                    connection.read(turn);
+                });
+            },
+        );
         while let Some((place, number)) = self.timers.pop(self.now) {
             if self.connections.get(place).is_some_and(|connection| connection.number() == number) {
                 self.turn(place, |connection, turn| {
@@ -163,12 +169,15 @@ impl Shard {
                 });
             }
         }
-        self.walk(|shard| &mut shard.writable, |shard, place| {
-            shard.turn(place, |connection, turn| {
-                connection.is_writable_listed = false;
-                connection.write(turn);
-            });
-        });
+        self.walk(
+            |shard| &mut shard.writable,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_writable_listed = false;
+                    connection.write(turn);
+                });
+            },
+        );
         self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
     }
 
@@ -298,8 +307,11 @@ impl Shard {
                 writable.push(place);
             }
         });
-        self.walk(|shard| &mut shard.lagging, |shard, place| {
-            shard.turn(place, |connection, turn| connection.check_slow(turn));
-        });
+        self.walk(
+            |shard| &mut shard.lagging,
+            |shard, place| {
+                shard.turn(place, |connection, turn| connection.check_slow(turn));
+            },
+        );
     }
 }

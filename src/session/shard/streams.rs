@@ -244,7 +244,10 @@ mod tests {
         assert_eq!(read(&mut streams, second), Some((frame("b"), 1, false)));
         streams.append(stream(1), &frame("c"), 1);
         assert_eq!(announced(&mut streams), (vec![(20, second)], vec![10]));
-        assert_eq!(read(&mut streams, first), Some(([frame("a"), frame("b"), frame("c")].concat(), 3, false)));
+        assert_eq!(
+            read(&mut streams, first),
+            Some(([frame("a"), frame("b"), frame("c")].concat(), 3, false))
+        );
         assert_eq!(streams.lag(second), frame("c").len());
     }
 
@@ -258,7 +261,11 @@ mod tests {
         streams.freeze(keys[1]);
         streams.append(stream(7), &frame("b"), 1);
         assert_eq!(announced(&mut streams), (vec![], vec![3]));
-        assert_eq!(read(&mut streams, keys[1]), Some((frame("a"), 1, false)), "it still gets what stood there");
+        assert_eq!(
+            read(&mut streams, keys[1]),
+            Some((frame("a"), 1, false)),
+            "it still gets what stood there"
+        );
         streams.leave(keys[1]);
         streams.leave(keys[2]);
         assert!(streams.by_id.iter().all(Option::is_none) && streams.subscriptions.is_empty());
