@@ -12,14 +12,14 @@ use anyhow::Context as _;
 use clap::Parser;
 use sealfeed::clock::Clock;
 use sealfeed::config::{IdentityConfig, LimitsConfig, TlsConfig};
+use sealfeed::feed::{FrameKind, push_frame};
 use sealfeed::identity::Identity;
 use sealfeed::session::UpgradeRules;
-use sealfeed::session::transport::{self, Inbound, Incoming, Outbound};
+use sealfeed::session::tls::{self, TlsStream};
 use sealfeed::session::upgrade;
-use sealfeed_wire::CloseCode;
-use tokio::io::{AsyncRead, AsyncWrite};
+use sealfeed::session::websocket::{self, Incoming};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 #[derive(Parser)]
 struct Arguments {
@@ -75,18 +75,17 @@ fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
 
 async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfig) -> anyhow::Result<()> {
     let rules = UpgradeRules { origins: Vec::new(), header_bytes_max: limits.header_bytes_max };
-    let handshake = TlsAcceptor::from(identity.accept().config).accept(stream);
-    let mut stream =
+    let handshake = tls::accept(stream, std::sync::Arc::unwrap_or_clone(identity.accept().config));
+    let (mut stream, _) =
         tokio::time::timeout(Duration::from_millis(limits.handshake_timeout_ms), handshake).await??;
     let request = upgrade::receive(&mut stream, &rules);
     let deadline = Duration::from_millis(limits.upgrade_timeout_ms);
     match tokio::time::timeout(deadline, request).await? {
         Ok(upgrade) => {
             upgrade.accept(&mut stream).await?;
-            let (inbound, outbound) =
-                transport::open(stream, upgrade.already_read, limits.message_bytes_max).await;
-            echo(inbound, outbound).await;
-            Ok(())
+            let mut parser = websocket::Reader::new(limits.message_bytes_max);
+            parser.feed(&upgrade.already_read);
+            echo(stream, parser).await.context("the connection broke")
         }
         Err(refused) => {
             upgrade::refuse(&mut stream, &refused).await?;
@@ -95,18 +94,33 @@ async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfi
     }
 }
 
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut inbound: Inbound<S>, mut outbound: Outbound<S>) {
+async fn echo(mut stream: TlsStream, mut parser: websocket::Reader) -> std::io::Result<()> {
+    let mut received = Vec::with_capacity(64 * 1024);
     loop {
-        let sent = match inbound.next().await {
-            Incoming::Text(text) => outbound.queue(text.into()).await,
-            Incoming::Binary(bytes) => outbound.queue_binary(bytes).await,
-            Incoming::Ping | Incoming::Pong => Ok(()),
-            Incoming::Violation(code) => return outbound.close(inbound, code, code.name()).await,
-            Incoming::Closed(_) => return outbound.finish().await,
-            Incoming::Broken => return,
-        };
-        if sent.is_err() || outbound.flush().await.is_err() {
-            return outbound.close(inbound, CloseCode::GoingAway, "going away").await;
+        let (mut out, mut is_over) = (Vec::new(), false);
+        while let Some(incoming) = parser.next() {
+            match incoming {
+                Incoming::Text(text) => push_frame(&mut out, FrameKind::Text, text.as_bytes()),
+                Incoming::Binary(bytes) => push_frame(&mut out, FrameKind::Binary, &bytes),
+                Incoming::Ping | Incoming::Pong => {}
+                Incoming::Violation(code) => {
+                    let payload = [&code.number().to_be_bytes()[..], code.name().as_bytes()].concat();
+                    push_frame(&mut out, FrameKind::Close, &payload);
+                    is_over = true;
+                }
+                Incoming::Closed(_) => is_over = true,
+            }
+            parser.take_answers(&mut out);
         }
+        stream.write_all(&out).await?;
+        stream.flush().await?;
+        if is_over {
+            return stream.shutdown().await;
+        }
+        received.clear();
+        if stream.read_buf(&mut received).await? == 0 {
+            return Ok(());
+        }
+        parser.feed(&received);
     }
 }

@@ -1,17 +1,35 @@
-//! Who gets which stream: the table that the releasing thread walks for every publication.
+//! Who gets which stream: the table of the thread that releases publications.
+//!
+//! It knows shards, not readers: a publication goes once to every shard that has a subscriber, whose own table says who
+//! that is. Whatever concerns one reader goes to its shard in the same order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::queue::OutboundQueue;
+use bytes::Bytes;
+
+use super::frame::FrameKind;
+use super::inbox::{Delivery, Inbox, Item, ReaderId};
+use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
 
-/// Subscriber queues by stream. A queue stands at most once in each list.
+/// Bytes of frames after which a delivery leaves even before its batch is over: the shards are to work meanwhile.
+const DELIVERY_BYTES: usize = 64 * 1024;
+
+/// Subscribers by shard and stream, and what is about to leave.
 #[derive(Debug, Default)]
 pub struct Fanout {
-    by_stream: Vec<Vec<Arc<OutboundQueue>>>,
-    /// The streams of every queue, by the queue's address: stable and unique while the table holds the queue.
-    by_queue: HashMap<usize, Vec<StreamId>>,
+    shards: Vec<Shard>,
+    /// By stream: places of shards, and how many readers each has. Those with none are not listed.
+    by_stream: Vec<Vec<(usize, usize)>>,
+    /// The streams of every reader.
+    by_reader: HashMap<ReaderId, Vec<StreamId>>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    inbox: Arc<Inbox>,
+    delivery: Delivery,
 }
 
 impl Fanout {
@@ -22,72 +40,109 @@ impl Fanout {
     }
 
     /// Lets `queue` get everything that is published to `stream` from now on. Subscribing again changes nothing.
-    pub fn subscribe(&mut self, stream: StreamId, queue: &Arc<OutboundQueue>) {
-        let streams = self.by_queue.entry(address(queue)).or_default();
+    pub fn subscribe(&mut self, stream: StreamId, queue: &OutboundQueue) {
+        let reader = queue.reader();
+        let streams = self.by_reader.entry(reader).or_default();
         if streams.contains(&stream) {
             return;
         }
         streams.push(stream);
+        let shard = self.shard(queue);
         if self.by_stream.len() <= stream.index() {
             self.by_stream.resize_with(stream.index() + 1, Vec::new);
         }
-        self.by_stream[stream.index()].push(Arc::clone(queue));
+        let shards = &mut self.by_stream[stream.index()];
+        match shards.iter_mut().find(|(place, _)| *place == shard) {
+            Some((_, readers)) => *readers += 1,
+            None => shards.push((shard, 1)),
+        }
+        self.shards[shard].delivery.items.push(Item::Join { stream, reader });
     }
 
     /// Ends that. A queue that was not subscribed stays so.
-    pub fn unsubscribe(&mut self, stream: StreamId, queue: &Arc<OutboundQueue>) {
-        let address = address(queue);
-        let Some(streams) = self.by_queue.get_mut(&address) else { return };
+    pub fn unsubscribe(&mut self, stream: StreamId, queue: &OutboundQueue) {
+        let reader = queue.reader();
+        let Some(streams) = self.by_reader.get_mut(&reader) else { return };
         let Some(place) = streams.iter().position(|subscribed| *subscribed == stream) else { return };
         streams.swap_remove(place);
         if streams.is_empty() {
-            self.by_queue.remove(&address);
+            self.by_reader.remove(&reader);
         }
-        self.forget(stream, queue);
+        let shard = self.shard(queue);
+        self.forget(stream, shard);
+        self.shards[shard].delivery.items.push(Item::Leave { stream, reader });
     }
 
-    /// Ends all subscriptions of a queue, as when its session has ended. Returns the streams it was subscribed to.
-    pub fn remove_all(&mut self, queue: &Arc<OutboundQueue>) -> Vec<StreamId> {
-        let streams = self.by_queue.remove(&address(queue)).unwrap_or_default();
-        for stream in &streams {
-            self.forget(*stream, queue);
+    /// Ends all subscriptions of a queue, whose session has ended; its shard knows that.
+    pub fn remove_all(&mut self, queue: &OutboundQueue) {
+        let shard = self.shard(queue);
+        for stream in self.by_reader.remove(&queue.reader()).unwrap_or_default() {
+            self.forget(stream, shard);
         }
-        streams
     }
 
-    /// Appends a publication to the queue of every subscriber. Queues that have ended, or end now because it does not fit,
-    /// are passed over; their sessions remove them.
-    pub fn publish(&self, publication: &Publication) {
-        for queue in self.by_stream.get(publication.stream.index()).into_iter().flatten() {
-            // The queue itself tells its reader.
-            let _ended = queue.push(publication.message.clone());
+    /// Frames a publication for every shard with a subscriber.
+    pub fn publish(&mut self, publication: &Publication) {
+        for (shard, _) in self.by_stream.get(publication.stream.index()).into_iter().flatten() {
+            let Shard { inbox, delivery } = &mut self.shards[*shard];
+            delivery.publish(publication.stream, FrameKind::Text, &publication.message);
+            if delivery.bytes.len() >= DELIVERY_BYTES {
+                inbox.deliver(delivery);
+            }
+        }
+    }
+
+    /// Sends a message to one reader.
+    pub fn send(&mut self, queue: &OutboundQueue, message: Bytes) {
+        self.tell(queue, Item::Message { reader: queue.reader(), message });
+    }
+
+    /// Ends a reader's connection after everything before.
+    pub fn finish(&mut self, queue: &OutboundQueue, ending: Ending, notice: Option<Bytes>) {
+        self.tell(queue, Item::Finish { reader: queue.reader(), ending, notice });
+    }
+
+    /// Lets everything leave. Waits for shards that have too much to do.
+    pub fn flush(&mut self) {
+        for Shard { inbox, delivery } in &mut self.shards {
+            inbox.deliver(delivery);
         }
     }
 
     /// How many queues get this stream.
     #[must_use]
     pub fn subscribers(&self, stream: StreamId) -> usize {
-        self.by_stream.get(stream.index()).map_or(0, Vec::len)
+        let shards = self.by_stream.get(stream.index()).into_iter().flatten();
+        shards.map(|(_, readers)| readers).sum()
     }
 
-    fn forget(&mut self, stream: StreamId, queue: &Arc<OutboundQueue>) {
-        let Some(queues) = self.by_stream.get_mut(stream.index()) else { return };
-        if let Some(place) = queues.iter().position(|subscribed| Arc::ptr_eq(subscribed, queue)) {
-            queues.swap_remove(place);
+    fn tell(&mut self, queue: &OutboundQueue, item: Item) {
+        let shard = self.shard(queue);
+        self.shards[shard].delivery.items.push(item);
+    }
+
+    /// The place of a queue's shard; there are about as many shards as processors.
+    fn shard(&mut self, queue: &OutboundQueue) -> usize {
+        let known = self.shards.iter().position(|shard| Arc::ptr_eq(&shard.inbox, queue.inbox()));
+        known.unwrap_or_else(|| {
+            self.shards.push(Shard { inbox: Arc::clone(queue.inbox()), delivery: Delivery::default() });
+            self.shards.len() - 1
+        })
+    }
+
+    fn forget(&mut self, stream: StreamId, shard: usize) {
+        let Some(shards) = self.by_stream.get_mut(stream.index()) else { return };
+        let Some(place) = shards.iter().position(|(place, _)| *place == shard) else { return };
+        shards[place].1 -= 1;
+        if shards[place].1 == 0 {
+            shards.swap_remove(place);
         }
     }
 }
 
-fn address(queue: &Arc<OutboundQueue>) -> usize {
-    Arc::as_ptr(queue).addr()
-}
-
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::feed::Ending;
     use crate::types::{Channel, Depth, InstrumentId};
 
     fn stream(instrument: u32) -> StreamId {
@@ -98,69 +153,84 @@ mod tests {
         Publication { stream: stream(instrument), message: Bytes::from_static(message.as_bytes()) }
     }
 
-    fn queue() -> Arc<OutboundQueue> {
-        Arc::new(OutboundQueue::new(200))
+    fn inbox() -> Arc<Inbox> {
+        Arc::new(Inbox::new(|| {}))
     }
 
-    fn drained(queue: &OutboundQueue) -> Vec<Bytes> {
-        let mut messages = Vec::new();
-        queue.drain(&mut messages);
-        messages
+    fn taken(inbox: &Inbox) -> Delivery {
+        let mut taken = Delivery::default();
+        inbox.take(&mut taken);
+        taken
     }
 
     #[test]
-    fn subscribers_get_their_streams_once_and_nobody_elses() {
+    fn a_shard_gets_its_readers_streams_once_and_nobody_elses() {
         let mut fanout = Fanout::new();
-        let (one, both) = (queue(), queue());
-        fanout.subscribe(stream(1), &one);
-        fanout.subscribe(stream(1), &one);
-        fanout.subscribe(stream(1), &both);
-        fanout.subscribe(stream(7), &both);
+        let (one, two) = (inbox(), inbox());
+        let readers = [(&one, 1), (&one, 2), (&two, 3)].map(|(at, n)| OutboundQueue::new(Arc::clone(at), n));
+        fanout.subscribe(stream(1), &readers[0]);
+        fanout.subscribe(stream(1), &readers[0]);
+        fanout.subscribe(stream(1), &readers[1]);
+        fanout.subscribe(stream(7), &readers[2]);
+        assert_eq!(fanout.subscribers(stream(1)), 2);
+        for (instrument, text) in [(1, "a"), (7, "b"), (9, "c")] {
+            fanout.publish(&publication(instrument, text));
+        }
+        assert!(taken(&one).is_empty(), "nothing leaves before the batch is over");
+        fanout.flush();
+        let (first, second) = (taken(&one), taken(&two));
+        assert_eq!((&*first.bytes, &*second.bytes), (&b"\x81\x01a"[..], &b"\x81\x01b"[..]));
+        assert_eq!(
+            first.items,
+            [
+                Item::Join { stream: stream(1), reader: 1 },
+                Item::Join { stream: stream(1), reader: 2 },
+                Item::Frames { stream: stream(1), bytes: 0..3, messages: 1 },
+            ]
+        );
+    }
+
+    #[test]
+    fn messages_to_a_reader_keep_their_place_among_those_of_its_streams() {
+        let (mut fanout, inbox) = (Fanout::new(), inbox());
+        let reader = OutboundQueue::new(Arc::clone(&inbox), 5);
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        fanout.send(&reader, text("snapshot"));
+        fanout.subscribe(stream(1), &reader);
         fanout.publish(&publication(1, "a"));
-        fanout.publish(&publication(7, "b"));
-        fanout.publish(&publication(9, "c"));
-        assert_eq!(drained(&one), ["a"]);
-        assert_eq!(drained(&both), ["a", "b"]);
+        fanout.send(&reader, text("fill"));
+        fanout.publish(&publication(1, "b"));
+        fanout.finish(&reader, Ending::SLOW, None);
+        fanout.flush();
+        assert_eq!(
+            taken(&inbox).items,
+            [
+                Item::Message { reader: 5, message: text("snapshot") },
+                Item::Join { stream: stream(1), reader: 5 },
+                Item::Frames { stream: stream(1), bytes: 0..3, messages: 1 },
+                Item::Message { reader: 5, message: text("fill") },
+                Item::Frames { stream: stream(1), bytes: 3..6, messages: 1 },
+                Item::Finish { reader: 5, ending: Ending::SLOW, notice: None },
+            ]
+        );
     }
 
     #[test]
-    fn every_subscriber_gets_the_same_bytes_without_a_copy() {
-        let mut fanout = Fanout::new();
-        let queues = [queue(), queue()];
-        queues.iter().for_each(|queue| fanout.subscribe(stream(0), queue));
-        fanout.publish(&publication(0, "shared"));
-        let places = queues.map(|queue| drained(&queue)[0].as_ptr());
-        assert_eq!(places[0], places[1]);
-    }
-
-    #[test]
-    fn after_unsubscribing_nothing_more_comes() {
-        let mut fanout = Fanout::new();
-        let queue = queue();
-        fanout.subscribe(stream(0), &queue);
-        fanout.subscribe(stream(1), &queue);
-        fanout.unsubscribe(stream(0), &queue);
-        fanout.unsubscribe(stream(0), &queue);
+    fn after_the_last_reader_of_a_shard_left_nothing_more_comes() {
+        let (mut fanout, inbox) = (Fanout::new(), inbox());
+        let readers = [1, 2].map(|reader| OutboundQueue::new(Arc::clone(&inbox), reader));
+        readers.iter().for_each(|reader| fanout.subscribe(stream(0), reader));
+        fanout.subscribe(stream(1), &readers[1]);
+        fanout.unsubscribe(stream(0), &readers[0]);
+        fanout.unsubscribe(stream(0), &readers[0]);
+        assert_eq!(fanout.subscribers(stream(0)), 1);
+        fanout.remove_all(&readers[1]);
         fanout.publish(&publication(0, "a"));
         fanout.publish(&publication(1, "b"));
-        assert_eq!(drained(&queue), ["b"]);
-        assert_eq!(fanout.remove_all(&queue), [stream(1)]);
-        fanout.publish(&publication(1, "b"));
-        assert_eq!(drained(&queue), [] as [Bytes; 0]);
-        assert_eq!(Arc::strong_count(&queue), 1, "nothing of it is kept");
-    }
-
-    #[test]
-    fn a_slow_subscriber_is_ended_and_others_are_not() {
-        let mut fanout = Fanout::new();
-        let (slow, brisk) = (queue(), queue());
-        fanout.subscribe(stream(0), &slow);
-        fanout.subscribe(stream(0), &brisk);
-        for _ in 0..100 {
-            fanout.publish(&publication(0, "tick"));
-            assert_eq!(drained(&brisk), ["tick"]);
-        }
-        assert_eq!((slow.ending(), brisk.ending()), (Some(Ending::SLOW), None));
-        assert_eq!(slow.waiting_bytes(), 0);
+        fanout.flush();
+        let taken = taken(&inbox);
+        assert!(taken.bytes.is_empty());
+        assert_eq!(taken.items.last(), Some(&Item::Leave { stream: stream(0), reader: 1 }));
+        assert!(fanout.by_reader.is_empty() && fanout.by_stream.iter().all(Vec::is_empty));
     }
 }

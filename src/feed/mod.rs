@@ -2,15 +2,20 @@
 //!
 //! In come [`MarketEvent`](crate::types::MarketEvent)s from sources and from the venue; out go [`Publication`]s, each encoded once
 //! whoever reads it. [`Feed`] belongs to the pipeline's thread and is told the time; [`Fanout`] belongs to the thread that
-//! releases publications when what they depend on is durable, and puts them into one [`OutboundQueue`] a reader. The feed
-//! knows queues, not sessions.
+//! releases publications when what they depend on is durable, frames each once, and puts it into the [`Inbox`] of every shard
+//! that has a reader. There it goes into the [`StreamLog`] that all readers of the shard share. The feed knows readers by
+//! number, not sessions.
 //!
 //! Memory: an instrument has at most [`STREAMS_PER_INSTRUMENT`] streams; a book is as large as its source keeps it; an open event
-//! is cut at [`EVENT_RECORDS_MAX`] records; queues are bounded in bytes, and a reader whose queue overflows is closed with 4001.
+//! is cut at [`EVENT_RECORDS_MAX`] records; inboxes and logs are bounded in bytes, and a reader who lags behind a log is closed
+//! with 4001.
 
 pub mod book;
 mod depth;
 mod fanout;
+mod frame;
+mod inbox;
+mod log;
 mod market;
 mod publisher;
 mod queue;
@@ -18,9 +23,12 @@ mod stream;
 
 pub use book::{Book, Changes};
 pub use fanout::Fanout;
+pub use frame::{FrameKind, push_frame, whole_frames};
+pub use inbox::{Delivery, Inbox, Item, ReaderId};
+pub use log::{CHUNK_BYTES, Cursor, StreamLog};
 pub use market::EVENT_RECORDS_MAX;
 pub use publisher::{Feed, FeedOptions};
-pub use queue::{Ending, OutboundQueue, Overflow};
+pub use queue::{Ending, OutboundQueue};
 pub use stream::{Publication, STREAMS_PER_INSTRUMENT, StreamId, Subscribed};
 
 #[cfg(test)]

@@ -1,24 +1,16 @@
-//! The bounded queue of encoded messages towards one reader.
+//! The way to one reader: which shard serves it, and under which number.
 //!
-//! Bounded in bytes. A reader who lets it overflow loses everything in it and is told so by its [`Ending`]: the connection is
-//! then closed with 4001, because a stream with a hole in it must not go on. Nobody who writes ever waits.
+//! What is on the way waits in the shard: messages to this reader in a queue bounded in bytes, those of a stream in the
+//! stream's log, as far as the reader may lag behind. A reader who lags further is told so by its [`Ending`]: the
+//! connection is closed with 4001, because a stream with a hole in it must not go on. Nobody who writes waits for a reader.
 
-use std::mem;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use sealfeed_wire::CloseCode;
-use tokio::sync::Notify;
 
+use super::inbox::{Inbox, Item, ReaderId};
 use crate::types::Code;
-
-/// What a message takes up besides its own bytes.
-const MESSAGE_OVERHEAD_BYTES: usize = size_of::<Bytes>();
-
-/// The queue is closed: it overflowed, or somebody ended the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the outbound queue takes no more messages")]
-pub struct Overflow;
 
 /// Why the reader has to close its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,124 +36,72 @@ impl Ending {
     pub const SLOW: Self = Self { close: CloseCode::SlowConsumer, reason: Some(Code::SesSlowConsumer) };
 }
 
-/// A queue shared by those who write to a reader and the reader.
+/// Where a reader is reached.
 #[derive(Debug)]
 pub struct OutboundQueue {
-    state: Mutex<State>,
-    ready: Notify,
-    bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    messages: Vec<Bytes>,
-    bytes: usize,
-    ending: Option<Ending>,
+    inbox: Arc<Inbox>,
+    reader: ReaderId,
+    ending: Mutex<Option<Ending>>,
 }
 
 impl OutboundQueue {
-    /// An empty queue of at most `bytes_max` bytes, 32 of them for each message's place.
+    /// The way to reader `reader` of the shard that looks into `inbox`.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::default(), ready: Notify::new(), bytes_max }
+    pub const fn new(inbox: Arc<Inbox>, reader: ReaderId) -> Self {
+        Self { inbox, reader, ending: Mutex::new(None) }
     }
 
-    /// Appends a message. Wakes the reader if the queue was empty.
-    ///
-    /// # Errors
-    /// The message does not fit: the queue is emptied, ended with [`Ending::SLOW`] for good, and the reader woken. Or the
-    /// queue was ended before.
-    pub fn push(&self, message: Bytes) -> Result<(), Overflow> {
-        let mut state = self.state.lock();
-        if state.ending.is_some() {
-            return Err(Overflow);
-        }
-        let bytes = state.bytes.saturating_add(message.len()).saturating_add(MESSAGE_OVERHEAD_BYTES);
-        let (outcome, is_news) = if bytes > self.bytes_max {
-            *state = State { ending: Some(Ending::SLOW), ..State::default() };
-            (Err(Overflow), true)
-        } else {
-            let was_empty = state.messages.is_empty();
-            state.messages.push(message);
-            state.bytes = bytes;
-            (Ok(()), was_empty)
-        };
-        drop(state);
-        if is_news {
-            self.ready.notify_one();
-        }
-        outcome
-    }
-
-    /// Asks the reader to close its connection once it has written what is in the queue. The first ending stands.
-    /// Nothing can be appended after it.
+    /// Asks the reader to close its connection once it has got what is on the way. The first ending stands. A reader
+    /// that its shard does not know yet looks at [`Self::ending`] when it comes.
     pub fn close_with(&self, ending: Ending) {
-        let mut state = self.state.lock();
-        if state.ending.is_none() {
-            state.ending = Some(ending);
-            drop(state);
-            self.ready.notify_one();
+        let mut asked = self.ending.lock();
+        if asked.is_none() {
+            *asked = Some(ending);
+            drop(asked);
+            self.inbox.tell(Item::Finish { reader: self.reader, ending, notice: None });
         }
-    }
-
-    /// Moves everything in the queue to the end of `messages`, and says whether the connection is to be closed after it.
-    pub fn drain(&self, messages: &mut Vec<Bytes>) -> Option<Ending> {
-        let mut state = self.state.lock();
-        if messages.is_empty() {
-            // The reader's empty vector goes in, so that neither side allocates again.
-            mem::swap(&mut state.messages, messages);
-        } else {
-            messages.append(&mut state.messages);
-        }
-        state.bytes = 0;
-        state.ending
-    }
-
-    /// Waits until there is something to drain or the connection is to be closed. For one reader at a time; may be cancelled.
-    pub async fn ready(&self) {
-        loop {
-            // A wake-up between the look and the wait is kept by `Notify`.
-            if self.is_ready() {
-                return;
-            }
-            self.ready.notified().await;
-        }
-    }
-
-    /// Waits until the session must end. For a reader that is busy writing: it must not wait in [`Self::ready`] at the
-    /// same time. Cancel-safe.
-    pub async fn ended(&self) -> Ending {
-        loop {
-            if let Some(ending) = self.ending() {
-                return ending;
-            }
-            self.ready.notified().await;
-        }
-    }
-
-    /// Bytes waiting, places included.
-    #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.state.lock().bytes
-    }
-
-    /// Bytes at which it overflows.
-    #[must_use]
-    pub const fn bytes_max(&self) -> usize {
-        self.bytes_max
     }
 
     /// The ending asked for, if any.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.state.lock().ending
+        *self.ending.lock()
     }
 
-    fn is_ready(&self) -> bool {
-        let state = self.state.lock();
-        !state.messages.is_empty() || state.ending.is_some()
+    /// Number of the reader.
+    #[must_use]
+    pub const fn reader(&self) -> ReaderId {
+        self.reader
+    }
+
+    /// Its shard's inbox.
+    pub(super) const fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::feed::Delivery;
+
+    #[test]
+    fn the_first_ending_stands_and_is_told_once() {
+        let inbox = Arc::new(Inbox::new(|| {}));
+        let queue = OutboundQueue::new(Arc::clone(&inbox), 7);
+        let revoked = Ending::because(Code::SesCertificateRevoked);
+        queue.close_with(revoked);
+        queue.close_with(Ending::SLOW);
+        assert_eq!(queue.ending(), Some(revoked));
+        let mut told = Delivery::default();
+        inbox.take(&mut told);
+        assert_eq!(told.items, [Item::Finish { reader: 7, ending: revoked, notice: None }]);
+    }
+
+    #[test]
+    fn each_reason_has_its_close_code() {
+        assert_eq!(Ending::because(Code::SesCertificateRevoked).close.number(), 4501);
+        assert_eq!(Ending::because(Code::SesSlowConsumer), Ending::SLOW);
+        assert_eq!(Ending::because(Code::OrdMacInvalid).close, CloseCode::GoingAway);
+    }
+}

@@ -163,6 +163,23 @@ impl Journal {
         }
     }
 
+    /// Whether the entry is durable.
+    ///
+    /// # Errors
+    /// [`JournalError::Log`] if the log failed before it was.
+    pub fn is_durable(&self, sequence: u64) -> Result<bool, JournalError> {
+        if *self.durable.borrow() > sequence {
+            return Ok(true);
+        }
+        // The log answers at once now; its own error says why.
+        if self.log.failure().is_some() { self.wait_durable(sequence).map(|_| true) } else { Ok(false) }
+    }
+
+    /// Calls `notify` whenever more entries are durable, and when the log fails, from the log's own thread: it must not wait.
+    pub fn on_durable(&self, notify: impl Fn() + Send + Sync + 'static) {
+        self.log.on_durable(Box::new(move |_| notify()));
+    }
+
     /// Whether the log still takes entries.
     #[must_use]
     pub fn is_available(&self) -> bool {

@@ -30,6 +30,12 @@ impl Batch {
         self.outputs.push(Output::Send { queue: Arc::clone(queue), message: message.into() });
     }
 
+    /// Ends a session after everything before, with `notice` as its last message.
+    pub(super) fn finish(&mut self, queue: &Arc<OutboundQueue>, ending: Ending, notice: Option<Vec<u8>>) {
+        let notice = notice.map(Bytes::from);
+        self.outputs.push(Output::Finish { queue: Arc::clone(queue), ending, notice });
+    }
+
     /// Moves the publications behind the outputs so far.
     pub(super) fn publish(&mut self) {
         self.outputs.extend(self.publications.drain(..).map(Output::Publish));
@@ -89,6 +95,8 @@ pub(super) enum Output {
         queue: Arc<OutboundQueue>,
         /// How.
         ending: Ending,
+        /// Its last message, if it gets one.
+        notice: Option<Bytes>,
     },
     /// The session is gone: all its subscriptions end.
     Forget {

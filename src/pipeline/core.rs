@@ -138,12 +138,9 @@ impl Core {
             Command::Logout { session, id } => {
                 batch.send(&session.queue, encoded(&Done { id }));
                 let ending = Ending { close: CloseCode::Normal, reason: None };
-                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
+                batch.finish(&session.queue, ending, None);
             }
-            Command::Finish { session, ending, notice } => {
-                notice.into_iter().for_each(|notice| batch.send(&session.queue, notice));
-                batch.outputs.push(Output::Finish { queue: Arc::clone(&session.queue), ending });
-            }
+            Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
             Command::Closed { session, event } => self.closed(&session, event, batch)?,
         }
         self.subscription_count.send_if_modified(|count| {

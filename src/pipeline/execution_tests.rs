@@ -11,7 +11,7 @@ use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::{Engine, EngineOptions};
-use crate::feed::OutboundQueue;
+use crate::feed::{Inbox, OutboundQueue};
 use crate::gate::SessionGate;
 use crate::journal::{self, SessionTrail};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
@@ -155,7 +155,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
         number: 1,
         principal,
         entitlement: Arc::new(Entitlement { orders: Some(rights), ..Entitlement::default() }),
-        queue: Arc::new(OutboundQueue::new(1_000)),
+        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(id),
     };
     (gate, key, Arc::new(handle))

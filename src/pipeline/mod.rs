@@ -116,18 +116,24 @@ pub struct PipelineHandle {
     commands: mpsc::Sender<Command>,
 }
 
-/// The pipeline is gone: the server is stopping.
-#[derive(Debug, thiserror::Error)]
-#[error("the pipeline has stopped")]
-pub struct PipelineStopped;
+/// Why a command was not taken; it comes back.
+pub enum TrySend {
+    /// The queue is full: offer it again, and read nothing more from its client until it is taken.
+    Full(Box<Command>),
+    /// The pipeline is gone: the server is stopping.
+    Stopped(Box<Command>),
+}
 
 impl PipelineHandle {
-    /// Hands over a command; waits while the queue is full. Cancel-safe: a cancelled call has sent nothing.
+    /// Hands over a command, if there is room.
     ///
     /// # Errors
-    /// [`PipelineStopped`].
-    pub async fn send(&self, command: Command) -> Result<(), PipelineStopped> {
-        self.commands.send(command).await.map_err(|_| PipelineStopped)
+    /// [`TrySend`], with the command.
+    pub fn try_send(&self, command: Command) -> Result<(), TrySend> {
+        self.commands.try_send(command).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(command) => TrySend::Full(Box::new(command)),
+            mpsc::error::TrySendError::Closed(command) => TrySend::Stopped(Box::new(command)),
+        })
     }
 }
 

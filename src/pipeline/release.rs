@@ -3,13 +3,12 @@
 //! Outputs wait in one first-in-first-out queue, so that order is kept between market data, answers and
 //! subscriptions (docs/adr/0006). The queue is bounded: when it is full the pipeline waits.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::answers::{Answer, Envelope, encoded, to_wire};
 use super::batch::{Batch, Output};
-use crate::feed::{Fanout, OutboundQueue};
+use crate::feed::Fanout;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 
@@ -52,6 +51,7 @@ fn run(batches: &Receiver<Batch>, journal: &Journal) -> Result<(), JournalError>
         for output in batch.outputs {
             let_out(output, &mut fanout, journal)?;
         }
+        fanout.flush();
     }
     Ok(())
 }
@@ -61,27 +61,20 @@ fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(),
         Output::Publish(publication) => fanout.publish(&publication),
         Output::Subscribe { stream, queue } => fanout.subscribe(stream, &queue),
         Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
-        Output::Send { queue, message } => push(&queue, message),
+        Output::Send { queue, message } => fanout.send(&queue, message),
         Output::Answer { queue, answer, envelope } => {
             let message = answered(&answer, envelope, journal)?;
-            push(&queue, message);
+            fanout.send(&queue, message.into());
         }
         Output::Status { queue, mut status, answer } => {
             // The answer itself has left before: one queue, first in, first out.
             status.receipt = answer.as_ref().and_then(|answer| answer.receipt.get()).map(to_wire);
-            push(&queue, encoded(&*status));
+            fanout.send(&queue, encoded(&*status).into());
         }
-        Output::Finish { queue, ending } => queue.close_with(ending),
-        Output::Forget { queue } => {
-            fanout.remove_all(&queue);
-        }
+        Output::Finish { queue, ending, notice } => fanout.finish(&queue, ending, notice),
+        Output::Forget { queue } => fanout.remove_all(&queue),
     }
     Ok(())
-}
-
-fn push(queue: &Arc<OutboundQueue>, message: impl Into<bytes::Bytes>) {
-    // A full queue marks itself slow, and its session ends with 4001: there is nothing more to do here.
-    let _ = queue.push(message.into());
 }
 
 fn answered(answer: &Answer, envelope: Envelope, journal: &Journal) -> Result<Vec<u8>, JournalError> {

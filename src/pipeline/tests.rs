@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
-use crate::feed::OutboundQueue;
+use crate::feed::{Inbox, OutboundQueue};
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
@@ -43,7 +43,7 @@ fn closed(number: u64) -> Command {
         number,
         principal,
         entitlement: Arc::new(Entitlement::default()),
-        queue: Arc::new(OutboundQueue::new(1_000)),
+        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
     };
     Command::Closed { session: Arc::new(session), event }
@@ -58,7 +58,7 @@ async fn what_was_handed_over_before_the_stop_is_still_done() {
     // More than one batch, and then the stop at once.
     let ends = 3 * COMMANDS_PER_BATCH_MAX;
     for number in 0..ends {
-        pipeline.handle.send(closed(number as u64)).await.unwrap();
+        assert!(pipeline.handle.try_send(closed(number as u64)).is_ok());
     }
     tokio::task::spawn_blocking(move || pipeline.stop()).await.unwrap();
     journal.stop().unwrap();

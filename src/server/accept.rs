@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealfeed_wire::SessionId;
-use sealfeed_wire::reply::Welcome;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
 
 use crate::identity::{Refusal, timed_out};
 use crate::journal::event;
+use crate::session::tls::{self, TlsStream};
 use crate::session::{AddressSlot, Identified, Session, SessionContext};
 
 /// How long sessions have to end after the stop signal.
@@ -42,9 +41,13 @@ pub(super) async fn run(listener: TcpListener, context: Arc<SessionContext>) {
         }
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    context.shards.wake();
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        context.shards.drained(|| context.registry.connections() == 0).await;
+    };
     if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-        tracing::warn!(left = connections.len(), "sessions did not end in time");
+        tracing::warn!(left = context.registry.connections(), "sessions did not end in time");
         connections.shutdown().await;
     }
     let _ = context.summary.flush();
@@ -84,29 +87,21 @@ fn accept(
 async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, context: Arc<SessionContext>) {
     // Small messages at a steady rate are what this server is for; the writer batches by itself.
     let _ = stream.set_nodelay(true);
-    let Some((tls, id)) = handshake(stream, address, &context).await else { return };
-    let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
-    let identity = context.identity.identify(certificates, context.clock.now());
-    Session::<Identified>::new(context, address, id, identity).serve(tls).await;
-    drop(slot);
+    let Some((stream, id)) = handshake(stream, address, &context).await else { return };
+    let identity = context.identity.identify(stream.peer_certificates(), context.clock.now());
+    Session::<Identified>::new(context, address, id, identity).serve(stream, slot).await;
 }
 
 async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
     context: &SessionContext,
-) -> Option<(TlsStream<TcpStream>, SessionId)> {
+) -> Option<(TlsStream, SessionId)> {
     let deadline = Duration::from_millis(context.limits.handshake_timeout_ms);
     let handshake = context.identity.accept();
-    let acceptor = tokio_rustls::TlsAcceptor::from(handshake.config);
-    let refusal = match tokio::time::timeout(deadline, acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => {
-            let empty = Some(&[][..]);
-            match tls.get_ref().1.export_keying_material([0; 32], Welcome::EXPORTER_LABEL, empty) {
-                Ok(exported) => return Some((tls, SessionId(exported))),
-                Err(error) => handshake.slot.explain_tls(&error),
-            }
-        }
+    let accepting = tls::accept(stream, Arc::unwrap_or_clone(handshake.config));
+    let refusal = match tokio::time::timeout(deadline, accepting).await {
+        Ok(Ok((stream, exported))) => return Some((stream, SessionId(exported))),
         Ok(Err(error)) => handshake.slot.explain(&error),
         Err(_) => timed_out(),
     };

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
@@ -17,7 +18,9 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
-use crate::session::{Registry, RegistryLimits, SessionContext, UpgradeRules, verdict};
+use crate::session::{
+    self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules, verdict,
+};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, Source, SourceError};
 use crate::types::{Code, Epoch, InstrumentId, Instruments};
@@ -82,6 +85,7 @@ pub struct Running {
     context: Arc<SessionContext>,
     accepting: JoinHandle<()>,
     pipeline: Pipeline,
+    shards: ShardThreads,
     sources: Vec<ThreadHandle<()>>,
     stop_sources: Shutdown,
     journal: Journal,
@@ -130,13 +134,29 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         let thread = source.spawn(outlet(pipeline.sources.clone())).map_err(system("a source's thread"))?;
         threads.push(thread);
     }
-    let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown));
+    let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
+    let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
+    shard_threads.start(&context).map_err(system("a shard's thread"))?;
     let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
     }
     tracing::info!(%address, "listening");
-    Ok(Running { address, context, accepting, pipeline, sources: threads, stop_sources, journal })
+    Ok(Running {
+        address,
+        context,
+        accepting,
+        pipeline,
+        shards: shard_threads,
+        sources: threads,
+        stop_sources,
+        journal,
+    })
+}
+
+/// As many as processors that this process may use.
+fn shard_count() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn context(
@@ -146,6 +166,7 @@ fn context(
     identity: Identity,
     clock: Clock,
     shutdown: Shutdown,
+    shards: Shards,
 ) -> SessionContext {
     let limits = &config.limits;
     SessionContext {
@@ -157,6 +178,7 @@ fn context(
             connections_per_address_max: limits.connections_per_address_max,
             connects_per_address_per_second: limits.connects_per_address_per_second,
         }),
+        shards,
         identity: Arc::new(identity),
         clock,
         limits: limits.clone(),
@@ -313,13 +335,14 @@ impl Running {
         self.stop_sources.stop(StopReason::Requested("stop"));
         // The sessions' handle to the pipeline goes with the context, so that the pipeline sees its end.
         drop(self.context);
-        let (pipeline, sources, journal) = (self.pipeline, self.sources, self.journal);
+        let (pipeline, shards, sources, journal) = (self.pipeline, self.shards, self.sources, self.journal);
         let stopped = tokio::task::spawn_blocking(move || {
             for source in sources {
                 if source.join().is_err() {
                     tracing::error!("a source's thread panicked");
                 }
             }
+            shards.stop();
             pipeline.stop();
             journal.record(event::Stop { reason: format!("{reason:?}") })?;
             journal.stop()?;

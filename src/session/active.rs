@@ -1,23 +1,19 @@
-//! The state that reaches the gate, and its life: welcome, then reading and writing side by side, then the end.
+//! The state that reaches the gate, and how it begins and ends: its entries, its limits in time, its verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfeed_wire::reply::ServerShutdown;
 use sealfeed_wire::{CloseCode, SUBPROTOCOL_JSON, SessionId};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
-use super::inbound::Reader;
-use super::inbound::encoded;
-use super::registry::PrincipalSlot;
-use super::transport::{Inbound, Outbound};
+use super::registry::{AddressSlot, PrincipalSlot};
+use super::shard::Arrival;
+use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade};
-use super::{Session, SessionContext, outbound, transport, welcome};
+use super::{Session, SessionContext, welcome};
 use crate::feed::{Ending, OutboundQueue};
 use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
-use crate::pipeline::{Command, SessionHandle};
+use crate::pipeline::SessionHandle;
 use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 
 /// Admitted: an entitled principal with a place of its own.
@@ -43,13 +39,11 @@ impl End {
     pub(super) const fn because(reason: Code) -> Self {
         Self::Close(Ending::because(reason))
     }
-
-    /// We go away: the log or the pipeline takes nothing more.
-    pub(super) const GOING_AWAY: Self = Self::Close(Ending { close: CloseCode::GoingAway, reason: None });
 }
 
-/// How long answers to what was read may take when the session's time is over.
-const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// We go away: the log or the pipeline takes nothing more.
+pub(super) const GOING_AWAY: Ending = Ending { close: CloseCode::GoingAway, reason: None };
+
 /// Number that the log shows for a connection that ended without a close frame (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Number that the log shows for a close frame without a code.
@@ -70,7 +64,7 @@ impl Active {
             number: slot.number,
             principal: identity.principal.clone(),
             entitlement: Arc::new(entitlement),
-            queue: Arc::new(OutboundQueue::new(context.limits.out_queue_bytes_max)),
+            queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
         });
         Ok(Self { handle, identity, slot })
@@ -78,79 +72,42 @@ impl Active {
 }
 
 impl Session<Active> {
-    /// Runs the session to its end. The upgrade has been answered with 101.
-    pub(super) async fn run<S>(self, stream: S, upgrade: Upgrade)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Hands the session to its shard, once its beginning is durable. The upgrade has been answered with 101.
+    pub(super) async fn begin(self, stream: TlsStream, upgrade: Upgrade, address_slot: AddressSlot) {
         let context = Arc::clone(&self.context);
-        let handle = Arc::clone(&self.state.handle);
-        let bytes_max = context.limits.message_bytes_max;
-        let user_agent = upgrade.user_agent;
-        let (mut inbound, mut outbound) = transport::open(stream, upgrade.already_read, bytes_max).await;
         // Reachable for a reload from here on: one that lands between the upgrade's checks and this line is seen by
         // the look that follows.
-        context.registry.enter(&handle, self.state.identity.clone());
-        let verdict = verdict(&context.identity, &self.state.identity, &handle, context.clock.now());
-        let mut reader = Reader::new(Arc::clone(&context), Arc::clone(&handle), self.state.identity.clone());
-        let end = match (self.connected(&user_agent).await, verdict) {
-            (Err(_), _) => End::GOING_AWAY,
-            (Ok(()), Some(ending)) => End::Close(ending),
-            (Ok(()), None) => {
-                // The queue is empty, so the welcome fits.
-                let _ = handle.queue.push(welcome::message(&context, &handle).into());
-                self.converse(&mut reader, &mut inbound, &mut outbound).await
+        context.registry.enter(&self.state.handle, self.state.identity.clone());
+        let now = context.clock.now();
+        let verdict = verdict(&context.identity, &self.state.identity, &self.state.handle, now);
+        let ending = match (self.connected(&upgrade.user_agent).await, verdict) {
+            (Err(_), _) => Some(GOING_AWAY),
+            (Ok(()), verdict) => verdict,
+        };
+        let Active { handle, identity, slot } = self.state;
+        let welcome = ending.is_none().then(|| welcome::message(&context, &handle));
+        let parts = match stream.into_parts() {
+            Ok(parts) => parts,
+            Err(error) => {
+                tracing::error!(%error, "a connection could not be handed over");
+                let closed = closed(&handle, End::Broken, 0, 0);
+                // If the journal fails the server stops.
+                let _ = context.journal.record_in(&handle.trail, closed);
+                return;
             }
         };
-        self.closed(end, reader.received(), outbound.sent()).await;
-        match end {
-            End::Close(Ending { close, reason }) => {
-                outbound::write_rest(&mut outbound, &handle.queue).await;
-                outbound.close(inbound, close, reason.map_or(close.name(), Code::as_str)).await;
-            }
-            End::Peer(_) => outbound.finish().await,
-            End::Broken => {}
-        }
-        drop(self.state.slot);
-    }
-
-    /// Reads and writes side by side until one of them ends the session, or its time is over. Then nothing more is
-    /// read, and what was read before is still answered.
-    async fn converse<S>(
-        &self,
-        reader: &mut Reader,
-        inbound: &mut Inbound<S>,
-        outbound: &mut Outbound<S>,
-    ) -> End
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let Self { context, state, .. } = self;
-        let ping = Duration::from_millis(context.limits.idle_timeout_ms / 3);
-        let writing = outbound::run(outbound, &state.handle.queue, ping, &context.clock);
-        tokio::pin!(writing);
-        let end = tokio::select! {
-            end = reader.run(inbound) => return end,
-            end = &mut writing => return end,
-            end = self.times_out() => end,
-        };
-        let End::Close(ending) = end else { return end };
-        // Told before the close frame, so that clients do not all come back at once.
-        let notice = (ending.close == CloseCode::Drain)
-            .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: context.clock.now() }));
-        let finish = Command::Finish { session: Arc::clone(&state.handle), ending, notice: notice.clone() };
-        let answered = async {
-            context.pipeline.send(finish).await.ok()?;
-            Some(writing.await)
-        };
-        match tokio::time::timeout(ANSWERS_TIMEOUT, answered).await {
-            Ok(Some(end)) => end,
-            // The pipeline is stuck or gone: the notice leaves without it.
-            Ok(None) | Err(_) => {
-                notice.map(|notice| state.handle.queue.push(notice.into()));
-                end
-            }
-        }
+        let read = [upgrade.already_read, parts.plain].concat();
+        context.shards.hand_over(Arrival {
+            socket: parts.socket,
+            tls: parts.tls,
+            received: parts.received,
+            read,
+            handle,
+            identity,
+            ending,
+            welcome,
+            slots: (address_slot, slot),
+        });
     }
 
     async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
@@ -168,53 +125,27 @@ impl Session<Active> {
         )?;
         context.journal.durable(entry).await
     }
+}
 
-    async fn closed(&self, end: End, received: u64, sent: u64) {
-        let Self { context, state, .. } = self;
-        let (close_code, reason) = match end {
-            End::Close(Ending { close, reason: None }) => (close.number(), close.name().to_owned()),
-            End::Close(Ending { close, reason: Some(code) }) => {
-                (close.number(), format!("{}: {}", code.as_str(), code.message()))
-            }
-            End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
-            End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
-            End::Broken => {
-                let code = Code::SesPeerLeft;
-                (NO_CLOSE_FRAME, format!("{}: {}", code.as_str(), code.message()))
-            }
-        };
-        let event = event::Disconnect {
-            principal: state.handle.principal.to_string(),
-            close_code,
-            reason,
-            received,
-            sent,
-        };
-        // Recorded by the pipeline, behind every order of this session that still waits there.
-        let closed = Command::Closed { session: Arc::clone(&state.handle), event: event.clone() };
-        if context.pipeline.send(closed).await.is_err() {
-            // If the journal is gone as well the server is stopping, and it knows why.
-            let _ = context.journal.record_in(&state.handle.trail, event);
+/// The entry of a session's end.
+pub(super) fn closed(handle: &SessionHandle, end: End, received: u64, sent: u64) -> event::Disconnect {
+    let (close_code, reason) = match end {
+        End::Close(Ending { close, reason: None }) => (close.number(), close.name().to_owned()),
+        End::Close(Ending { close, reason: Some(code) }) => {
+            (close.number(), format!("{}: {}", code.as_str(), code.message()))
         }
-    }
-
-    /// Ends with the session's lifetime, its certificate, or the server.
-    async fn times_out(&self) -> End {
-        let context = &self.context;
-        let now = context.clock.now();
-        let lifetime = Duration::from_secs(context.limits.session_lifetime_s);
-        let certificate = until(self.state.identity.not_after, now);
-        let started = Instant::now();
-        tokio::select! {
-            () = tokio::time::sleep_until(started + lifetime) => End::because(Code::SesLifetimeReached),
-            () = tokio::time::sleep_until(started + certificate) => End::because(Code::SesCertificateExpired),
-            () = context.shutdown.wait() => End::because(Code::SesDraining),
+        End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
+        End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
+        End::Broken => {
+            let code = Code::SesPeerLeft;
+            (NO_CLOSE_FRAME, format!("{}: {}", code.as_str(), code.message()))
         }
-    }
+    };
+    event::Disconnect { principal: handle.principal.to_string(), close_code, reason, received, sent }
 }
 
 /// Time left until `then`; at most ten years, which timers can hold.
-fn until(then: UnixNanos, now: UnixNanos) -> Duration {
+pub(super) fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 

@@ -1,16 +1,17 @@
-//! The reading side of a session: each message is counted, parsed, authenticated, and answered or handed on.
+//! What a session says: each message of the client is counted, parsed, authenticated, and answered or handed on.
+//!
+//! A state machine without sockets, threads or waiting: its shard gives it what came in and the time, and does what the
+//! [`Step`] says.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sealfeed_wire::reply::{Encode, ErrorReply, Pong};
 use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed, SignedOp};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
 use super::abuse::Faults;
 use super::active::End;
-use super::transport::{Inbound, Incoming};
+use super::outbox::Outbox;
+use super::websocket::Incoming;
 use super::{SessionContext, welcome};
 use crate::gate::{RateExceeded, SessionGate};
 use crate::identity::Identified;
@@ -18,8 +19,8 @@ use crate::journal::event;
 use crate::pipeline::{Command, SessionHandle};
 use crate::types::{Code, UnixNanos};
 
-/// Reads one session.
-pub(super) struct Reader {
+/// The state machine of one session.
+pub(super) struct Conversation {
     context: Arc<SessionContext>,
     handle: Arc<SessionHandle>,
     identity: Identified,
@@ -28,17 +29,30 @@ pub(super) struct Reader {
     received: u64,
 }
 
-/// What became of one message.
-enum Outcome {
-    /// The session goes on.
+/// What is to be done next. Nothing more is read before it is done.
+pub(super) enum Step {
+    /// Read on.
     Done,
-    /// A fault of the client: answered, and counted.
-    Fault,
+    /// Hand this to the pipeline.
+    HandOn(Command),
+    /// Hand this to the pipeline, and read nothing more.
+    Last(Command),
+    /// Answer once an entry is durable.
+    Owe(Owed),
     /// The session ends.
     End(End),
 }
 
-impl Reader {
+/// A reply that waits for its entry.
+pub(super) struct Owed {
+    /// The entry.
+    pub(super) entry: u64,
+    reply: Vec<u8>,
+    /// Whether it answers a fault, to be counted when it is answered.
+    is_fault: bool,
+}
+
+impl Conversation {
     pub(super) fn new(
         context: Arc<SessionContext>,
         handle: Arc<SessionHandle>,
@@ -61,143 +75,115 @@ impl Reader {
         }
     }
 
+    /// How many messages came.
     pub(super) const fn received(&self) -> u64 {
         self.received
     }
 
-    /// Reads until the session ends.
-    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, inbound: &mut Inbound<S>) -> End {
-        let limits = &self.context.limits;
-        let first = Duration::from_millis(limits.first_request_timeout_ms);
-        let idle = Duration::from_millis(limits.idle_timeout_ms);
-        let mut must_ask_by = Some(Instant::now() + first);
-        let mut silent_at = Instant::now() + idle;
-        loop {
-            let deadline = must_ask_by.map_or(silent_at, |by| by.min(silent_at));
-            let incoming = tokio::select! {
-                incoming = inbound.next() => incoming,
-                () = tokio::time::sleep_until(deadline) => {
-                    return if must_ask_by.is_some() {
-                        self.limit("first_request", Code::SesSubscribeDeadline);
-                        End::because(Code::SesSubscribeDeadline)
-                    } else {
-                        End::because(Code::SesHeartbeatLost)
-                    };
-                }
-            };
-            silent_at = Instant::now() + idle;
-            let outcome = match incoming {
-                Incoming::Text(text) => {
-                    must_ask_by = None;
-                    self.received += 1;
-                    self.message(text.as_str()).await
-                }
-                Incoming::Ping | Incoming::Pong => self.control(),
-                Incoming::Binary(_) => Outcome::End(self.violation(Code::SesBinaryFrame)),
-                Incoming::Violation(code) => Outcome::End(self.violation(violation_code(code))),
-                Incoming::Closed(code) => Outcome::End(End::Peer(code)),
-                Incoming::Broken => Outcome::End(End::Broken),
-            };
-            match outcome {
-                Outcome::Done => {}
-                Outcome::Fault => {
-                    if self.faults.add(self.context.clock.now()) {
-                        self.limit("malformed", Code::SesMalformedRepeated);
-                        return End::because(Code::SesMalformedRepeated);
-                    }
-                }
-                Outcome::End(end) => return end,
+    /// The certificate's last moment.
+    pub(super) const fn not_after(&self) -> UnixNanos {
+        self.identity.not_after
+    }
+
+    /// Who it is, to the stages behind.
+    pub(super) const fn handle(&self) -> &Arc<SessionHandle> {
+        &self.handle
+    }
+
+    /// Takes what came from the client. Replies that wait for nothing go into `outbox`.
+    pub(super) fn take(&mut self, incoming: Incoming, outbox: &mut Outbox) -> Step {
+        match incoming {
+            Incoming::Text(text) => {
+                self.received += 1;
+                self.message(text.as_str(), outbox)
             }
+            Incoming::Ping | Incoming::Pong => self.control(),
+            Incoming::Binary(_) => Step::End(self.violation(Code::SesBinaryFrame)),
+            Incoming::Violation(code) => Step::End(self.violation(violation_code(code))),
+            Incoming::Closed(code) => Step::End(End::Peer(code)),
         }
     }
 
-    async fn message(&mut self, text: &str) -> Outcome {
+    /// The entry of an owed reply is durable.
+    pub(super) fn pay(&mut self, owed: Owed, outbox: &mut Outbox) -> Step {
+        outbox.text(&owed.reply);
+        if owed.is_fault { self.fault() } else { Step::Done }
+    }
+
+    /// The client asked for nothing in time.
+    pub(super) fn asked_nothing(&self) -> End {
+        self.limit("first_request", Code::SesSubscribeDeadline);
+        End::because(Code::SesSubscribeDeadline)
+    }
+
+    fn fault(&mut self) -> Step {
+        if self.faults.add(self.context.clock.now()) {
+            self.limit("malformed", Code::SesMalformedRepeated);
+            return Step::End(End::because(Code::SesMalformedRepeated));
+        }
+        Step::Done
+    }
+
+    fn message(&mut self, text: &str, outbox: &mut Outbox) -> Step {
         let received = self.context.clock.now();
         let charged = self.gate.charge_message(received);
         let request = match sealfeed_wire::request::parse(text) {
             Ok(request) => request,
-            Err(error) => return self.malformed(error).await,
+            Err(error) => return self.malformed(error),
         };
         if let Err(exceeded) = charged {
-            return self.over_rate(request.id, exceeded);
+            return self.over_rate(request.id, exceeded, outbox);
         }
         let Request { id, op } = request;
         match op {
             Op::Ping { echo } => {
                 let echo = echo.map(std::borrow::Cow::into_owned);
-                self.reply(encoded(&Pong { id, echo, ts: self.context.clock.now() }))
+                outbox.text(&encoded(&Pong { id, echo, ts: self.context.clock.now() }));
+                Step::Done
             }
             Op::Whoami => {
-                let whoami = welcome::whoami(&self.context, &self.handle, &self.identity, id);
-                self.reply(whoami)
+                outbox.text(&welcome::whoami(&self.context, &self.handle, &self.identity, id));
+                Step::Done
             }
             Op::Subscribe(request) => {
                 let session = Arc::clone(&self.handle);
-                self.hand_on(Command::Subscribe { session, id, request }).await
+                Step::HandOn(Command::Subscribe { session, id, request })
             }
             Op::Unsubscribe(request) => {
                 let session = Arc::clone(&self.handle);
-                self.hand_on(Command::Unsubscribe { session, id, request }).await
+                Step::HandOn(Command::Unsubscribe { session, id, request })
             }
             Op::OrderStatus { cl_ord_id } => {
                 let session = Arc::clone(&self.handle);
-                self.hand_on(Command::OrderStatus { session, id, client_order_id: cl_ord_id }).await
+                Step::HandOn(Command::OrderStatus { session, id, client_order_id: cl_ord_id })
             }
-            Op::Logout => self.logout(id).await,
-            Op::Signed(signed) => self.signed(id, &signed, received).await,
+            Op::Logout => Step::Last(Command::Logout { session: Arc::clone(&self.handle), id }),
+            Op::Signed(signed) => self.signed(id, &signed, received),
         }
     }
 
-    async fn signed(&mut self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Outcome {
+    fn signed(&self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Step {
         if !matches!(signed.op, SignedOp::OrderNew | SignedOp::OrderCancel) {
-            self.refuse(id, signed.op.as_str(), Code::SesOpNotOffered, "").await;
-            return Outcome::Done;
+            return self.refuse(id, signed.op.as_str(), Code::SesOpNotOffered, "", false);
         }
         match self.gate.authenticate(signed, received) {
             Ok(order) => {
                 let session = Arc::clone(&self.handle);
-                self.hand_on(Command::Order { session, id, order: Box::new(order) }).await
+                Step::HandOn(Command::Order { session, id, order: Box::new(order) })
             }
-            Err(code) => {
-                let detail = signed.op.as_str();
-                self.refuse(id, detail, code, "the message is not authentic").await;
-                Outcome::Fault
-            }
+            Err(code) => self.refuse(id, signed.op.as_str(), code, "the message is not authentic", true),
         }
     }
 
-    /// Answered by the pipeline, behind everything that was asked before; nothing is read any more.
-    async fn logout(&mut self, id: Option<RequestId>) -> Outcome {
-        let session = Arc::clone(&self.handle);
-        match self.hand_on(Command::Logout { session, id }).await {
-            Outcome::Done => std::future::pending().await,
-            ended => ended,
-        }
-    }
-
-    async fn hand_on(&self, command: Command) -> Outcome {
-        match self.context.pipeline.send(command).await {
-            Ok(()) => Outcome::Done,
-            Err(_) => Outcome::End(End::GOING_AWAY),
-        }
-    }
-
-    fn reply(&self, message: Vec<u8>) -> Outcome {
-        // A full queue ends the session with 4001 from the writing side.
-        let _ = self.handle.queue.push(message.into());
-        Outcome::Done
-    }
-
-    async fn malformed(&mut self, error: RequestError) -> Outcome {
+    fn malformed(&self, error: RequestError) -> Step {
         let detail: String = error.detail.chars().take(200).flat_map(char::escape_default).collect();
-        self.refuse(error.id, "", error.code, &detail).await;
-        Outcome::Fault
+        self.refuse(error.id, "", error.code, &detail, true)
     }
 
-    fn over_rate(&mut self, id: Option<RequestId>, exceeded: RateExceeded) -> Outcome {
+    fn over_rate(&mut self, id: Option<RequestId>, exceeded: RateExceeded, outbox: &mut Outbox) -> Step {
         let now = self.context.clock.now();
         self.limit("messages", Code::SesMessageRate);
-        self.reply(encoded(&ErrorReply {
+        outbox.text(&encoded(&ErrorReply {
             retry_after_ms: Some(exceeded.retry_after_ms),
             rate_limits: vec![self.gate.message_rate(now)],
             ..ErrorReply::new(id, Code::SesMessageRate)
@@ -205,36 +191,35 @@ impl Reader {
         // Going on against the answer is a fault like any other, with its own end.
         if self.faults.add(now) {
             self.limit("messages", Code::SesRateRepeated);
-            return Outcome::End(End::because(Code::SesRateRepeated));
+            return Step::End(End::because(Code::SesRateRepeated));
         }
-        Outcome::Done
+        Step::Done
     }
 
     /// A control frame: charged like a message, but nothing answers it with an error.
-    fn control(&mut self) -> Outcome {
+    fn control(&mut self) -> Step {
         let now = self.context.clock.now();
         if self.gate.charge_message(now).is_ok() {
-            return Outcome::Done;
+            return Step::Done;
         }
         if self.faults.add(now) {
             self.limit("messages", Code::SesRateRepeated);
-            return Outcome::End(End::because(Code::SesRateRepeated));
+            return Step::End(End::because(Code::SesRateRepeated));
         }
-        Outcome::Done
+        Step::Done
     }
 
     /// Answers with an error, once its entry is durable.
-    async fn refuse(&self, id: Option<RequestId>, op: &str, code: Code, detail: &str) {
+    fn refuse(&self, id: Option<RequestId>, op: &str, code: Code, detail: &str, is_fault: bool) -> Step {
         let event = event::Reject {
             principal: self.handle.principal.to_string(),
             op: op.to_owned(),
             code: code.as_str().to_owned(),
             detail: detail.to_owned(),
         };
-        let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return };
-        if self.context.journal.durable(entry).await.is_ok() {
-            self.reply(encoded(&ErrorReply::new(id, code)));
-        }
+        // If the journal fails the server stops, and nothing more is answered.
+        let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return Step::Done };
+        Step::Owe(Owed { entry, reply: encoded(&ErrorReply::new(id, code)), is_fault })
     }
 
     /// A fault that ends the session at once.

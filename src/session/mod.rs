@@ -1,21 +1,26 @@
 //! One client connection, from the end of its TLS handshake to its close frame.
 //!
 //! States are types: [`Session<Identified>`] knows who is there and may only upgrade; [`Session<Active>`] alone
-//! reaches the gate. In: messages of the client. Out: commands to the pipeline, and whatever stands in the
-//! session's bounded queue. Invariants: every session has a `connect` and a `disconnect` entry; no message of the
-//! client is acted on before the `connect` entry is durable; every end has its close frame.
+//! reaches the gate. Handshake and upgrade run on tokio; then a **shard** owns the connection for life: one thread a
+//! processor that reads, parses, answers and writes (`shard`), with session logic that sees neither sockets nor TLS
+//! (`inbound`). In: messages of the client. Out: commands to the pipeline, and what it and the streams have for the
+//! client. Invariants: every session has a `connect` and a `disconnect` entry; no message of the client is acted on
+//! before the `connect` entry is durable; every end has its close frame.
 
 mod abuse;
 mod active;
 mod inbound;
-mod outbound;
+mod outbox;
 mod registry;
-pub mod transport;
+mod shard;
+pub mod tls;
 pub mod upgrade;
+pub mod websocket;
 mod welcome;
 
 pub use active::{Active, verdict};
 pub use registry::{AddressSlot, Registry, RegistryLimits};
+pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
 
 use std::net::SocketAddr;
@@ -23,7 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealfeed_wire::{Code, SessionId};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
+
+use tls::TlsStream;
 
 use crate::clock::Clock;
 use crate::config::LimitsConfig;
@@ -43,6 +50,8 @@ pub struct SessionContext {
     pub pipeline: PipelineHandle,
     /// Who is connected.
     pub registry: Arc<Registry>,
+    /// Who serves them.
+    pub shards: Shards,
     /// Who may do what.
     pub identity: Arc<Identity>,
     /// What time it is.
@@ -98,16 +107,13 @@ impl Session<Identified> {
         Self { context, address, state: Identified { identity, id } }
     }
 
-    /// Takes the upgrade and runs the session to its end. A refusal is recorded before it is answered.
-    pub async fn serve<S>(self, mut stream: S)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Takes the upgrade and hands the session to its shard. A refusal is recorded before it is answered.
+    pub async fn serve(self, mut stream: TlsStream, slot: AddressSlot) {
         match self.upgrade(&mut stream).await {
             Ok((session, upgrade)) => {
                 let deadline = Duration::from_millis(session.context.limits.upgrade_timeout_ms);
                 match tokio::time::timeout(deadline, upgrade.accept(&mut stream)).await {
-                    Ok(Ok(())) => session.run(stream, upgrade).await,
+                    Ok(Ok(())) => session.begin(stream, upgrade, slot).await,
                     // Admitted, and gone before it was told: there is no session, but there is an entry.
                     Ok(Err(_)) | Err(_) => session.left_before_101(),
                 }

@@ -1,0 +1,199 @@
+//! The byte log of one stream: frames behind one another, read by any number of readers, each with a cursor of its own.
+//!
+//! One log a stream and shard: its shard writes and reads it, so that nobody locks and nothing is counted for a
+//! delivery. Bytes lie in chunks that end between frames: a reader takes the rest of one chunk at a time, straight
+//! into a TLS record. Bounded by [`StreamLog::trim`]: what no reader needs, or more than a reader may lag, goes.
+
+use std::collections::VecDeque;
+
+use super::frame::whole_frames;
+
+/// Bytes of a chunk, unless one frame is larger: two full TLS records, one write of the socket.
+pub const CHUNK_BYTES: usize = 32 * 1024;
+
+/// A reader's place in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Bytes of the log before it, from the beginning of time.
+    pub at: u64,
+    /// Messages of the log before it.
+    pub messages: u64,
+}
+
+/// Frames of one stream, the latest ones.
+#[derive(Debug, Default)]
+pub struct StreamLog {
+    chunks: VecDeque<Chunk>,
+    end: Cursor,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    start: u64,
+    bytes: Vec<u8>,
+    /// Messages of the log up to the end of this chunk.
+    messages: u64,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl StreamLog {
+    /// Where the next frame will stand.
+    #[must_use]
+    pub const fn end(&self) -> Cursor {
+        self.end
+    }
+
+    /// Appends whole frames, `messages` of them.
+    pub fn append(&mut self, mut frames: &[u8], messages: u64) {
+        while !frames.is_empty() {
+            let room = self.chunks.back().map_or(0, |chunk| CHUNK_BYTES.saturating_sub(chunk.bytes.len()));
+            let fits = whole_frames(frames, room);
+            let (now, later) = if fits <= room {
+                frames.split_at(fits)
+            } else {
+                self.chunks.push_back(Chunk { start: self.end.at, bytes: Vec::new(), messages: 0 });
+                frames.split_at(whole_frames(frames, CHUNK_BYTES))
+            };
+            if let Some(chunk) = self.chunks.back_mut() {
+                chunk.bytes.extend_from_slice(now);
+            }
+            self.end.at += now.len() as u64;
+            frames = later;
+        }
+        self.end.messages += messages;
+        self.count();
+    }
+
+    /// Chunks filled by one append share its messages: a reader counts them when it has the last of them.
+    fn count(&mut self) {
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.messages = self.end.messages;
+        }
+    }
+
+    /// What stands at a cursor up to the end of its chunk, and the cursor behind that. Empty at the end of the log.
+    /// `None` if what stood there has been trimmed.
+    #[must_use]
+    pub fn read(&self, cursor: Cursor) -> Option<(&[u8], Cursor)> {
+        if cursor.at == self.end.at {
+            return Some((&[], self.end));
+        }
+        let place = self.chunks.partition_point(|chunk| chunk.end() <= cursor.at);
+        let chunk = self.chunks.get(place)?;
+        let offset = usize::try_from(cursor.at.checked_sub(chunk.start)?).ok()?;
+        let next = Cursor { at: chunk.end(), messages: chunk.messages.max(cursor.messages) };
+        Some((&chunk.bytes[offset..], next))
+    }
+
+    /// Bytes it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+
+    /// Forgets everything: every reader is at the end. Keeps the memory of one chunk.
+    pub fn clear(&mut self) {
+        self.chunks.truncate(1);
+        if let Some(chunk) = self.chunks.front_mut() {
+            chunk.bytes.clear();
+            chunk.start = self.end.at;
+            chunk.messages = self.end.messages;
+        }
+    }
+
+    /// Forgets whole chunks from the front until at most `bytes_max` are left, or one chunk.
+    pub fn trim(&mut self, bytes_max: usize) {
+        while self.chunks.len() > 1 && self.end.at - self.chunks[0].start > bytes_max as u64 {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Gives memory back that an idle stream does not need.
+    pub fn shrink(&mut self) {
+        if self.chunks.iter().all(|chunk| chunk.bytes.is_empty()) {
+            self.chunks = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::feed::frame::{FrameKind, frame_bytes, push_frame};
+
+    fn frames(lengths: &[usize]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for (n, length) in lengths.iter().enumerate() {
+            let fill = u8::try_from(n % 251).unwrap_or_default();
+            push_frame(&mut frames, FrameKind::Text, &vec![fill; *length]);
+        }
+        frames
+    }
+
+    /// Everything from a cursor on, and how many reads it took.
+    fn rest(log: &StreamLog, mut cursor: Cursor) -> (Vec<u8>, usize) {
+        let (mut bytes, mut reads) = (Vec::new(), 0);
+        while cursor != log.end() {
+            let (some, next) = log.read(cursor).expect("nothing was trimmed");
+            assert!(!some.is_empty() && next.at == cursor.at + some.len() as u64);
+            assert!(some.len() <= CHUNK_BYTES || frame_bytes(some) == some.len());
+            bytes.extend_from_slice(some);
+            (cursor, reads) = (next, reads + 1);
+        }
+        (bytes, reads)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_gets_every_frame_from_its_cursor_on(
+            runs in prop::collection::vec(prop::collection::vec(0_usize..40_000, 1..8), 1..12),
+        ) {
+            let (mut log, mut all, mut cursors) = (StreamLog::default(), Vec::new(), Vec::new());
+            for run in &runs {
+                cursors.push((log.end(), all.len()));
+                let frames = frames(run);
+                log.append(&frames, run.len() as u64);
+                all.extend_from_slice(&frames);
+            }
+            for (cursor, from) in cursors {
+                prop_assert_eq!(&rest(&log, cursor).0[..], &all[from..]);
+            }
+            prop_assert_eq!(log.end().messages, runs.iter().map(|run| run.len() as u64).sum::<u64>());
+            prop_assert_eq!(log.bytes(), all.len());
+        }
+    }
+
+    #[test]
+    fn small_frames_are_read_a_chunk_at_a_time_and_chunks_end_between_frames() {
+        let mut log = StreamLog::default();
+        for _ in 0..1_000 {
+            log.append(&frames(&[126, 126]), 2);
+        }
+        let (bytes, reads) = rest(&log, Cursor::default());
+        assert_eq!(reads, bytes.len().div_ceil(CHUNK_BYTES - CHUNK_BYTES % 130));
+    }
+
+    #[test]
+    fn a_cursor_that_fell_off_is_told_and_a_cleared_log_goes_on_where_it_was() {
+        let mut log = StreamLog::default();
+        for _ in 0..10 {
+            log.append(&frames(&[30_000]), 1);
+        }
+        log.trim(100_000);
+        assert!(log.bytes() <= 100_000);
+        assert_eq!(log.read(Cursor::default()), None);
+        let end = log.end();
+        log.clear();
+        assert_eq!((log.bytes(), log.read(end)), (0, Some((&[][..], end))));
+        log.append(&frames(&[5]), 1);
+        assert_eq!(rest(&log, end).0, frames(&[5]));
+        assert_eq!(log.end().messages, 11);
+    }
+}

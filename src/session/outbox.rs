@@ -1,0 +1,91 @@
+//! Messages to one client alone: replies, execution reports, notices, control frames; framed, in their order.
+//!
+//! They leave before what the client's streams have for it: a snapshot stands here before its stream begins. The
+//! session ends as slow when they and what its streams have for it exceed the bound for one reader.
+
+use crate::feed::{FrameKind, push_frame, whole_frames};
+
+/// Memory that an empty outbox keeps.
+const BYTES_KEPT_MAX: usize = 1024;
+
+/// Frames that wait for one client.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    frames: Vec<u8>,
+    /// What has left of them.
+    at: usize,
+    /// Messages put in, all in all.
+    messages: u64,
+}
+
+impl Outbox {
+    /// Puts a text message in.
+    pub(super) fn text(&mut self, message: &[u8]) {
+        self.messages += 1;
+        push_frame(&mut self.frames, FrameKind::Text, message);
+    }
+
+    /// Puts a control frame in.
+    pub(super) fn control(&mut self, kind: FrameKind, payload: &[u8]) {
+        push_frame(&mut self.frames, kind, payload);
+    }
+
+    /// Lets `put` append whole frames.
+    pub(super) fn frames(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        put(&mut self.frames);
+    }
+
+    /// Bytes that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.frames.len() - self.at
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// Messages put in so far, control frames not among them.
+    pub(super) const fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Moves whole frames to the end of `out`: as many as fit into `bytes_max`, one at least.
+    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<u8>) {
+        let waiting = &self.frames[self.at..];
+        let taken = whole_frames(waiting, bytes_max);
+        out.extend_from_slice(&waiting[..taken]);
+        self.at += taken;
+        if self.at == self.frames.len() {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.frames.shrink_to(BYTES_KEPT_MAX);
+        self.at = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_leave_whole_and_in_order() {
+        let (mut outbox, mut out) = (Outbox::default(), Vec::new());
+        outbox.text(b"one");
+        outbox.control(FrameKind::Ping, b"");
+        outbox.text(&[b'x'; 200]);
+        assert_eq!((outbox.messages(), outbox.bytes()), (2, 5 + 2 + 204));
+        outbox.take(1, &mut out);
+        assert_eq!(out, b"\x81\x03one");
+        outbox.take(7, &mut out);
+        assert_eq!(out, b"\x81\x03one\x89\0");
+        outbox.text(b"two");
+        outbox.take(1_000, &mut out);
+        assert!(outbox.is_empty() && out.ends_with(b"\x81\x03two"));
+        assert_eq!(out.len(), 5 + 2 + 204 + 5);
+    }
+}

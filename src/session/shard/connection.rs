@@ -1,0 +1,593 @@
+//! One connection of a shard: its socket, TLS and parser, what waits for it, and the phases of its life.
+//!
+//! Open: it reads, one socket read a round, and nothing while an answer of its own or a command still waits to be
+//! passed on. Finishing: its time is over; it asks the pipeline to be ended behind all that was asked before. Draining:
+//! what was for it before its end still leaves. Closing: its close frame leaves; what comes is thrown away until the
+//! peer has gone or the deadline has come. Then it is over.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use sealfeed_wire::CloseCode;
+use sealfeed_wire::market::{Slow, encode_slow};
+use sealfeed_wire::reply::ServerShutdown;
+use tokio::time::Instant;
+
+use super::deadlines::{Deadlines, Due};
+use super::streams::{Key, Piece, Streams};
+use super::{Arrival, Slots};
+use crate::feed::{CHUNK_BYTES, Ending, FrameKind};
+use crate::pipeline::{Command, TrySend};
+use crate::session::SessionContext;
+use crate::session::active::{End, closed, until};
+use crate::session::inbound::{Conversation, Owed, Step, encoded};
+use crate::session::outbox::Outbox;
+use crate::session::tls::{READ_BYTES, Sealed, Tls};
+use crate::session::websocket::{Incoming, Reader};
+use crate::types::Code;
+
+/// How long a peer has to take our close frame and answer it, or to take what was for it before.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long answers to what was read may take when the session's time is over.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Plain bytes in one write of the socket, about: one chunk of a log.
+const ROUND_BYTES: usize = CHUNK_BYTES;
+/// From so many bytes of one stream on they are sealed where they are, not copied together with others first.
+const DIRECT_BYTES: usize = 8 * 1024;
+
+/// Buffers of a shard's thread, shared by its connections in turn.
+#[derive(Default)]
+pub(super) struct Scratch {
+    received: Vec<u8>,
+    plain: Vec<u8>,
+    sealed: Sealed,
+}
+
+/// What a connection needs of its shard.
+pub(super) struct Turn<'a> {
+    pub(super) context: &'a SessionContext,
+    pub(super) streams: &'a mut Streams,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) now: Instant,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+enum Phase {
+    Open,
+    Finishing { ending: Ending, notice: Option<Vec<u8>>, by: Instant },
+    Draining { ending: Ending, notice: Option<Vec<u8>>, by: Instant },
+    Closing { by: Instant, peer_has_closed: bool },
+    Over,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    socket: TcpStream,
+    tls: Tls,
+    /// The beginning of a record.
+    received: Vec<u8>,
+    parser: Reader,
+    conversation: Conversation,
+    outbox: Outbox,
+    deadlines: Deadlines,
+    phase: Phase,
+    /// Commands that found the pipeline's queue full, in their order: at most one of the client's and two of the end.
+    commands: VecDeque<Command>,
+    owed: Option<Owed>,
+    /// After a logout nothing more is read.
+    has_logged_out: bool,
+    /// The socket may have bytes that were not read.
+    pub(super) may_read: bool,
+    /// It stands in the shard's list of those that may have something to read.
+    pub(super) is_readable_listed: bool,
+    /// It stands in the shard's list of those that have something to write.
+    pub(super) is_writable_listed: bool,
+    /// It stands in the shard's list of those that wait for the pipeline or the log.
+    pub(super) is_waiting_listed: bool,
+    /// When the shard's timers will call it.
+    pub(super) due_at: Option<Instant>,
+    subscriptions: Vec<Key>,
+    ready: VecDeque<Key>,
+    /// Messages of streams that were sealed for it.
+    delivered: u64,
+    is_warned: bool,
+    /// Our side of the connection has ended.
+    is_shut: bool,
+    _slots: Slots,
+}
+
+impl Connection {
+    /// Takes over what arrived.
+    pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
+        let conversation = Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
+        let certificate = until(conversation.not_after(), context.clock.now());
+        let mut parser = Reader::new(context.limits.message_bytes_max);
+        parser.feed(&arrival.read);
+        let mut outbox = Outbox::default();
+        arrival.welcome.iter().for_each(|welcome| outbox.text(welcome));
+        Self {
+            socket: TcpStream::from_std(arrival.socket),
+            tls: arrival.tls,
+            received: arrival.received,
+            parser,
+            conversation,
+            outbox,
+            deadlines: Deadlines::new(&context.limits, certificate, now),
+            phase: Phase::Open,
+            commands: VecDeque::new(),
+            owed: None,
+            has_logged_out: false,
+            may_read: true,
+            is_readable_listed: false,
+            is_writable_listed: false,
+            is_waiting_listed: false,
+            due_at: None,
+            subscriptions: Vec::new(),
+            ready: VecDeque::new(),
+            delivered: 0,
+            is_warned: false,
+            is_shut: false,
+            _slots: arrival.slots,
+        }
+    }
+
+    /// Its socket, to be registered.
+    pub(super) const fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Number of its session.
+    pub(super) fn number(&self) -> u64 {
+        self.conversation.handle().number
+    }
+
+    /// The ending that was asked for before the shard knew the session.
+    pub(super) fn asked_ending(&self) -> Option<Ending> {
+        self.conversation.handle().queue.ending()
+    }
+
+    /// Nothing is left to be done: it is to be dropped.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over) && self.commands.is_empty()
+    }
+
+    /// Something of it waits for the pipeline's queue or for the log: look again.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.commands.is_empty() || self.owed.is_some()
+    }
+
+    /// There is something to write, and the socket took what was written before.
+    pub(super) fn has_output(&self) -> bool {
+        !matches!(self.phase, Phase::Over)
+            && (!self.outbox.is_empty() || !self.ready.is_empty() || self.ends_when_written())
+    }
+
+    fn ends_when_written(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. } | Phase::Closing { peer_has_closed: true, .. })
+    }
+
+    /// The socket has not taken all that was sealed.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.tls.has_unsent()
+    }
+
+    /// When it is due next, if ever.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open => Some(self.deadlines.next()),
+            Phase::Finishing { by, .. } | Phase::Draining { by, .. } | Phase::Closing { by, .. } => Some(*by),
+            Phase::Over => None,
+        }
+    }
+
+    /// Whether what comes from the client is taken.
+    pub(super) fn reads(&self) -> bool {
+        match self.phase {
+            Phase::Open => !self.has_logged_out && !self.is_waiting(),
+            Phase::Closing { .. } => true,
+            Phase::Finishing { .. } | Phase::Draining { .. } | Phase::Over => false,
+        }
+    }
+
+    /// Reads once, and does what the client says. The shard calls again as long as there may be more.
+    pub(super) fn read(&mut self, turn: &mut Turn<'_>) {
+        self.converse(turn);
+        if !self.may_read || !self.reads() {
+            return;
+        }
+        let received = &mut turn.scratch.received;
+        received.clear();
+        received.append(&mut self.received);
+        let start = received.len();
+        received.resize(start + READ_BYTES, 0);
+        let count = match self.socket.read(&mut received[start..]) {
+            Ok(0) => {
+                self.may_read = false;
+                return self.broken(turn);
+            }
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.may_read = false;
+                0
+            }
+            Err(_) => return self.broken(turn),
+        };
+        received.truncate(start + count);
+        if count == 0 {
+            self.received.extend_from_slice(received);
+            return;
+        }
+        turn.scratch.plain.clear();
+        let Scratch { received, plain, sealed } = &mut *turn.scratch;
+        let taken = self.tls.input(received, plain, sealed);
+        // Alerts and key updates leave at once, behind what was sealed before.
+        let flushed = sealed.is_empty() || self.tls.flush(&mut self.socket, sealed).is_ok();
+        let Ok(taken) = taken else { return self.broken(turn) };
+        self.received = received[taken.bytes..].to_vec();
+        self.deadlines.heard(turn.now);
+        self.parser.feed(plain);
+        self.converse(turn);
+        if !flushed || taken.is_closed {
+            self.broken(turn);
+        }
+    }
+
+    /// Takes what was read, as long as the session reads.
+    fn converse(&mut self, turn: &mut Turn<'_>) {
+        while self.reads() {
+            let Some(incoming) = self.parser.next() else { break };
+            self.outbox.frames(|frames| self.parser.take_answers(frames));
+            if let Phase::Closing { peer_has_closed, .. } = &mut self.phase {
+                *peer_has_closed |= matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_));
+                continue;
+            }
+            if matches!(incoming, Incoming::Text(_)) {
+                self.deadlines.asked();
+            }
+            let step = self.conversation.take(incoming, &mut self.outbox);
+            self.follow(step, turn);
+        }
+    }
+
+    fn follow(&mut self, step: Step, turn: &mut Turn<'_>) {
+        match step {
+            Step::Done => {}
+            Step::HandOn(command) => self.hand_on(command, turn),
+            Step::Last(command) => {
+                self.has_logged_out = true;
+                self.hand_on(command, turn);
+            }
+            Step::Owe(owed) => {
+                self.owed = Some(owed);
+                self.settle(turn);
+            }
+            Step::End(end) => self.end(end, turn),
+        }
+        self.check_slow(turn);
+    }
+
+    /// Passes on what could not be passed on before, and answers what has become durable; then reads on.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
+        let was_waiting = self.is_waiting();
+        while let Some(command) = self.commands.pop_front() {
+            if let Some(command) = self.pass_on(command, turn) {
+                self.commands.push_front(command);
+                break;
+            }
+        }
+        if let Some(owed) = self.owed.take() {
+            match turn.context.journal.is_durable(owed.entry) {
+                Ok(true) => {
+                    let step = self.conversation.pay(owed, &mut self.outbox);
+                    self.follow(step, turn);
+                }
+                Ok(false) => self.owed = Some(owed),
+                // The server stops, and nothing more is answered.
+                Err(_) => {}
+            }
+        }
+        if was_waiting && !self.is_waiting() {
+            self.deadlines.heard(turn.now);
+            self.converse(turn);
+        }
+    }
+
+    fn hand_on(&mut self, command: Command, turn: &mut Turn<'_>) {
+        if self.commands.is_empty() {
+            let refused = self.pass_on(command, turn);
+            self.commands.extend(refused);
+        } else {
+            self.commands.push_back(command);
+        }
+    }
+
+    /// Gives a command to the pipeline; returns it if that has no room now.
+    fn pass_on(&mut self, command: Command, turn: &mut Turn<'_>) -> Option<Command> {
+        match turn.context.pipeline.try_send(command) {
+            Ok(()) => None,
+            Err(TrySend::Full(command)) => Some(*command),
+            Err(TrySend::Stopped(command)) => {
+                self.without_pipeline(*command, turn);
+                None
+            }
+        }
+    }
+
+    /// The pipeline is gone: the server is stopping. What concerns the end is done without it.
+    fn without_pipeline(&mut self, command: Command, turn: &mut Turn<'_>) {
+        match command {
+            Command::Closed { session, event } => {
+                // If the journal is gone as well the server knows why.
+                let _ = turn.context.journal.record_in(&session.trail, event);
+            }
+            Command::Finish { .. } => {
+                if let Phase::Finishing { ending, notice, .. } = &mut self.phase {
+                    let (ending, notice) = (*ending, notice.take());
+                    self.drain(ending, notice, turn);
+                }
+            }
+            _ if matches!(self.phase, Phase::Open) => {
+                self.end(End::Close(crate::session::active::GOING_AWAY), turn);
+            }
+            _ => {}
+        }
+    }
+
+    /// A message for this client alone.
+    pub(super) fn message(&mut self, message: &[u8], turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Open | Phase::Finishing { .. }) {
+            self.outbox.text(message);
+            self.check_slow(turn);
+        }
+    }
+
+    /// It reads a stream from here on.
+    pub(super) fn join(&mut self, key: Key) {
+        self.subscriptions.push(key);
+    }
+
+    /// Its subscription to a stream ends.
+    pub(super) fn leave(&mut self, stream: crate::feed::StreamId, streams: &mut Streams) {
+        let is_it = |key: &Key| streams.stream_of(*key) == Some(stream);
+        let Some(place) = self.subscriptions.iter().position(is_it) else { return };
+        let key = self.subscriptions.swap_remove(place);
+        self.ready.retain(|ready| *ready != key);
+        streams.leave(key);
+    }
+
+    /// Whether subscriptions may still be made for it.
+    pub(super) const fn may_join(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Finishing { .. })
+    }
+
+    /// One of its streams has something for it.
+    pub(super) fn stream_is_ready(&mut self, key: Key) {
+        self.ready.push_back(key);
+    }
+
+    /// Ends it after everything that is on the way.
+    pub(super) fn drain(&mut self, ending: Ending, notice: Option<Vec<u8>>, turn: &mut Turn<'_>) {
+        if !self.may_join() {
+            return;
+        }
+        self.owed = None;
+        for key in &self.subscriptions {
+            if turn.streams.freeze(*key) {
+                self.ready.push_back(*key);
+            }
+        }
+        self.phase = Phase::Draining { ending, notice, by: turn.now + CLOSE_TIMEOUT };
+    }
+
+    /// Its time is over: nothing more is read, and what was read before is still answered.
+    pub(super) fn time_is_over(&mut self, reason: Code, turn: &mut Turn<'_>) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        let ending = Ending::because(reason);
+        // Told before the close frame, so that clients do not all come back at once.
+        let notice = (ending.close == CloseCode::Drain)
+            .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: turn.context.clock.now() }));
+        self.phase = Phase::Finishing { ending, notice: notice.clone(), by: turn.now + ANSWERS_TIMEOUT };
+        let session = Arc::clone(self.conversation.handle());
+        self.hand_on(Command::Finish { session, ending, notice }, turn);
+    }
+
+    /// A moment has come; the shard sets the next one.
+    pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
+        match &mut self.phase {
+            Phase::Open => {
+                while let Some(due) = self.deadlines.due(turn.now) {
+                    match due {
+                        Due::Ping => self.outbox.control(FrameKind::Ping, b""),
+                        // Who is not read cannot be heard.
+                        Due::Silence | Due::FirstRequest if !self.reads() => {
+                            self.deadlines.heard(turn.now);
+                            self.deadlines.asked();
+                        }
+                        Due::FirstRequest => {
+                            let end = self.conversation.asked_nothing();
+                            return self.end(end, turn);
+                        }
+                        Due::Silence => return self.end(End::because(Code::SesHeartbeatLost), turn),
+                        Due::Over(reason) => return self.time_is_over(reason, turn),
+                    }
+                }
+            }
+            Phase::Finishing { by, ending, notice } if turn.now >= *by => {
+                // The pipeline is stuck or gone: the notice leaves without it.
+                let (ending, notice) = (*ending, notice.take());
+                self.drain(ending, notice, turn);
+            }
+            Phase::Draining { by, ending, notice } if turn.now >= *by => {
+                let (ending, notice) = (*ending, notice.take());
+                self.end_with_notice(ending, notice, turn);
+            }
+            Phase::Closing { by, .. } if turn.now >= *by => self.phase = Phase::Over,
+            Phase::Finishing { .. } | Phase::Draining { .. } | Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+
+    fn end_with_notice(&mut self, ending: Ending, notice: Option<Vec<u8>>, turn: &mut Turn<'_>) {
+        notice.iter().for_each(|notice| self.outbox.text(notice));
+        self.end(End::Close(ending), turn);
+    }
+
+    /// Ends it: its entry, then its close frame.
+    pub(super) fn end(&mut self, end: End, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Over) {
+            return;
+        }
+        for key in self.subscriptions.drain(..) {
+            turn.streams.leave(key);
+        }
+        self.ready.clear();
+        self.owed = None;
+        let sent = self.outbox.messages() + self.delivered;
+        let by = turn.now + CLOSE_TIMEOUT;
+        self.phase = match end {
+            End::Close(ending) => {
+                let reason = ending.reason.map_or(ending.close.name(), Code::as_str);
+                let payload = [&ending.close.number().to_be_bytes()[..], reason.as_bytes()].concat();
+                self.outbox.control(FrameKind::Close, &payload);
+                Phase::Closing { by, peer_has_closed: false }
+            }
+            // Our answer to the peer's close frame stands in the outbox.
+            End::Peer(_) => Phase::Closing { by, peer_has_closed: true },
+            End::Broken => Phase::Over,
+        };
+        let handle = Arc::clone(self.conversation.handle());
+        let event = closed(&handle, end, self.conversation.received(), sent);
+        // Recorded by the pipeline, behind every order of this session that still waits there.
+        self.hand_on(Command::Closed { session: handle, event }, turn);
+    }
+
+    /// The connection takes nothing more.
+    fn broken(&mut self, turn: &mut Turn<'_>) {
+        self.end(End::Broken, turn);
+        self.phase = Phase::Over;
+    }
+
+    /// Ends it if it lags too far, and warns it before: at half of the bound, and again only after it had fallen below
+    /// a quarter.
+    pub(super) fn check_slow(&mut self, turn: &mut Turn<'_>) {
+        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty()) {
+            return;
+        }
+        let max = turn.context.limits.out_queue_bytes_max;
+        let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
+        let waiting = behind + self.outbox.bytes();
+        if waiting > max {
+            return self.is_too_slow(turn);
+        }
+        if waiting < max / 4 {
+            self.is_warned = false;
+        } else if waiting >= max / 2 && self.is_blocked() && !std::mem::replace(&mut self.is_warned, true) {
+            let ts = turn.context.clock.now();
+            let slow = Slow { queue_bytes: waiting as u64, queue_bytes_max: max as u64, ts };
+            let mut notice = Vec::with_capacity(128);
+            encode_slow(&mut notice, &slow);
+            self.outbox.text(&notice);
+        }
+    }
+
+    fn is_too_slow(&mut self, turn: &mut Turn<'_>) {
+        // A stream with a hole in it must not go on: what waits is not sent any more.
+        self.outbox.clear();
+        self.end(End::Close(Ending::SLOW), turn);
+    }
+
+    /// Writes once: what the socket did not take before, or else as much as fits into one write.
+    pub(super) fn write(&mut self, turn: &mut Turn<'_>) {
+        if self.is_blocked() {
+            turn.scratch.sealed.clear();
+            match self.tls.flush(&mut self.socket, &mut turn.scratch.sealed) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => return self.broken(turn),
+            }
+        }
+        turn.scratch.sealed.clear();
+        if self.seal(turn).is_err() {
+            return self.broken(turn);
+        }
+        match self.tls.flush(&mut self.socket, &mut turn.scratch.sealed) {
+            Ok(true) => self.wrote(turn),
+            Ok(false) => {}
+            Err(_) => self.broken(turn),
+        }
+    }
+
+    /// Seals what is for this client, own messages first, then one piece of each stream, up to one write's worth.
+    fn seal(&mut self, turn: &mut Turn<'_>) -> Result<(), rustls::Error> {
+        let Turn { streams, scratch: Scratch { plain, sealed, .. }, .. } = &mut *turn;
+        plain.clear();
+        if !self.outbox.is_empty() {
+            self.outbox.take(ROUND_BYTES, plain);
+        }
+        let mut bytes = plain.len();
+        let mut is_lost = false;
+        for _ in 0..self.ready.len() {
+            if bytes >= ROUND_BYTES {
+                break;
+            }
+            let Some(key) = self.ready.pop_front() else { break };
+            let Piece::Frames { frames, messages, rest } = streams.next(key) else {
+                is_lost = true;
+                break;
+            };
+            if plain.is_empty() && frames.len() >= DIRECT_BYTES {
+                self.tls.seal(frames, sealed)?;
+            } else {
+                plain.extend_from_slice(frames);
+            }
+            bytes += frames.len();
+            self.delivered += messages;
+            if rest {
+                self.ready.push_back(key);
+            }
+        }
+        if !plain.is_empty() {
+            self.tls.seal(plain, sealed)?;
+        }
+        if is_lost {
+            self.is_too_slow(turn);
+        }
+        Ok(())
+    }
+
+    /// All that was sealed has left.
+    fn wrote(&mut self, turn: &mut Turn<'_>) {
+        if !self.outbox.is_empty() || !self.ready.is_empty() {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Draining { ending, notice, .. } => {
+                let (ending, notice) = (*ending, notice.take());
+                self.end_with_notice(ending, notice, turn);
+            }
+            Phase::Closing { peer_has_closed: true, .. } => {
+                turn.scratch.sealed.clear();
+                // The peer has said goodbye: whether it still hears ours is its own matter.
+                let _ = self.tls.close(&mut turn.scratch.sealed);
+                let _ = self.tls.flush(&mut self.socket, &mut turn.scratch.sealed);
+                self.phase = Phase::Over;
+            }
+            // It cannot be seen any more whether the peer answers: the end of our side lets it end its own.
+            Phase::Closing { .. } if self.parser.is_over() && !self.is_shut => {
+                self.is_shut = true;
+                turn.scratch.sealed.clear();
+                let _ = self.tls.close(&mut turn.scratch.sealed);
+                let _ = self.tls.flush(&mut self.socket, &mut turn.scratch.sealed);
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
+            Phase::Open | Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A session's limits in time, and the list of who is due next.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::LimitsConfig;
+use crate::types::Code;
+
+/// When a session is to do something by itself.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    idle: Duration,
+    ping_interval: Duration,
+    /// `None` once the client has asked for something.
+    first_request: Option<Instant>,
+    silent: Instant,
+    ping: Instant,
+    lifetime: Instant,
+    certificate: Instant,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The client asked for nothing in time.
+    FirstRequest,
+    /// Nothing came from the client for too long.
+    Silence,
+    /// A ping, so that a client that is gone is noticed and one that only listens is not.
+    Ping,
+    /// The session's time is over, for this reason.
+    Over(Code),
+}
+
+impl Deadlines {
+    /// A session that begins now and whose certificate is good for `certificate`.
+    pub(super) fn new(limits: &LimitsConfig, certificate: Duration, now: Instant) -> Self {
+        let idle = Duration::from_millis(limits.idle_timeout_ms);
+        Self {
+            idle,
+            ping_interval: idle / 3,
+            first_request: Some(now + Duration::from_millis(limits.first_request_timeout_ms)),
+            silent: now + idle,
+            ping: now + idle / 3,
+            lifetime: now + Duration::from_secs(limits.session_lifetime_s),
+            certificate: now + certificate,
+        }
+    }
+
+    /// Something came from the client.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.silent = now + self.idle;
+    }
+
+    /// The client asked for something.
+    pub(super) const fn asked(&mut self) {
+        self.first_request = None;
+    }
+
+    /// When the next of them is due.
+    pub(super) fn next(&self) -> Instant {
+        let first = self.silent.min(self.ping).min(self.lifetime).min(self.certificate);
+        self.first_request.map_or(first, |by| first.min(by))
+    }
+
+    /// What is due now; each comes once.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+        if now >= self.lifetime {
+            return Some(Due::Over(Code::SesLifetimeReached));
+        }
+        if now >= self.certificate {
+            return Some(Due::Over(Code::SesCertificateExpired));
+        }
+        if self.first_request.is_some_and(|by| now >= by) {
+            return Some(Due::FirstRequest);
+        }
+        if now >= self.silent {
+            // Who asks for nothing at all is told that.
+            return Some(if self.first_request.is_some() { Due::FirstRequest } else { Due::Silence });
+        }
+        if now >= self.ping {
+            self.ping = now + self.ping_interval;
+            return Some(Due::Ping);
+        }
+        None
+    }
+}
+
+/// Who is due when: a connection has one place at most in it that counts, and as many as it has had phases.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize, u64)>>);
+
+impl Timers {
+    /// Notes that connection `number` at `place` is due at a time.
+    pub(super) fn set(&mut self, at: Instant, place: usize, number: u64) {
+        self.0.push(Reverse((at, place, number)));
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next one that is due now: its place and number. To be set again.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(usize, u64)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop().map(|Reverse((_, place, number))| (place, number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> LimitsConfig {
+        LimitsConfig {
+            first_request_timeout_ms: 2_000,
+            idle_timeout_ms: 3_000,
+            session_lifetime_s: 10,
+            ..LimitsConfig::default()
+        }
+    }
+
+    /// Everything that is due in `seconds`, and when, with a client that is heard at `heard`.
+    fn run(heard: &[u64], asks: bool, certificate: u64) -> Vec<(u64, Due)> {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(&limits(), Duration::from_secs(certificate), start);
+        if asks {
+            deadlines.asked();
+        }
+        let mut seen = Vec::new();
+        for second in 0..20 {
+            let now = start + Duration::from_secs(second);
+            if heard.contains(&second) {
+                deadlines.heard(now);
+            }
+            while let Some(due) = deadlines.due(now) {
+                seen.push((second, due));
+                if due != Due::Ping {
+                    return seen;
+                }
+            }
+            assert!(deadlines.next() > now);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_silent_client_is_pinged_and_then_ended_and_one_that_asks_for_nothing_is_told_so() {
+        assert_eq!(run(&[], true, 100), [(1, Due::Ping), (2, Due::Ping), (3, Due::Silence)]);
+        assert_eq!(run(&[1, 2], false, 100), [(1, Due::Ping), (2, Due::FirstRequest)]);
+    }
+
+    #[test]
+    fn a_client_that_is_heard_lives_until_its_time_or_its_certificate_is_over() {
+        let seen = run(&(0..20).collect::<Vec<_>>(), true, 100);
+        assert_eq!(seen.last(), Some(&(10, Due::Over(Code::SesLifetimeReached))));
+        assert_eq!(seen.len(), 10, "a ping a second");
+        let seen = run(&(0..20).collect::<Vec<_>>(), true, 5);
+        assert_eq!(seen.last(), Some(&(5, Due::Over(Code::SesCertificateExpired))));
+    }
+
+    #[test]
+    fn timers_come_in_their_order_and_not_before_their_time() {
+        let (mut timers, start) = (Timers::default(), Instant::now());
+        for (after, place) in [(3, 1), (1, 2), (2, 3)] {
+            timers.set(start + Duration::from_secs(after), place, 7);
+        }
+        assert_eq!(timers.pop(start), None);
+        let later = start + Duration::from_secs(2);
+        assert_eq!(
+            [timers.pop(later), timers.pop(later), timers.pop(later)],
+            [Some((2, 7)), Some((3, 7)), None]
+        );
+        assert_eq!(timers.next(), Some(start + Duration::from_secs(3)));
+    }
+}

@@ -1,0 +1,317 @@
+//! The loop of one shard.
+//!
+//! A round: events of sockets, arrivals, what the releasing thread has, one read of every connection that has bytes,
+//! timers, one write of every connection that has something. The inbox is looked into only when every connection whose
+//! socket takes something has all that came before: what a shard cannot do in time waits there, and then in the
+//! releasing thread and the sources, but never makes a reader look slow that is not.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Scratch, Turn};
+use super::deadlines::Timers;
+use super::streams::Streams;
+use super::{Arrival, Door, WAKER};
+use crate::feed::{Delivery, Item, ReaderId};
+use crate::session::SessionContext;
+use crate::session::active::End;
+use crate::shutdown::StopReason;
+use crate::types::Code;
+
+/// Events taken at once; more wait in the kernel.
+const EVENTS_MAX: usize = 1_024;
+/// How long a command waits for room in the pipeline's queue before it is offered again.
+const RETRY: Duration = Duration::from_millis(1);
+/// What may come into a log at once, beyond what its slowest reader may lag behind.
+const LOG_SLACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// One shard.
+pub(super) struct Shard {
+    poll: Poll,
+    door: Arc<Door>,
+    context: Arc<SessionContext>,
+    ended: Arc<Notify>,
+    connections: Slab<Box<Connection>>,
+    places: HashMap<ReaderId, usize>,
+    streams: Streams,
+    timers: Timers,
+    scratch: Scratch,
+    delivery: Delivery,
+    /// Connections that may have something to read.
+    readable: Vec<usize>,
+    /// Connections that have something to write, and whose sockets take it.
+    writable: Vec<usize>,
+    /// Connections that wait for the pipeline or the log.
+    waiting: Vec<usize>,
+    /// Connections whose sockets take nothing while their streams go on.
+    lagging: Vec<usize>,
+    /// Memory of the list that is walked next.
+    spare: Vec<usize>,
+    /// The inbox was not looked into in the last round.
+    owes_delivery: bool,
+    is_stopping: bool,
+    now: Instant,
+}
+
+impl Shard {
+    pub(super) fn new(poll: Poll, door: Arc<Door>, context: Arc<SessionContext>, ended: Arc<Notify>) -> Self {
+        let log_bytes_max = context.limits.out_queue_bytes_max.saturating_add(LOG_SLACK_BYTES);
+        Self {
+            poll,
+            door,
+            context,
+            ended,
+            connections: Slab::new(),
+            places: HashMap::new(),
+            streams: Streams::new(log_bytes_max),
+            timers: Timers::default(),
+            scratch: Scratch::default(),
+            delivery: Delivery::default(),
+            readable: Vec::new(),
+            writable: Vec::new(),
+            waiting: Vec::new(),
+            lagging: Vec::new(),
+            spare: Vec::new(),
+            owes_delivery: false,
+            is_stopping: false,
+            now: Instant::now(),
+        }
+    }
+
+    /// Serves until it is stopped.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.door.is_stopped.load(Ordering::Acquire) {
+            if let Err(error) = self.poll.poll(&mut events, self.timeout())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a shard cannot wait for events");
+                self.context.shutdown.stop(StopReason::StageFailed("shard"));
+                return;
+            }
+            self.now = Instant::now();
+            for event in events.iter().filter(|event| event.token() != WAKER) {
+                self.note(event);
+            }
+            self.round();
+        }
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn timeout(&self) -> Option<Duration> {
+        if self.owes_delivery || !self.readable.is_empty() || !self.writable.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timer = self.timers.next().map(|at| at.saturating_duration_since(self.now));
+        if self.waiting.is_empty() { timer } else { Some(timer.map_or(RETRY, |timer| timer.min(RETRY))) }
+    }
+
+    /// A socket has something, or takes something again.
+    fn note(&mut self, event: &Event) {
+        let place = event.token().0;
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.may_read = true;
+        }
+        if event.is_writable() && connection.is_blocked() && !connection.is_writable_listed {
+            connection.is_writable_listed = true;
+            self.writable.push(place);
+        }
+        self.file(place);
+    }
+
+    fn round(&mut self) {
+        let arrivals = std::mem::take(&mut *self.door.arrivals.lock());
+        arrivals.into_iter().for_each(|arrival| self.arrive(arrival));
+        if !self.is_stopping && self.context.shutdown.is_stopping() {
+            self.is_stopping = true;
+            let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
+            for place in places {
+                self.turn(place, |connection, turn| connection.time_is_over(Code::SesDraining, turn));
+            }
+        }
+        self.owes_delivery = !self.writable.is_empty();
+        if !self.owes_delivery {
+            self.take_delivery();
+        }
+        self.walk(
+            |shard| &mut shard.waiting,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_waiting_listed = false;
+                    connection.settle(turn);
+                });
+            },
+        );
+        self.walk(
+            |shard| &mut shard.readable,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_readable_listed = false;
+                    connection.read(turn);
+                });
+            },
+        );
+        while let Some((place, number)) = self.timers.pop(self.now) {
+            if self.connections.get(place).is_some_and(|connection| connection.number() == number) {
+                self.turn(place, |connection, turn| {
+                    connection.due_at = None;
+                    connection.on_time(turn);
+                });
+            }
+        }
+        self.walk(
+            |shard| &mut shard.writable,
+            |shard, place| {
+                shard.turn(place, |connection, turn| {
+                    connection.is_writable_listed = false;
+                    connection.write(turn);
+                });
+            },
+        );
+        self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
+    }
+
+    /// Takes a list and does something for each connection in it; what is put into the list meanwhile stays.
+    fn walk(&mut self, list: impl Fn(&mut Self) -> &mut Vec<usize>, each: impl Fn(&mut Self, usize)) {
+        let spare = std::mem::take(&mut self.spare);
+        let mut places = std::mem::replace(list(self), spare);
+        places.drain(..).for_each(|place| each(self, place));
+        self.spare = places;
+    }
+
+    /// Lets a connection act, and looks at what has become of it.
+    fn turn(&mut self, place: usize, act: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        let mut turn = Turn {
+            context: &self.context,
+            streams: &mut self.streams,
+            scratch: &mut self.scratch,
+            now: self.now,
+        };
+        act(connection, &mut turn);
+        self.file(place);
+    }
+
+    /// Puts a connection into the lists where it belongs, or drops it.
+    fn file(&mut self, place: usize) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        if connection.is_over() {
+            self.places.remove(&connection.number());
+            drop(self.connections.remove(place));
+            self.ended.notify_waiters();
+            return;
+        }
+        if connection.has_output() && !connection.is_blocked() && !connection.is_writable_listed {
+            connection.is_writable_listed = true;
+            self.writable.push(place);
+        }
+        if connection.is_waiting() && !connection.is_waiting_listed {
+            connection.is_waiting_listed = true;
+            self.waiting.push(place);
+        }
+        if connection.may_read && connection.reads() && !connection.is_readable_listed {
+            connection.is_readable_listed = true;
+            self.readable.push(place);
+        }
+        if let Some(next) = connection.next_deadline()
+            && connection.due_at.is_none_or(|at| next < at)
+        {
+            connection.due_at = Some(next);
+            self.timers.set(next, place, connection.number());
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let ending = arrival.ending;
+        let connection = Box::new(Connection::new(arrival, &self.context, self.now));
+        let number = connection.number();
+        let entry = self.connections.vacant_entry();
+        let place = entry.key();
+        let connection = entry.insert(connection);
+        self.places.insert(number, place);
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(connection.socket(), Token(place), interests);
+        let is_stopping = self.is_stopping;
+        self.turn(place, |connection, turn| match (registered, ending, connection.asked_ending()) {
+            (Err(error), ..) => {
+                tracing::error!(%error, "a socket cannot be watched");
+                connection.end(End::Broken, turn);
+            }
+            (Ok(()), Some(ending), _) => connection.end(End::Close(ending), turn),
+            (Ok(()), None, Some(ending)) => connection.drain(ending, None, turn),
+            (Ok(()), None, None) if is_stopping => connection.time_is_over(Code::SesDraining, turn),
+            (Ok(()), None, None) => {}
+        });
+    }
+
+    /// Takes in what the releasing thread has, and finds out whom it concerns.
+    fn take_delivery(&mut self) {
+        let mut delivery = std::mem::take(&mut self.delivery);
+        self.door.inbox.take(&mut delivery);
+        for item in delivery.items.drain(..) {
+            match item {
+                Item::Frames { stream, bytes, messages } => {
+                    self.streams.append(stream, &delivery.bytes[bytes], messages);
+                }
+                Item::Join { stream, reader } => {
+                    let Some(place) = self.places.get(&reader).copied() else { continue };
+                    let connection = self.connections.get_mut(place).filter(|one| one.may_join());
+                    if let Some(connection) = connection {
+                        connection.join(self.streams.join(stream, place));
+                    }
+                }
+                Item::Leave { stream, reader } => {
+                    self.of(reader, |connection, turn| connection.leave(stream, turn.streams));
+                }
+                Item::Message { reader, message } => {
+                    self.of(reader, |connection, turn| connection.message(&message, turn));
+                }
+                Item::Finish { reader, ending, notice } => {
+                    let notice = notice.map(Vec::from);
+                    self.of(reader, |connection, turn| connection.drain(ending, notice, turn));
+                }
+            }
+        }
+        delivery.clear();
+        self.delivery = delivery;
+        self.announce();
+    }
+
+    fn of(&mut self, reader: ReaderId, act: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+        if let Some(place) = self.places.get(&reader) {
+            self.turn(*place, act);
+        }
+    }
+
+    fn announce(&mut self) {
+        let Self { connections, writable, lagging, streams, .. } = self;
+        streams.announce(|place, key| {
+            let Some(connection) = connections.get_mut(place) else { return };
+            if let Some(key) = key {
+                connection.stream_is_ready(key);
+            }
+            if connection.is_blocked() {
+                lagging.push(place);
+            } else if !connection.is_writable_listed {
+                connection.is_writable_listed = true;
+                writable.push(place);
+            }
+        });
+        self.walk(
+            |shard| &mut shard.lagging,
+            |shard, place| {
+                shard.turn(place, |connection, turn| connection.check_slow(turn));
+            },
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The streams that a shard's connections read: a log and a list of subscriptions each.
+//!
+//! A subscription is a cursor. It is *ready* while its log has something behind the cursor; only ready ones are looked at
+//! when their connection writes. Bounded: a log holds what its slowest subscription still needs, and never more than one
+//! connection may lag behind.
+
+use slab::Slab;
+
+use crate::feed::{Cursor, StreamId, StreamLog};
+
+/// A subscription's place in the table.
+pub(super) type Key = usize;
+
+/// One connection's subscription to one stream.
+#[derive(Debug)]
+struct Subscription {
+    stream: StreamId,
+    /// Place of the connection in the shard.
+    connection: usize,
+    cursor: Cursor,
+    /// Whether it stands in its connection's list of ready ones.
+    is_ready: bool,
+    /// Its place in the stream's list; none if it is frozen.
+    place: Option<usize>,
+    /// Where it ends, if it is frozen.
+    until: Option<Cursor>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    log: StreamLog,
+    readers: Vec<Key>,
+    /// Readers that are ready.
+    behind: usize,
+    /// Whether it stands in the list of those with news.
+    has_news: bool,
+}
+
+/// All streams of a shard.
+#[derive(Debug)]
+pub(super) struct Streams {
+    by_id: Vec<Option<Box<Stream>>>,
+    subscriptions: Slab<Subscription>,
+    news: Vec<StreamId>,
+    log_bytes_max: usize,
+}
+
+/// What a subscription has to send.
+pub(super) enum Piece<'a> {
+    /// Whole frames; `rest` says whether there is more.
+    Frames {
+        /// The frames.
+        frames: &'a [u8],
+        /// How many messages, as far as known: a run over several pieces counts with its last.
+        messages: u64,
+        /// Whether there is more behind them.
+        rest: bool,
+    },
+    /// What it needs is not held any more.
+    Lost,
+}
+
+impl Streams {
+    /// No streams yet; each will hold at most `log_bytes_max` bytes, in whole chunks.
+    pub(super) const fn new(log_bytes_max: usize) -> Self {
+        Self { by_id: Vec::new(), subscriptions: Slab::new(), news: Vec::new(), log_bytes_max }
+    }
+
+    fn stream(&mut self, id: StreamId) -> &mut Stream {
+        if self.by_id.len() <= id.index() {
+            self.by_id.resize_with(id.index() + 1, || None);
+        }
+        self.by_id[id.index()].get_or_insert_with(Box::default)
+    }
+
+    /// Lets a connection read a stream from here on.
+    pub(super) fn join(&mut self, id: StreamId, connection: usize) -> Key {
+        let place = self.stream(id).readers.len();
+        let cursor = self.stream(id).log.end();
+        let key = self.subscriptions.insert(Subscription {
+            stream: id,
+            connection,
+            cursor,
+            is_ready: false,
+            place: Some(place),
+            until: None,
+        });
+        self.stream(id).readers.push(key);
+        key
+    }
+
+    /// Which stream a subscription reads.
+    pub(super) fn stream_of(&self, key: Key) -> Option<StreamId> {
+        self.subscriptions.get(key).map(|subscription| subscription.stream)
+    }
+
+    /// Lets a subscription get nothing that is not in its log yet; what is there it still gets. Whether that makes it ready.
+    pub(super) fn freeze(&mut self, key: Key) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
+        let (id, place) = (subscription.stream, subscription.place.take());
+        self.unlist(id, place);
+        let stream = self.stream(id);
+        let end = stream.log.end();
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
+        subscription.until.get_or_insert(end);
+        let becomes_ready = !subscription.is_ready && subscription.cursor != end;
+        subscription.is_ready |= becomes_ready;
+        self.stream(id).behind += usize::from(becomes_ready);
+        becomes_ready
+    }
+
+    /// Ends a subscription.
+    pub(super) fn leave(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.try_remove(key) else { return };
+        self.unlist(subscription.stream, subscription.place);
+        let stream = self.stream(subscription.stream);
+        stream.behind -= usize::from(subscription.is_ready);
+        if stream.readers.is_empty() && stream.behind == 0 && !stream.has_news {
+            self.by_id[subscription.stream.index()] = None;
+        }
+    }
+
+    /// Takes the entry at a place out of a stream's list of readers.
+    fn unlist(&mut self, id: StreamId, place: Option<usize>) {
+        let Some(place) = place else { return };
+        let stream = self.stream(id);
+        stream.readers.swap_remove(place);
+        let moved = stream.readers.get(place).copied();
+        if let Some(moved) = moved.and_then(|key| self.subscriptions.get_mut(key)) {
+            moved.place = Some(place);
+        }
+    }
+
+    /// Appends frames to a stream.
+    pub(super) fn append(&mut self, id: StreamId, frames: &[u8], messages: u64) {
+        let log_bytes_max = self.log_bytes_max;
+        let stream = self.stream(id);
+        if stream.behind == 0 && !stream.has_news {
+            stream.log.clear();
+        }
+        stream.log.append(frames, messages);
+        stream.log.trim(log_bytes_max);
+        if !std::mem::replace(&mut stream.has_news, true) {
+            self.news.push(id);
+        }
+    }
+
+    /// Calls `tell` with the connection of every subscription whose stream has news, and with the subscription if it has
+    /// become ready by them.
+    pub(super) fn announce(&mut self, mut tell: impl FnMut(usize, Option<Key>)) {
+        let Self { by_id, subscriptions, news, .. } = self;
+        for id in news.drain(..) {
+            let Some(Some(stream)) = by_id.get_mut(id.index()) else { continue };
+            stream.has_news = false;
+            let end = stream.log.end();
+            for key in &stream.readers {
+                let Some(subscription) = subscriptions.get_mut(*key) else { continue };
+                if subscription.is_ready {
+                    tell(subscription.connection, None);
+                } else if subscription.cursor != end {
+                    subscription.is_ready = true;
+                    stream.behind += 1;
+                    tell(subscription.connection, Some(*key));
+                }
+            }
+            if stream.readers.is_empty() && stream.behind == 0 {
+                by_id[id.index()] = None;
+            }
+        }
+    }
+
+    /// The next piece of a ready subscription; it moves on behind it.
+    pub(super) fn next(&mut self, key: Key) -> Piece<'_> {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return Piece::Lost };
+        let Some(Some(stream)) = self.by_id.get_mut(subscription.stream.index()) else { return Piece::Lost };
+        let end = subscription.until.unwrap_or_else(|| stream.log.end());
+        let Some((mut frames, mut next)) = stream.log.read(subscription.cursor) else { return Piece::Lost };
+        if next.at >= end.at {
+            frames = &frames[..frames.len() - usize::try_from(next.at - end.at).unwrap_or(frames.len())];
+            next = end;
+        }
+        let messages = next.messages.saturating_sub(subscription.cursor.messages);
+        subscription.cursor = next;
+        let rest = next.at != end.at;
+        if !rest {
+            subscription.is_ready = false;
+            stream.behind -= 1;
+        }
+        Piece::Frames { frames, messages, rest }
+    }
+
+    /// Bytes that a subscription has to send.
+    pub(super) fn lag(&self, key: Key) -> usize {
+        let Some(subscription) = self.subscriptions.get(key) else { return 0 };
+        let Some(Some(stream)) = self.by_id.get(subscription.stream.index()) else { return 0 };
+        usize::try_from(stream.log.end().at - subscription.cursor.at).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{FrameKind, push_frame};
+
+    fn frame(text: &str) -> Vec<u8> {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, FrameKind::Text, text.as_bytes());
+        frame
+    }
+
+    fn streams() -> Streams {
+        Streams::new(100_000)
+    }
+
+    fn stream(number: u32) -> StreamId {
+        StreamId::from_index(number)
+    }
+
+    /// Whom an announcement makes ready, by connection, and who was so before.
+    fn announced(streams: &mut Streams) -> (Vec<(usize, Key)>, Vec<usize>) {
+        let (mut ready, mut behind) = (Vec::new(), Vec::new());
+        streams.announce(|connection, key| match key {
+            Some(key) => ready.push((connection, key)),
+            None => behind.push(connection),
+        });
+        (ready, behind)
+    }
+
+    fn read(streams: &mut Streams, key: Key) -> Option<(Vec<u8>, u64, bool)> {
+        match streams.next(key) {
+            Piece::Frames { frames, messages, rest } => Some((frames.to_vec(), messages, rest)),
+            Piece::Lost => None,
+        }
+    }
+
+    #[test]
+    fn a_subscription_reads_what_comes_after_it_joined_and_is_announced_once() {
+        let mut streams = streams();
+        let first = streams.join(stream(1), 10);
+        streams.append(stream(1), &frame("a"), 1);
+        let second = streams.join(stream(1), 20);
+        streams.append(stream(1), &frame("b"), 1);
+        assert_eq!(announced(&mut streams), (vec![(10, first), (20, second)], vec![]));
+        assert_eq!(read(&mut streams, second), Some((frame("b"), 1, false)));
+        streams.append(stream(1), &frame("c"), 1);
+        assert_eq!(announced(&mut streams), (vec![(20, second)], vec![10]));
+        assert_eq!(
+            read(&mut streams, first),
+            Some(([frame("a"), frame("b"), frame("c")].concat(), 3, false))
+        );
+        assert_eq!(streams.lag(second), frame("c").len());
+    }
+
+    #[test]
+    fn who_left_is_not_announced_and_an_unread_stream_is_forgotten() {
+        let mut streams = streams();
+        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection));
+        streams.append(stream(7), &frame("a"), 1);
+        assert_eq!(announced(&mut streams).0.len(), 3);
+        streams.leave(keys[0]);
+        streams.freeze(keys[1]);
+        streams.append(stream(7), &frame("b"), 1);
+        assert_eq!(announced(&mut streams), (vec![], vec![3]));
+        assert_eq!(
+            read(&mut streams, keys[1]),
+            Some((frame("a"), 1, false)),
+            "it still gets what stood there"
+        );
+        streams.leave(keys[1]);
+        streams.leave(keys[2]);
+        assert!(streams.by_id.iter().all(Option::is_none) && streams.subscriptions.is_empty());
+    }
+
+    #[test]
+    fn a_subscription_that_lags_behind_the_log_is_told() {
+        let mut streams = streams();
+        let key = streams.join(stream(1), 1);
+        for _ in 0..10 {
+            streams.append(stream(1), &frame(&"x".repeat(30_000)), 1);
+        }
+        announced(&mut streams);
+        assert_eq!(read(&mut streams, key), None);
+    }
+}
