@@ -1,18 +1,14 @@
 //! What is durable, the receipts for it, and those who wait for it.
 //!
-//! Whoever waits for an entry waits in the bucket of that entry, so a group wakes those it concerns and nobody else, and they do
-//! not queue up behind one lock.
+//! A group wakes those whose entry is in it and nobody else ([`Waiters`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::chain::Hash;
 use crate::log::Receipt;
-
-/// Buckets of waiters. Neighbouring entries share one: they become durable together.
-const BUCKETS: usize = 64;
-const ENTRIES_PER_BUCKET: u64 = 4;
+use crate::waiters::Waiters;
 
 /// The durable end of the log and the hashes of its most recent entries.
 #[derive(Debug)]
@@ -20,7 +16,7 @@ pub(crate) struct Durable {
     log_id: Hash,
     size: AtomicU64,
     ring: Mutex<Ring>,
-    buckets: Vec<Bucket>,
+    waiters: Waiters,
 }
 
 #[derive(Debug)]
@@ -31,18 +27,11 @@ struct Ring {
     size: u64,
 }
 
-#[derive(Debug, Default)]
-struct Bucket {
-    lock: Mutex<()>,
-    changed: Condvar,
-}
-
 impl Durable {
     /// A log that has `size` durable entries; keeps receipts of the last `receipts` to come.
     pub(crate) fn new(log_id: Hash, size: u64, receipts: usize) -> Self {
         let ring = Ring { hashes: vec![[0; 32]; receipts], first_seq: size, size };
-        let buckets = (0..BUCKETS).map(|_| Bucket::default()).collect();
-        Self { log_id, size: AtomicU64::new(size), ring: Mutex::new(ring), buckets }
+        Self { log_id, size: AtomicU64::new(size), ring: Mutex::new(ring), waiters: Waiters::default() }
     }
 
     /// Number of durable entries.
@@ -64,33 +53,25 @@ impl Durable {
             ring.size = size;
             self.size.store(size, Ordering::Release);
         }
-        let (first, last) = (first_seq / ENTRIES_PER_BUCKET, (size - 1) / ENTRIES_PER_BUCKET);
-        for index in first..=last.min(first + BUCKETS as u64 - 1) {
-            self.bucket(index * ENTRIES_PER_BUCKET).wake();
-        }
+        self.waiters.call_below(size);
     }
 
     /// Wakes everybody: the log has failed or ended.
     pub(crate) fn wake_all(&self) {
-        for bucket in &self.buckets {
-            bucket.wake();
-        }
+        self.waiters.call_all();
     }
 
     /// Blocks until entry `seq` is durable, or until `given_up`, which is asked whenever the waiter is woken.
     pub(crate) fn wait<T>(&self, seq: u64, given_up: impl Fn() -> Option<T>) -> Result<(), T> {
-        if self.size() > seq {
-            return Ok(());
-        }
-        let bucket = self.bucket(seq);
-        let mut held = bucket.lock.lock();
+        let mut reason = None;
         while self.size() <= seq {
-            if let Some(reason) = given_up() {
-                return Err(reason);
+            reason = given_up();
+            if reason.is_some() {
+                break;
             }
-            bucket.changed.wait(&mut held);
+            self.waiters.wait(seq, || self.size() > seq || given_up().is_some());
         }
-        Ok(())
+        reason.map_or(Ok(()), Err)
     }
 
     /// Receipt of a durable entry, if its hash is still kept.
@@ -100,19 +81,6 @@ impl Durable {
         let kept = seq < ring.size && seq >= ring.first_seq && ring.size - seq <= capacity;
         let hash = *ring.hashes.get(usize::try_from(seq % capacity).ok()?)?;
         kept.then_some(Receipt { log_id: self.log_id, seq, hash })
-    }
-
-    fn bucket(&self, seq: u64) -> &Bucket {
-        let index = (seq / ENTRIES_PER_BUCKET) % BUCKETS as u64;
-        &self.buckets[usize::try_from(index).unwrap_or(0)]
-    }
-}
-
-impl Bucket {
-    fn wake(&self) {
-        // Whoever looked before the change is in the wait by the time the lock is free.
-        drop(self.lock.lock());
-        self.changed.notify_all();
     }
 }
 

@@ -22,6 +22,10 @@ pub const PAYLOAD_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES - SESSION_LI
 /// Clock error bound that says that no bound is known, nanoseconds.
 pub const CLOCK_ERROR_UNKNOWN_NS: u32 = u32::MAX;
 
+/// Where the header has the time: UTC, then monotonic.
+const UTC_AT: usize = 48;
+const MONOTONIC_AT: usize = 56;
+
 const FLAG_GROUP_END: u8 = 1;
 const FLAG_SESSION: u8 = 2;
 const FLAG_ORDER: u8 = 4;
@@ -136,19 +140,19 @@ pub struct Header {
     pub order: Option<OrderLink>,
 }
 
-/// What the writer adds to a draft.
+/// What the writer adds to an entry: its place in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
     pub(crate) seq: u64,
     pub(crate) previous: Hash,
-    pub(crate) stamp: Stamp,
     pub(crate) epoch: u64,
     pub(crate) group: u64,
     pub(crate) run: u64,
 }
 
-/// Appends the entry of `draft` to `out`; the group-end flag stays clear.
-pub(crate) fn encode(draft: &Draft, place: &Placement, out: &mut Vec<u8>) {
+/// Appends the entry of `draft` to `out`, all but its place in the log, which is left zero for [`place`]; the group-end flag stays
+/// clear.
+pub(crate) fn encode(draft: &Draft, stamp: Stamp, out: &mut Vec<u8>) {
     let mut flags = 0u8;
     if draft.session.is_some() {
         flags |= FLAG_SESSION;
@@ -161,15 +165,10 @@ pub(crate) fn encode(draft: &Draft, place: &Placement, out: &mut Vec<u8>) {
     header[1] = flags;
     header[2..4].copy_from_slice(&draft.kind.to_le_bytes());
     header[4..6].copy_from_slice(&draft.schema.to_le_bytes());
-    header[6] = place.stamp.clock_state as u8;
-    header[8..16].copy_from_slice(&place.seq.to_le_bytes());
-    header[16..48].copy_from_slice(&place.previous);
-    header[48..56].copy_from_slice(&place.stamp.utc_ns.to_le_bytes());
-    header[56..64].copy_from_slice(&place.stamp.monotonic_ns.to_le_bytes());
-    header[64..72].copy_from_slice(&place.epoch.to_le_bytes());
-    header[72..80].copy_from_slice(&place.group.to_le_bytes());
-    header[80..88].copy_from_slice(&place.run.to_le_bytes());
-    header[88..92].copy_from_slice(&place.stamp.clock_error_ns.to_le_bytes());
+    header[6] = stamp.clock_state as u8;
+    header[UTC_AT..UTC_AT + 8].copy_from_slice(&stamp.utc_ns.to_le_bytes());
+    header[MONOTONIC_AT..MONOTONIC_AT + 8].copy_from_slice(&stamp.monotonic_ns.to_le_bytes());
+    header[88..92].copy_from_slice(&stamp.clock_error_ns.to_le_bytes());
     let payload_bytes = u32::try_from(draft.payload.len()).unwrap_or(u32::MAX);
     header[92..96].copy_from_slice(&payload_bytes.to_le_bytes());
     out.extend_from_slice(&header);
@@ -183,6 +182,26 @@ pub(crate) fn encode(draft: &Draft, place: &Placement, out: &mut Vec<u8>) {
         out.extend_from_slice(&order.event.to_le_bytes());
     }
     out.extend_from_slice(&draft.payload);
+}
+
+/// Writes into an encoded entry where in the log it stands.
+pub(crate) fn place(entry: &mut [u8], at: &Placement) {
+    let Some(header) = entry.first_chunk_mut::<HEADER_BYTES>() else { return };
+    header[8..16].copy_from_slice(&at.seq.to_le_bytes());
+    header[16..48].copy_from_slice(&at.previous);
+    header[64..72].copy_from_slice(&at.epoch.to_le_bytes());
+    header[72..80].copy_from_slice(&at.group.to_le_bytes());
+    header[80..88].copy_from_slice(&at.run.to_le_bytes());
+}
+
+/// Kind of an encoded entry.
+pub(crate) fn kind_of(entry: &[u8]) -> Kind {
+    u16::from_le_bytes(array(entry, 2))
+}
+
+/// When an encoded entry entered the queue: UTC and monotonic nanoseconds.
+pub(crate) fn times_of(entry: &[u8]) -> (u64, u64) {
+    (u64_at(entry, UTC_AT), u64_at(entry, MONOTONIC_AT))
 }
 
 /// Sets the group-end flag of an encoded entry.
@@ -290,10 +309,14 @@ mod tests {
 
     use super::*;
 
-    fn place() -> Placement {
-        let stamp =
-            Stamp { utc_ns: 5, monotonic_ns: 6, clock_error_ns: 7, clock_state: ClockState::Synchronised };
-        Placement { seq: 1, previous: [9; 32], stamp, epoch: 2, group: 3, run: 4 }
+    const STAMP: Stamp =
+        Stamp { utc_ns: 5, monotonic_ns: 6, clock_error_ns: 7, clock_state: ClockState::Synchronised };
+
+    fn placed(draft: &Draft) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(draft, STAMP, &mut bytes);
+        place(&mut bytes, &Placement { seq: 1, previous: [9; 32], epoch: 2, group: 3, run: 4 });
+        bytes
     }
 
     proptest! {
@@ -308,16 +331,17 @@ mod tests {
                 order: order.map(|(id, previous, event)| OrderLink { id, previous: Some(previous).filter(|p| *p > 0), event }),
                 payload,
             };
-            let mut bytes = Vec::new();
-            encode(&draft, &place(), &mut bytes);
+            let mut bytes = placed(&draft);
             prop_assert_eq!(bytes.len(), draft.entry_bytes());
+            prop_assert_eq!((kind_of(&bytes), times_of(&bytes)), (kind, (5, 6)));
             let parsed = EntryRef::parse(&bytes).unwrap();
             prop_assert_eq!(parsed.header.kind, kind);
+            prop_assert_eq!((parsed.header.stamp, parsed.header.seq, parsed.header.previous), (STAMP, 1, [9; 32]));
+            prop_assert_eq!((parsed.header.epoch, parsed.header.group, parsed.header.run), (2, 3, 4));
             prop_assert_eq!(parsed.header.session, draft.session);
             prop_assert_eq!(parsed.header.order, draft.order);
             prop_assert_eq!(parsed.payload, &draft.payload[..]);
-            let mut again = Vec::new();
-            encode(&draft, &place(), &mut again);
+            let mut again = placed(&draft);
             // A flipped bit of the first eight bytes never decodes to the same header and payload.
             again[bit / 8] ^= 1 << (bit % 8);
             if let Ok(other) = EntryRef::parse(&again) {

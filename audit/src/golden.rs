@@ -80,9 +80,9 @@ impl Maker {
     }
 
     fn group(&mut self, drafts: &[Draft]) {
-        let mut builder = GroupBuilder::default();
+        let mut builder = GroupBuilder::new(&self.fill);
         for (index, draft) in drafts.iter().enumerate() {
-            let seq = self.head.frontier.size() + u64::from(index > 0);
+            let seq = self.head.frontier.size() + index as u64;
             let stamp = Stamp {
                 utc_ns: 1_700_000_000_000_000_000 + seq,
                 monotonic_ns: 1_000 + seq,
@@ -95,7 +95,7 @@ impl Maker {
         if drafts.last().is_some_and(|draft| draft.kind == kind::EPOCH_END) {
             self.head.key = self.head.key.next();
         }
-        self.fill.add(&group.bytes);
+        self.fill.add(&group);
         self.segment.extend_from_slice(&group.bytes);
     }
 

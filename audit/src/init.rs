@@ -12,7 +12,7 @@ use crate::disk::{begin_segment, fill_ahead, persist_key};
 use crate::entry::Draft;
 use crate::epoch::{EpochKey, KEY_FILE_BYTES, erase, escrow_fingerprint};
 use crate::error::InitError;
-use crate::group::{GroupBuilder, Head};
+use crate::group::{Fill, GroupBuilder, Head};
 use crate::kind;
 use crate::layout::{
     CHECKPOINTS, EPOCH_KEY, Genesis, KEYS, QUARANTINE, SEGMENTS, SIGNING_KEY, State, segment_path,
@@ -212,7 +212,7 @@ fn write_log(
         frontier: Frontier::new(),
     };
     let header = header.sign(key).map_err(InitError::Keys)?;
-    let mut builder = GroupBuilder::default();
+    let mut builder = GroupBuilder::new(&Fill::new(0, 0, options.segment_bytes, &header));
     builder.push(
         &mut head,
         &Draft { kind: kind::GENESIS, payload: genesis.to_payload(), ..Draft::default() },

@@ -12,45 +12,48 @@ use crate::sha_ni::{Block, compress_pair};
 
 const BLOCK_BYTES: usize = 64;
 
-/// A SHA-256 that grows, kept in parts that a lane can take.
-#[derive(Clone, Debug)]
+/// A SHA-256 that grows, kept in parts that a lane can take. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     state: [u32; 8],
-    held: Vec<u8>,
+    /// What is left of the bytes so far after the last whole block: the first `bytes % 64` of these.
+    held: Block,
     bytes: u64,
 }
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self { state: INITIAL, held: Vec::with_capacity(BLOCK_BYTES), bytes: 0 }
+        Self { state: INITIAL, held: [0; BLOCK_BYTES], bytes: 0 }
+    }
+
+    /// How many bytes of `held` count.
+    fn held_bytes(&self) -> usize {
+        usize::try_from(self.bytes % BLOCK_BYTES as u64).unwrap_or(0)
     }
 
     /// Takes up bytes by itself.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        let rest = self.begin(bytes);
-        let (blocks, tail) = rest.as_chunks::<BLOCK_BYTES>();
+        let blocks = self.begin(bytes);
         compress256(&mut self.state, blocks);
-        self.held.extend_from_slice(tail);
     }
 
-    /// Counts the bytes, and takes up as many as make what is held a whole block; the rest is the caller's.
-    fn begin<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    /// Takes up all of the bytes but for the whole blocks that it returns: the caller is to compress those into the state.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> &'a [Block] {
+        let held = self.held_bytes();
         self.bytes += bytes.len() as u64;
-        if self.held.is_empty() {
-            return bytes;
-        }
-        let missing = (BLOCK_BYTES - self.held.len()).min(bytes.len());
+        let missing = if held == 0 { 0 } else { (BLOCK_BYTES - held).min(bytes.len()) };
         let (head, rest) = bytes.split_at(missing);
-        self.held.extend_from_slice(head);
-        if self.held.len() == BLOCK_BYTES {
-            compress256(&mut self.state, self.held.as_chunks::<BLOCK_BYTES>().0);
-            self.held.clear();
+        self.held[held..held + missing].copy_from_slice(head);
+        if missing > 0 && held + missing == BLOCK_BYTES {
+            compress256(&mut self.state, &[self.held]);
         }
-        rest
+        let (blocks, tail) = rest.as_chunks::<BLOCK_BYTES>();
+        self.held[..tail.len()].copy_from_slice(tail);
+        blocks
     }
 
     pub(crate) fn finish(mut self) -> Hash {
-        let (tail, used) = padded(&self.held, self.bytes);
+        let (tail, used) = padded(&self.held[..self.held_bytes()], self.bytes);
         compress256(&mut self.state, &tail[..used]);
         state_to_hash(&self.state)
     }
@@ -118,16 +121,32 @@ pub(crate) fn hash_leaves(
 ) {
     leaves.clear();
     leaves.resize(ranges.len(), [0; HASH_BYTES]);
+    let message = |range: &Range<usize>| bytes.get(range.start - 1..range.end).unwrap_or_default();
+    hash_beside(stream.map(|stream| (stream, bytes)), ranges.iter().map(message), leaves);
+}
+
+/// Leaf hash of one entry behind its prefix; beside it, the stream takes up `bytes`, best about as many.
+pub(crate) fn hash_leaf(prefixed: &[u8], stream: &mut Stream, bytes: &[u8]) -> Hash {
+    let mut leaf = [[0; HASH_BYTES]];
+    hash_beside(Some((stream, bytes)), std::iter::once(prefixed), &mut leaf);
+    leaf[0]
+}
+
+/// Hashes of as many `messages` as `leaves` has places, in order; beside them, the stream takes up the bytes that come with it.
+fn hash_beside<'a>(
+    stream: Option<(&mut Stream, &'a [u8])>,
+    messages: impl Iterator<Item = &'a [u8]>,
+    leaves: &mut [Hash],
+) {
     let mut lanes = [Lane::IDLE, Lane::IDLE];
     let mut states = [INITIAL; 2];
-    let mut stream = stream;
-    if let Some(stream) = &mut stream {
-        let (blocks, tail) = stream.begin(bytes).as_chunks::<BLOCK_BYTES>();
-        stream.held.extend_from_slice(tail);
+    let mut stream = stream.map(|(stream, bytes)| {
+        let blocks = stream.begin(bytes);
         lanes[0] = Lane { work: Work::Stream, blocks, ..Lane::IDLE };
         states[0] = stream.state;
-    }
-    let mut next = 0;
+        stream
+    });
+    let mut messages = messages.take(leaves.len()).enumerate();
     loop {
         for (lane, state) in lanes.iter_mut().zip(&mut states) {
             while lane.piece().is_empty() {
@@ -140,13 +159,12 @@ pub(crate) fn hash_leaves(
                     }
                     Work::Idle => {}
                 }
-                let Some(range) = ranges.get(next) else {
+                let Some((index, message)) = messages.next() else {
                     lane.work = Work::Idle;
                     break;
                 };
-                *lane = Lane::leaf(next, bytes.get(range.start - 1..range.end).unwrap_or_default());
+                *lane = Lane::leaf(index, message);
                 *state = INITIAL;
-                next += 1;
             }
         }
         let counts = [lanes[0].piece().len(), lanes[1].piece().len()];
@@ -245,6 +263,19 @@ mod tests {
             lengths in proptest::collection::vec(0usize..700, 0..9), chunks in 0usize..4, with_stream: bool,
         ) {
             agrees(&lengths, chunks, with_stream);
+        }
+
+        #[test]
+        fn a_leaf_beside_any_bytes_of_a_stream_is_that_of_plain_sha256(
+            lengths in proptest::collection::vec((0usize..400, 0usize..400), 1..6),
+        ) {
+            let (mut stream, mut all) = (Stream::new(), Vec::new());
+            for (leaf, beside) in lengths {
+                let (leaf, beside) = (bytes(leaf, 3), bytes(beside, 5));
+                prop_assert_eq!(hash_leaf(&leaf, &mut stream, &beside), Hash::from(Sha256::digest(&leaf)));
+                all.extend(beside);
+            }
+            prop_assert_eq!(stream.finish(), Hash::from(Sha256::digest(&all)));
         }
 
         #[test]

@@ -27,10 +27,12 @@ mod log;
 mod open;
 mod options;
 mod payload;
+mod queue;
 mod recovery;
 mod segment;
 mod sha_ni;
 mod space;
+mod waiters;
 mod walk;
 mod writer;
 

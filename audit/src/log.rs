@@ -3,7 +3,6 @@
 //! Sequence numbers are given out under the queue's lock, so an entry's number is its place in the queue; the log's own entries
 //! go through the same lock. The queue is bounded in entries and bytes; full means that [`Log::append`] blocks.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -19,6 +18,7 @@ use crate::error::{AppendError, Failure, TryAppendError};
 use crate::kind;
 use crate::note::VerifierKey;
 use crate::options::{Options, RECEIPTS_PER_QUEUE_ENTRY};
+use crate::queue::Queue;
 use crate::space::{SharedSpace, Space};
 
 /// Proof for a client that its entry is in the log: whoever holds it is a witness of the log up to there.
@@ -53,31 +53,6 @@ pub struct Stats {
     pub checkpoint_size: u64,
     /// Epoch that seals now.
     pub epoch: u64,
-}
-
-/// An entry waiting to be written.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) stamp: Stamp,
-    pub(crate) draft: Draft,
-}
-
-/// The queue in front of the writer, and what wakes it.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    pub(crate) entries: VecDeque<Queued>,
-    pub(crate) bytes: usize,
-    pub(crate) next_seq: u64,
-    /// Stop was asked for: nothing more is taken.
-    pub(crate) stopping: bool,
-    /// A new segment was asked for.
-    pub(crate) rotate: bool,
-    /// Groups handed to the disk and not yet durable.
-    pub(crate) in_flight: usize,
-    /// The writer sleeps until this many entries wait.
-    pub(crate) wake_at: usize,
-    /// The writer and syncer threads have ended.
-    pub(crate) ended: bool,
 }
 
 type Callback = Box<dyn Fn(u64) + Send + Sync>;
@@ -125,21 +100,11 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn new(log_id: Hash, key: VerifierKey, durable: u64, options: &Options) -> Self {
         let ring = options.queue_entries_max.saturating_mul(RECEIPTS_PER_QUEUE_ENTRY).max(1_024);
-        let queue = Queue {
-            entries: VecDeque::new(),
-            bytes: 0,
-            next_seq: durable,
-            stopping: false,
-            rotate: false,
-            in_flight: 0,
-            wake_at: 1,
-            ended: false,
-        };
         Self {
             log_id,
             key,
             clock: Arc::clone(&options.clock),
-            queue: Mutex::new(queue),
+            queue: Mutex::new(Queue::new(durable)),
             appended: AtomicU64::new(durable),
             writer_wakes: Condvar::new(),
             space: Condvar::new(),
@@ -155,16 +120,16 @@ impl Shared {
     }
 
     /// Puts an entry of the log's own into the queue, which may be full: these are few.
-    pub(crate) fn push_own(&self, queue: &mut Queue, draft: Draft) -> u64 {
+    pub(crate) fn push_own(&self, queue: &mut Queue, draft: &Draft) -> u64 {
         self.push(queue, draft)
     }
 
-    fn push(&self, queue: &mut Queue, draft: Draft) -> u64 {
+    fn push(&self, queue: &mut Queue, draft: &Draft) -> u64 {
         let seq = queue.next_seq;
         queue.next_seq += 1;
         self.appended.store(queue.next_seq, Ordering::Release);
-        queue.bytes += draft.entry_bytes();
-        queue.entries.push_back(Queued { stamp: self.clock.now(), draft });
+        // Under the lock, so that times follow the order of the numbers.
+        queue.waiting.push(draft, self.clock.now());
         seq
     }
 
@@ -288,7 +253,7 @@ impl Log {
         loop {
             shared.check_open(&queue)?;
             if shared.has_space(&queue, bytes) {
-                return shared.enqueue(&mut queue, draft);
+                return shared.enqueue(&mut queue, &draft);
             }
             shared.space.wait(&mut queue);
         }
@@ -299,7 +264,7 @@ impl Log {
         let shared = self.shared();
         let mut queue = shared.queue.lock();
         shared.check_open(&queue)?;
-        shared.enqueue(&mut queue, draft)
+        shared.enqueue(&mut queue, &draft)
     }
 
     /// The time, by the log's clock.
@@ -319,7 +284,7 @@ impl Log {
         if !shared.has_space(&queue, bytes) {
             return Err(TryAppendError::Full(Box::new(draft)));
         }
-        shared.enqueue(&mut queue, draft).map_err(TryAppendError::Refused)
+        shared.enqueue(&mut queue, &draft).map_err(TryAppendError::Refused)
     }
 
     /// Number of durable entries: every entry with a smaller sequence number is on disk.
@@ -377,7 +342,7 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn append_own_for_tests(&self, draft: Draft) -> u64 {
         let shared = self.shared();
-        let seq = shared.push_own(&mut shared.queue.lock(), draft);
+        let seq = shared.push_own(&mut shared.queue.lock(), &draft);
         shared.writer_wakes.notify_one();
         seq
     }
@@ -402,7 +367,7 @@ impl Log {
         let shared = self.shared();
         let (queue_entries, queue_bytes) = {
             let queue = shared.queue.lock();
-            (queue.entries.len(), queue.bytes)
+            (queue.waiting.entries(), queue.waiting.bytes())
         };
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -428,17 +393,18 @@ impl Shared {
     }
 
     fn has_space(&self, queue: &Queue, bytes: usize) -> bool {
-        queue.entries.len() < self.queue_entries_max && queue.bytes + bytes <= self.queue_bytes_max
+        let waiting = &queue.waiting;
+        waiting.entries() < self.queue_entries_max && waiting.bytes() + bytes <= self.queue_bytes_max
     }
 
-    fn enqueue(&self, queue: &mut Queue, draft: Draft) -> Result<u64, AppendError> {
+    fn enqueue(&self, queue: &mut Queue, draft: &Draft) -> Result<u64, AppendError> {
         if let Some(previous) = draft.order.and_then(|order| order.previous)
             && (previous == 0 || previous >= queue.next_seq)
         {
             return Err(AppendError::Link(previous));
         }
         let seq = self.push(queue, draft);
-        if queue.entries.len() >= queue.wake_at {
+        if queue.waiting.entries() >= queue.wake_at {
             // Once is enough: the writer sets the mark again before it sleeps.
             queue.wake_at = usize::MAX;
             self.writer_wakes.notify_one();

@@ -76,7 +76,7 @@ fn start(
     let shared = Arc::new(Shared::new(opened.head.log_id, opened.key.public().clone(), durable, &options));
     {
         let mut queue = shared.queue.lock();
-        for draft in opened.opening {
+        for draft in &opened.opening {
             shared.push_own(&mut queue, draft);
         }
     }

@@ -394,6 +394,8 @@ fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Resu
         claim.take_if(|claim| claim.head.size < last.first_seq);
     }
     let mut walker = GroupWalker::new(Arc::clone(&last.file), last.file_bytes);
+    // The segment's own hash is taken beside the leaves, and counts once the group was found in order.
+    let (mut file, mut leaves) = (fill.file(), Vec::new());
     loop {
         for claim in &mut unseen {
             let size = chain.frontier.size();
@@ -404,7 +406,7 @@ fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Resu
             }
         }
         let Ok(group) = walker.next_group().map_err(&read)? else { break };
-        let taken = chain.take(&group, |_, _, _| {});
+        let taken = chain.take_beside(&group, Some(&mut file), &mut leaves, |_, _, _| {});
         taken.map_err(|violation| bad(violation.offset, &violation.what.to_string()))?;
         let seq = chain.frontier.size() - 1;
         if chain.epoch == key.epoch()
@@ -412,7 +414,7 @@ fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Resu
         {
             return Err(bad(group.offset, "the seal of a group does not fit the epoch's key"));
         }
-        fill.add(group.bytes);
+        fill.add_hashed(group.bytes.len(), file);
     }
     let kept = chain.frontier.size();
     let largest = unseen.iter().flatten().max_by_key(|claim| claim.head.size);
@@ -574,13 +576,13 @@ fn new_segment(
         frontier: head.frontier.clone(),
     };
     let header = header.sign(key).map_err(|source| OpenError::Key { what: "the signing key", source })?;
-    let mut builder = GroupBuilder::default();
+    let mut fill = Fill::new(number, first_seq, capacity_bytes, &header);
+    let mut builder = GroupBuilder::new(&fill);
     for draft in opening {
         builder.push(head, draft, stamp);
     }
     let group = builder.close(head);
-    let mut fill = Fill::new(number, first_seq, capacity_bytes, &header);
-    fill.add(&group.bytes);
+    fill.add(&group);
     fill_ahead(storage, capacity_bytes, &AtomicBool::new(false)).map_err(io("make a segment"))?;
     let file = begin_segment(storage, first_seq, &header, &group.bytes).map_err(io("begin a segment"))?;
     Ok((fill, file))

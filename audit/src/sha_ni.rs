@@ -109,8 +109,11 @@ mod x86 {
         let mut lower = states.map(|[_, _, c, d, _, _, g, h]| vector([h, g, d, c]));
         for (first, second) in blocks[0].iter().zip(blocks[1]) {
             let before = (upper, lower);
-            let mut w =
-                [first, second].map(|block| [load(block, 0), load(block, 1), load(block, 2), load(block, 3)]);
+            // Not a closure over both: that is a call of its own, with all eight vectors through memory.
+            let mut w = [
+                [load(first, 0), load(first, 1), load(first, 2), load(first, 3)],
+                [load(second, 0), load(second, 1), load(second, 2), load(second, 3)],
+            ];
             rounds!(upper, lower, w[0], 0);
             rounds!(upper, lower, w[1], 1);
             rounds!(upper, lower, w[2], 2);

@@ -4,7 +4,6 @@
 //! is free and the group holds as many entries as the last one released: then everybody who was waiting has spoken again, and
 //! waiting longer buys nothing. While a group is being synced the next one is collected and hashed. At most one is being written.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
@@ -12,13 +11,14 @@ use std::time::Duration;
 use crate::chain::Hash;
 use crate::checkpoint::TreeHead;
 use crate::disk::{Buffers, GroupJob, Job, Rotation};
-use crate::entry::Draft;
+use crate::entry::{Draft, kind_of, times_of};
 use crate::error::Failure;
 use crate::group::{Fill, GroupBuilder, Head};
 use crate::kind::{self, Kind};
-use crate::log::{Queue, Queued, Shared};
+use crate::log::Shared;
 use crate::note::SigningKey;
 use crate::options::Options;
+use crate::queue::{Queue, Waiting};
 use crate::segment::{Seal, SealReason, SegmentHeader};
 use crate::space::Space;
 use crate::storage::Storage;
@@ -26,7 +26,7 @@ use crate::storage::Storage;
 /// Groups handed over and not yet durable: one being written, one closed behind it.
 const HANDED_OVER_MAX: usize = 2;
 /// While the disk is busy the writer is woken for this many entries at a time, to hash them early without a wake-up each.
-const ENTRIES_PER_WAKE: usize = 32;
+const ENTRIES_PER_WAKE: usize = 64;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -67,7 +67,8 @@ pub(crate) struct Writer {
     base: Base,
     fill: Fill,
     builder: GroupBuilder,
-    taken: VecDeque<Queued>,
+    /// What was taken out of the queue and is not in a group yet.
+    taken: Waiting,
     /// Stamp of the oldest entry in the running group.
     group_began_ns: u64,
     /// Entries of the group that was handed over last.
@@ -122,9 +123,9 @@ impl Writer {
             buffers: parts.buffers,
             base: Base { head: parts.head.clone() },
             head: parts.head,
+            builder: GroupBuilder::new(&parts.fill),
             fill: parts.fill,
-            builder: GroupBuilder::default(),
-            taken: VecDeque::new(),
+            taken: Waiting::default(),
             group_began_ns: 0,
             released: 1,
             checkpointed: parts.checkpointed,
@@ -150,7 +151,7 @@ impl Writer {
 
     /// One round: take what is queued, close what is due, or sleep. True once STOP was handed over.
     fn step(&mut self) -> Result<bool, Gone> {
-        if let Some(last_kind) = self.encode_taken() {
+        if let Some(last_kind) = self.place_taken() {
             return self.hand_over(Close::Full, last_kind);
         }
         let shared = Arc::clone(&self.shared);
@@ -182,31 +183,32 @@ impl Writer {
         Ok(false)
     }
 
-    /// Moves queued entries over, at most a group's worth at a time.
+    /// Takes all that waits; false if nothing does. What was taken before is in groups by then.
     fn take(&mut self, queue: &mut Queue) -> bool {
-        let room = self.options.group_entries_max.saturating_sub(self.builder.entries()).max(1);
-        let count = queue.entries.len().min(room);
-        self.taken.extend(queue.entries.drain(..count));
-        queue.bytes -= self.taken.iter().map(|queued| queued.draft.entry_bytes()).sum::<usize>();
-        count > 0
+        if queue.waiting.entries() == 0 {
+            return false;
+        }
+        self.taken.clear();
+        std::mem::swap(&mut self.taken, &mut queue.waiting);
+        true
     }
 
-    /// Encodes what was taken; the kind of the last entry once the group is full.
-    fn encode_taken(&mut self) -> Option<Kind> {
-        while let Some(queued) = self.taken.front() {
-            let entry_bytes = queued.draft.entry_bytes();
-            if !self.builder.fits(entry_bytes) {
+    /// Puts what was taken into the group; the kind of the last entry once the group is full.
+    fn place_taken(&mut self) -> Option<Kind> {
+        while let Some(entry) = self.taken.front() {
+            if !self.builder.fits(entry.len()) {
                 return Some(0);
             }
-            let queued = self.taken.pop_front()?;
+            let (utc_ns, monotonic_ns) = times_of(entry);
             if self.builder.entries() == 0 {
                 self.base.head.clone_from(&self.head);
-                self.group_began_ns = queued.stamp.monotonic_ns;
-                self.group_utc_ns = queued.stamp.utc_ns;
+                self.group_began_ns = monotonic_ns;
+                self.group_utc_ns = utc_ns;
             }
-            self.builder.push(&mut self.head, &queued.draft, queued.stamp);
-            self.pace.last_entry_ns = queued.stamp.monotonic_ns;
-            let kind = queued.draft.kind;
+            self.builder.push_encoded(&mut self.head, entry);
+            self.pace.last_entry_ns = monotonic_ns;
+            let kind = kind_of(entry);
+            self.taken.pop();
             let ends_group = matches!(kind, kind::EPOCH_END | kind::STOP);
             let full = self.builder.entries() >= self.options.group_entries_max
                 || self.builder.bytes() >= self.options.group_bytes_max;
@@ -224,19 +226,19 @@ impl Writer {
             return;
         }
         if queue.stopping {
-            self.shared.push_own(queue, own(kind::STOP));
+            self.shared.push_own(queue, &own(kind::STOP));
             self.stop_queued = true;
             return;
         }
         let epoch_over = now_ns.saturating_sub(self.pace.epoch_began_ns) >= self.options.epoch_interval_ns;
         if epoch_over && !self.epoch_end_queued {
-            self.shared.push_own(queue, own(kind::EPOCH_END));
+            self.shared.push_own(queue, &own(kind::EPOCH_END));
             self.epoch_end_queued = true;
         }
         let silent_ns = now_ns.saturating_sub(self.pace.last_entry_ns);
-        let nothing_waits = queue.entries.is_empty() && self.builder.entries() == 0;
+        let nothing_waits = queue.waiting.entries() == 0 && self.builder.entries() == 0;
         if nothing_waits && silent_ns >= self.options.heartbeat_interval_ns {
-            self.shared.push_own(queue, own(kind::HEARTBEAT));
+            self.shared.push_own(queue, &own(kind::HEARTBEAT));
         }
     }
 
@@ -263,7 +265,7 @@ impl Writer {
                 return Ok(());
             }
             // Nobody acts on a state whose entry is not queued before theirs.
-            shared.push_own(&mut queue, draft);
+            shared.push_own(&mut queue, &draft);
             shared.space_state.set(space);
         }
         let held = space != Space::Critical;
@@ -325,7 +327,8 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let last = close == Close::Full && last_kind == kind::STOP;
         let (bytes, leaves) = self.buffers.try_recv().unwrap_or_default();
-        let builder = std::mem::replace(&mut self.builder, GroupBuilder::with_buffers(bytes, leaves));
+        let next = GroupBuilder::with_buffers(&self.fill, bytes, leaves);
+        let builder = std::mem::replace(&mut self.builder, next);
         self.released = builder.entries();
         let group = builder.close(&mut self.head);
         let now_ns = shared.clock.now().monotonic_ns;
@@ -336,8 +339,12 @@ impl Writer {
             self.head.key.clone()
         });
         let due = self.rotate || self.new_day() || !self.fill.has_room(group.bytes.len());
-        let rotation = if due { Some(self.rotation()?) } else { None };
-        let offset = self.fill.add(&group.bytes);
+        let (rotation, offset) = if due {
+            (Some(self.rotation()?), self.fill.add_bytes(&group.bytes))
+        } else {
+            (None, self.fill.add(&group))
+        };
+        self.builder.follow(&self.fill);
         let checkpoint = (last || self.checkpoint_due(now_ns)).then(|| self.checkpoint(now_ns));
         let job = GroupJob { rotation, group, offset, checkpoint, evolve, last };
         let mut queue = shared.queue.lock();
