@@ -33,41 +33,42 @@ impl Stream {
 
     /// Takes up bytes by itself.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        let blocks = self.begin(bytes);
+        let (joined, blocks) = self.begin(bytes);
+        compress256(&mut self.state, joined.as_slice());
         compress256(&mut self.state, blocks);
     }
 
-    /// Takes up all of the bytes but for the whole blocks that it returns: the caller is to compress those into the state.
-    fn begin<'a>(&mut self, bytes: &'a [u8]) -> &'a [Block] {
+    /// Takes up all of the bytes but for the whole blocks that it returns, one that was begun before and those in `bytes`: the
+    /// caller is to compress those into the state.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> (Option<Block>, &'a [Block]) {
         let held = self.held_bytes();
         self.bytes += bytes.len() as u64;
         let missing = if held == 0 { 0 } else { (BLOCK_BYTES - held).min(bytes.len()) };
         let (head, rest) = bytes.split_at(missing);
         self.held[held..held + missing].copy_from_slice(head);
-        if missing > 0 && held + missing == BLOCK_BYTES {
-            compress256(&mut self.state, &[self.held]);
-        }
+        let joined = (missing > 0 && held + missing == BLOCK_BYTES).then_some(self.held);
         let (blocks, tail) = rest.as_chunks::<BLOCK_BYTES>();
         self.held[..tail.len()].copy_from_slice(tail);
-        blocks
+        (joined, blocks)
     }
 
     pub(crate) fn finish(mut self) -> Hash {
-        let (tail, used) = padded(&self.held[..self.held_bytes()], self.bytes);
+        let mut tail = [[0u8; BLOCK_BYTES]; 2];
+        let used = pad(&self.held[..self.held_bytes()], self.bytes, &mut tail);
         compress256(&mut self.state, &tail[..used]);
         state_to_hash(&self.state)
     }
 }
 
-/// The last blocks of a message of `bytes` bytes that ends in `rest`, less than a block; one or two of them.
-fn padded(rest: &[u8], bytes: u64) -> ([Block; 2], usize) {
-    let mut last = [[0u8; BLOCK_BYTES]; 2];
+/// Makes the last blocks of a message of `bytes` bytes that ends in `rest`, less than a block; returns how many, one or two.
+fn pad(rest: &[u8], bytes: u64, last: &mut [Block; 2]) -> usize {
+    let used = if rest.len() < 56 { 1 } else { 2 };
     let flat = last.as_flattened_mut();
     flat[..rest.len()].copy_from_slice(rest);
     flat[rest.len()] = 0x80;
-    let used = if rest.len() < 56 { 1 } else { 2 };
+    flat[rest.len() + 1..used * BLOCK_BYTES].fill(0);
     flat[used * BLOCK_BYTES - 8..used * BLOCK_BYTES].copy_from_slice(&bytes.wrapping_mul(8).to_be_bytes());
-    (last, used)
+    used
 }
 
 /// What a lane is at.
@@ -82,29 +83,42 @@ enum Work {
 struct Lane<'a> {
     work: Work,
     blocks: &'a [Block],
-    tail: [Block; 2],
-    tail_at: usize,
-    tail_end: usize,
+    /// Blocks that do not lie in the message: in front of the others for a stream, behind them for a leaf.
+    own: [Block; 2],
+    own_at: usize,
+    own_end: usize,
 }
 
 impl<'a> Lane<'a> {
     const IDLE: Self =
-        Self { work: Work::Idle, blocks: &[], tail: [[0; BLOCK_BYTES]; 2], tail_at: 0, tail_end: 0 };
+        Self { work: Work::Idle, blocks: &[], own: [[0; BLOCK_BYTES]; 2], own_at: 0, own_end: 0 };
 
-    fn leaf(index: usize, message: &'a [u8]) -> Self {
+    /// Begins with the next leaf, in place: copying lanes costs as much as a tenth of a short leaf.
+    fn begin_leaf(&mut self, index: usize, message: &'a [u8]) {
         let (blocks, rest) = message.as_chunks::<BLOCK_BYTES>();
-        let (tail, tail_end) = padded(rest, message.len() as u64);
-        Self { work: Work::Leaf(index), blocks, tail, tail_at: 0, tail_end }
+        self.own_end = pad(rest, message.len() as u64, &mut self.own);
+        (self.work, self.blocks, self.own_at) = (Work::Leaf(index), blocks, 0);
     }
 
-    /// The blocks that lie in one piece.
+    fn stream(joined: Option<Block>, blocks: &'a [Block]) -> Self {
+        let own_end = usize::from(joined.is_some());
+        let own = [joined.unwrap_or([0; BLOCK_BYTES]), [0; BLOCK_BYTES]];
+        Self { work: Work::Stream, blocks, own, own_at: 0, own_end }
+    }
+
+    /// Whether the next blocks are the lane's own.
+    fn at_own(&self) -> bool {
+        self.blocks.is_empty() || (self.work == Work::Stream && self.own_at < self.own_end)
+    }
+
+    /// The next blocks that lie in one piece.
     fn piece(&self) -> &[Block] {
-        if self.blocks.is_empty() { &self.tail[self.tail_at..self.tail_end] } else { self.blocks }
+        if self.at_own() { &self.own[self.own_at..self.own_end] } else { self.blocks }
     }
 
     fn advance(&mut self, count: usize) {
-        if self.blocks.is_empty() {
-            self.tail_at += count;
+        if self.at_own() {
+            self.own_at += count;
         } else {
             self.blocks = &self.blocks[count..];
         }
@@ -141,8 +155,8 @@ fn hash_beside<'a>(
     let mut lanes = [Lane::IDLE, Lane::IDLE];
     let mut states = [INITIAL; 2];
     let mut stream = stream.map(|(stream, bytes)| {
-        let blocks = stream.begin(bytes);
-        lanes[0] = Lane { work: Work::Stream, blocks, ..Lane::IDLE };
+        let (joined, blocks) = stream.begin(bytes);
+        lanes[0] = Lane::stream(joined, blocks);
         states[0] = stream.state;
         stream
     });
@@ -163,7 +177,7 @@ fn hash_beside<'a>(
                     lane.work = Work::Idle;
                     break;
                 };
-                *lane = Lane::leaf(index, message);
+                lane.begin_leaf(index, message);
                 *state = INITIAL;
             }
         }
