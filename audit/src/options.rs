@@ -94,9 +94,10 @@ pub struct Options {
     pub space_critical_percent: u8,
     /// How often free space is looked at, nanoseconds; at least one millisecond.
     pub space_interval_ns: u64,
-    /// Entries that may wait in the queue, 1 to [`QUEUE_ENTRIES_MAX`]; full means that `append` blocks.
+    /// Entries that may wait in the queue, 1 to [`QUEUE_ENTRIES_MAX`]; full means that `append` blocks. The writer takes the whole
+    /// queue at once, so as many again may be in its hands.
     pub queue_entries_max: usize,
-    /// Bytes of entries that may wait in the queue, at least the largest entry.
+    /// Bytes of entries that may wait in the queue, at least the largest entry; as many again may be in the writer's hands.
     pub queue_bytes_max: usize,
     /// Checkpoints of this log that somebody else kept: signed notes, cosigned or not. A log that does not reach them, or that
     /// differs from the largest of them, is not opened.

@@ -6,7 +6,7 @@
 
 use crate::entry::{Draft, Stamp, encode};
 
-/// Memory that an empty buffer keeps.
+/// What an empty buffer keeps room for, always.
 const KEPT_BYTES: usize = 1 << 20;
 const KEPT_ENTRIES: usize = 4_096;
 
@@ -82,13 +82,20 @@ impl Waiting {
         }
     }
 
-    /// Empties it; what a burst has made it grow by is given back.
+    /// Empties it. Memory that a burst has made it grow by is given back once it was used for less than a quarter, so that steady
+    /// load does not allocate.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.lengths.clear();
-        self.lengths.shrink_to(KEPT_ENTRIES);
+        empty(&mut self.bytes, KEPT_BYTES);
+        empty(&mut self.lengths, KEPT_ENTRIES);
         self.left = (0, 0);
+    }
+}
+
+fn empty<T>(list: &mut Vec<T>, kept: usize) {
+    let used = list.len();
+    list.clear();
+    if used < list.capacity() / 4 {
+        list.shrink_to(kept.max(2 * used));
     }
 }
 
@@ -128,6 +135,9 @@ mod tests {
         for _ in 0..10_000 {
             waiting.push(&draft, SystemClock.now());
         }
+        waiting.clear();
+        assert!(waiting.bytes.capacity() >= 10_000_000, "the next burst finds room");
+        waiting.push(&draft, SystemClock.now());
         waiting.clear();
         assert!(waiting.bytes.capacity() <= 2 * KEPT_BYTES && waiting.lengths.capacity() <= 2 * KEPT_ENTRIES);
     }
