@@ -34,6 +34,7 @@ mod space;
 mod walk;
 mod writer;
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod clock;
 pub mod cosignature;
@@ -47,6 +48,7 @@ pub mod reader;
 pub mod retention;
 pub mod storage;
 pub mod tail;
+pub mod tlog_proof;
 #[cfg(feature = "tool")]
 pub mod tool;
 pub mod verify;

@@ -17,8 +17,8 @@ const DRIVER: &str = r#"
 import contextlib, functools, io, json, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
-import sealed_log, verify
-sealed_log.is_signed = functools.lru_cache(maxsize=None)(sealed_log.is_signed)
+import sealed_basics, sealed_log, verify
+sealed_basics.is_signed = sealed_log.is_signed = functools.lru_cache(maxsize=None)(sealed_basics.is_signed)
 for line in sys.stdin:
     sys.argv, said, code = ["verify.py", *json.loads(line)], io.StringIO(), None
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
