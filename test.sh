@@ -96,7 +96,7 @@ shell_scripts() {
 documents() {
   python3 tests/vectors/check.py &&
     python3 audit/tests/golden/make.py | cmp - audit/tests/golden/log.txt &&
-    python3 -B audit/verify.py --help
+    python3 -B audit/verify.py --help && python3 -B audit/verify_bundle.py --help
 }
 
 # Each named benchmark must exist; `*` takes in those that nobody listed.

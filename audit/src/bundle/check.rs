@@ -105,9 +105,13 @@ fn prove(bundle: &[u8], given: &Given) -> Result<Proof, String> {
             Err(error) => return Err(format!("the cosignature of {name} is wrong: {error}")),
         }
     }
-    let checked = |name: &str| name == origin || witnessed.iter().any(|(known, _)| known == name);
+    let mut own_lines = 0;
+    let mut unchecked = |name: &str| {
+        own_lines += usize::from(name == origin);
+        if name == origin { own_lines > 1 } else { !witnessed.iter().any(|(known, _)| known == name) }
+    };
     let mut other_signers: Vec<String> =
-        note.signers().filter(|name| !checked(name)).map(str::to_owned).collect();
+        note.signers().filter(|name| unchecked(name)).map(str::to_owned).collect();
     other_signers.dedup();
     let signature_checked = given.key.is_some() || own.is_some();
     let (origin, entries) = (origin.to_owned(), entries.len());

@@ -1,15 +1,20 @@
 //! Bundles that somebody changed: with the checksums left as they were, and with everything made to fit that can be without the key.
 //! The library and `verify_bundle.py`, which shares no code with it, come to the same verdict on each.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use sealfeed_audit::bundle::{Given, check, make};
 use sealfeed_audit::cosignature::WitnessKey;
+use sealfeed_audit::nodes::Nodes;
 use sealfeed_audit::note::VerifierKey;
+use sealfeed_audit::proof::inclusion;
+use sealfeed_audit::tlog_proof::TlogProof;
 use sealfeed_audit::tool::bundle_text;
 use sealfeed_audit::verify::Verdict;
+use sealfeed_audit::{checkpoint, reader};
 
 use crate::archive::{Files, pack, pack_as_is, unpack};
 use crate::logs::{ORDER, Subject};
@@ -129,6 +134,36 @@ fn no_byte_that_the_log_signs_flips_unnoticed_even_with_checksums_that_fit() {
 }
 
 #[test]
+fn no_byte_of_the_checkpoint_changes_unnoticed_in_all_its_copies_at_once() {
+    let good = good();
+    let given = Given { key: Some(good.subject.key.clone()), witnesses: good.witnesses.clone() };
+    let note = String::from_utf8(good.files["checkpoint"].clone()).unwrap();
+    let (mut cases, mut count) = (Vec::new(), 0);
+    for at in 0..note.len() {
+        let mut changed = note.clone().into_bytes();
+        changed[at] ^= 1;
+        let Ok(changed) = String::from_utf8(changed) else { continue };
+        let mut files = good.files.clone();
+        for (name, content) in &mut files {
+            if name == "checkpoint" || name.starts_with("proofs/") {
+                *content = String::from_utf8(content.clone()).unwrap().replace(&note, &changed).into_bytes();
+            }
+        }
+        let bundle = pack(&files);
+        let verdict = check(&bundle, &given).verdict;
+        // A witness under another name is one that did not cosign.
+        assert!(matches!(verdict, Verdict::Tampered | Verdict::Unanchored), "byte {at}: {verdict}");
+        count += 1;
+        if at % 5 == 0 {
+            let code = verdict.exit_code().into();
+            cases.push((format!("byte {at}"), bundle, given.key.clone(), given.witnesses.clone(), code));
+        }
+    }
+    assert!(count > 300, "{count}");
+    agree(&cases);
+}
+
+#[test]
 fn both_verifiers_come_to_the_verdict_that_must_come() {
     let good = good();
     let [first, second, third, fourth] = good.subject.life;
@@ -200,6 +235,40 @@ fn both_verifiers_come_to_the_verdict_that_must_come() {
     for end in [1, 511, 512, 513, good.bundle.len() / 2, good.bundle.len() - 512, good.bundle.len() - 1] {
         cases.push((format!("cut at {end}"), good.bundle[..end].to_vec(), key.clone(), vec![], 20));
     }
+    agree(&cases);
+}
+
+#[test]
+fn an_entry_that_is_proven_and_has_no_part_in_the_story_is_refused_whatever_it_is() {
+    let good = good();
+    let folder = good.subject.folder.path();
+    let note = String::from_utf8(good.files["checkpoint"].clone()).unwrap();
+    let size = checkpoint::peek(&note).unwrap().1.size;
+    let mut nodes = Nodes::read(folder).unwrap();
+    let (mut cases, mut kinds) = (Vec::new(), BTreeSet::new());
+    for entry in reader::entries(folder).unwrap().map(Result::unwrap) {
+        let seq = entry.header.seq;
+        let name = format!("entries/{seq:020}.entry");
+        if good.files.contains_key(&name) || seq >= size {
+            continue;
+        }
+        let proof = TlogProof { index: seq, path: inclusion(&mut nodes, seq, size).unwrap() };
+        let case = good.case(&format!("entry {seq} of kind {}", entry.header.kind), 20, |files| {
+            files.insert(name.clone(), entry.to_bytes());
+            files.insert(format!("proofs/{seq:020}.tlog-proof"), proof.to_text(&note).into_bytes());
+            if entry.header.kind == 278 {
+                files.insert(format!("certificates/{seq:020}-0.der"), b"erin".to_vec());
+                files.insert(format!("certificates/{seq:020}-1.der"), b"an authority".to_vec());
+            }
+        });
+        let report = check(&case.1, &Given { key: case.2.clone(), witnesses: Vec::new() });
+        assert_eq!(report.verdict, Verdict::Tampered, "{}", case.0);
+        // One of each kind in Python too, and every other order's.
+        if kinds.insert(entry.header.kind) || entry.header.order.is_some() {
+            cases.push(case);
+        }
+    }
+    assert!([2, 3, 10, 261, 266, 267, 268, 278, 300].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     agree(&cases);
 }
 
