@@ -90,7 +90,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, c
     let Some((stream, id)) = handshake(stream, address, &context).await else { return };
     let certificates = stream.peer_certificates();
     let identity = context.identity.identify(certificates, context.clock.now());
-    let presented = certificates.iter().map(|der| der.clone().into_owned()).collect();
+    let presented = certificates.to_vec();
     Session::<Identified>::new(context, address, id, identity, presented).serve(stream, slot).await;
 }
 
