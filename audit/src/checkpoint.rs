@@ -29,7 +29,10 @@ pub(crate) fn text(origin: &str, head: &TreeHead) -> String {
 }
 
 /// Signs a checkpoint: the note, without the empty line that follows it in the file.
-pub(crate) fn sign(key: &SigningKey, head: &TreeHead) -> Result<String, NoteError> {
+///
+/// # Errors
+/// [`NoteError::Crypto`] when signing fails.
+pub fn sign(key: &SigningKey, head: &TreeHead) -> Result<String, NoteError> {
     key.sign_note(&text(key.public().name(), head))
 }
 

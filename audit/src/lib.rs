@@ -36,6 +36,7 @@ mod waiters;
 mod walk;
 mod writer;
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod clock;
 pub mod cosignature;
@@ -49,6 +50,7 @@ pub mod reader;
 pub mod retention;
 pub mod storage;
 pub mod tail;
+pub mod tlog_proof;
 #[cfg(feature = "tool")]
 pub mod tool;
 pub mod verify;

@@ -257,6 +257,11 @@ impl<'a> Note<'a> {
         self.signatures.iter().filter(of_key).filter_map(|(_, blob)| blob.get(4..))
     }
 
+    /// Names on the signature lines, in order.
+    pub(crate) fn signers(&self) -> impl Iterator<Item = &'a str> {
+        self.signatures.iter().map(|(signer, _)| *signer)
+    }
+
     /// Checks that `key` signed the text. Signatures of other keys are ignored, as the specification asks.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::chain::Hash;
-use crate::entry::Header;
+use crate::entry::{Draft, Header, Placement, encode, mark_group_end};
 use crate::layout::{SEGMENTS, segment_path};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, first_seq_of_name};
 use crate::storage::{Access, DiskStorage, Storage};
@@ -28,6 +28,22 @@ pub struct Entry {
     pub segment: u64,
     /// Where its bytes start in the segment's file.
     pub offset: u64,
+}
+
+impl Entry {
+    /// The bytes of the entry as they are hashed and lie in the segment: the encoding has one form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Header { kind, schema, session, order, .. } = self.header;
+        let draft = Draft { kind, schema, session, order, payload: self.payload.clone() };
+        let Header { seq, previous, stamp, epoch, group, run, .. } = self.header;
+        let mut bytes = Vec::with_capacity(draft.entry_bytes());
+        encode(&draft, &Placement { seq, previous, stamp, epoch, group, run }, &mut bytes);
+        if self.header.group_end {
+            mark_group_end(&mut bytes);
+        }
+        bytes
+    }
 }
 
 /// Why reading ended before the log did.

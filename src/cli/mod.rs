@@ -3,7 +3,8 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 cannot connect; 4 not entitled; 5 order rejected; 6 order outcome
 //! unknown; 70 the sealed log failed; 71 the state of the sealed log forbids to start; 78 configuration.
-//! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED.
+//! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED;
+//! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
 mod audit;
 mod book;

@@ -4,7 +4,7 @@
 //! the end, with a new schema number. Values are text where a person will read them, so that a log can be
 //! understood without this program. Nothing here may hold a secret: MACs are evidence, keys never appear.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Declares the events: one struct a kind, and the enum over them with its number and name.
 macro_rules! events {
@@ -329,6 +329,36 @@ events! {
         day: u64,
         /// When the venue took it, nanoseconds.
         admitted: u64,
+    }
+    /// The certificates that a client presented, before the first `connect` that names them in this run of the server.
+    278 "certificate" Certificate {
+        /// SHA-256 of the client's own certificate, hex, as `connect` names it.
+        sha256: String,
+        /// The chain as presented, the client's own certificate first.
+        chain: Vec<Der>,
+        /// How many certificates at the end of the chain are not here because the entry would be too long; 0 if none.
+        left_out: u32,
+    }
+}
+
+/// A certificate in DER form: bytes in the log, hex for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Der(pub Vec<u8>);
+
+impl Serialize for Der {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&sealfeed_wire::hex::encode(&self.0))
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Der {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Events are read from the log alone; nobody reads them from text.
+        Vec::deserialize(deserializer).map(Self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! log has failed, every call fails, and the server stops. What an unknown peer can cause in numbers goes through
 //! [`summary::Summary`], so that nobody can fill the disk from outside.
 
+mod certificates;
 mod clock;
 pub mod event;
 mod open;
@@ -47,6 +48,7 @@ pub struct Journal {
     /// End before the log does.
     watches: Arc<Mutex<Option<Watches>>>,
     durable: Arc<watch::Sender<u64>>,
+    certificates: Arc<Mutex<certificates::Known>>,
     shutdown: Shutdown,
 }
 
@@ -71,7 +73,13 @@ impl Journal {
             sender.send_replace(entries);
         }));
         let watches = Watches { _clock: clock, _witnesses: witnesses };
-        Self { log, watches: Arc::new(Mutex::new(Some(watches))), durable, shutdown }
+        Self {
+            log,
+            watches: Arc::new(Mutex::new(Some(watches))),
+            durable,
+            certificates: Arc::default(),
+            shutdown,
+        }
     }
 
     /// Records an event and returns its sequence number. It is not durable yet.

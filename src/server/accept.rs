@@ -88,8 +88,10 @@ async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, c
     // Small messages at a steady rate are what this server is for; the writer batches by itself.
     let _ = stream.set_nodelay(true);
     let Some((stream, id)) = handshake(stream, address, &context).await else { return };
-    let identity = context.identity.identify(stream.peer_certificates(), context.clock.now());
-    Session::<Identified>::new(context, address, id, identity).serve(stream, slot).await;
+    let certificates = stream.peer_certificates();
+    let identity = context.identity.identify(certificates, context.clock.now());
+    let presented = certificates.to_vec();
+    Session::<Identified>::new(context, address, id, identity, presented).serve(stream, slot).await;
 }
 
 async fn handshake(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use sealfeed_wire::{CloseCode, SUBPROTOCOL_JSON, SessionId};
 
 use super::registry::{AddressSlot, PrincipalSlot};
@@ -20,6 +21,8 @@ use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 pub struct Active {
     pub(super) handle: Arc<SessionHandle>,
     pub(super) identity: Identified,
+    /// Until they stand in the log.
+    presented: Vec<CertificateDer<'static>>,
     slot: PrincipalSlot,
 }
 
@@ -55,6 +58,7 @@ impl Active {
         id: SessionId,
         identity: Identified,
         entitlement: Entitlement,
+        presented: Vec<CertificateDer<'static>>,
     ) -> Result<Self, Refused> {
         let slot = context
             .registry
@@ -67,24 +71,25 @@ impl Active {
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
         });
-        Ok(Self { handle, identity, slot })
+        Ok(Self { handle, identity, presented, slot })
     }
 }
 
 impl Session<Active> {
     /// Hands the session to its shard, once its beginning is durable. The upgrade has been answered with 101.
-    pub(super) async fn begin(self, stream: TlsStream, upgrade: Upgrade, address_slot: AddressSlot) {
+    pub(super) async fn begin(mut self, stream: TlsStream, upgrade: Upgrade, address_slot: AddressSlot) {
         let context = Arc::clone(&self.context);
         // Reachable for a reload from here on: one that lands between the upgrade's checks and this line is seen by
         // the look that follows.
         context.registry.enter(&self.state.handle, self.state.identity.clone());
         let now = context.clock.now();
         let verdict = verdict(&context.identity, &self.state.identity, &self.state.handle, now);
-        let ending = match (self.connected(&upgrade.user_agent).await, verdict) {
+        let presented = std::mem::take(&mut self.state.presented);
+        let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
             (Err(_), _) => Some(GOING_AWAY),
             (Ok(()), verdict) => verdict,
         };
-        let Active { handle, identity, slot } = self.state;
+        let Active { handle, identity, slot, .. } = self.state;
         let welcome = ending.is_none().then(|| welcome::message(&context, &handle));
         let parts = match stream.into_parts() {
             Ok(parts) => parts,
@@ -110,8 +115,14 @@ impl Session<Active> {
         });
     }
 
-    async fn connected(&self, user_agent: &str) -> Result<(), JournalError> {
+    async fn connected(
+        &self,
+        user_agent: &str,
+        presented: Vec<CertificateDer<'static>>,
+    ) -> Result<(), JournalError> {
         let Self { context, address, state } = self;
+        context.journal.record_certificate(state.identity.fingerprint, &presented)?;
+        drop(presented);
         let entry = context.journal.record_in(
             &state.handle.trail,
             event::Connect {

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use sealfeed_wire::{Code, SessionId};
 use tokio::io::AsyncRead;
 
@@ -78,6 +79,7 @@ pub struct Session<S> {
 /// TLS is up and the certificate verified; who it names, or why it names nobody.
 pub struct Identified {
     identity: Result<crate::identity::Identified, Refusal>,
+    presented: Vec<CertificateDer<'static>>,
     id: SessionId,
 }
 
@@ -96,15 +98,17 @@ impl Session<Active> {
 }
 
 impl Session<Identified> {
-    /// A connection whose TLS handshake has succeeded. `id` is the exporter value of the connection.
+    /// A connection whose TLS handshake has succeeded. `id` is the exporter value of the connection, `presented` the
+    /// client's certificates, which only the journal takes.
     #[must_use]
     pub const fn new(
         context: Arc<SessionContext>,
         address: SocketAddr,
         id: SessionId,
         identity: Result<crate::identity::Identified, Refusal>,
+        presented: Vec<CertificateDer<'static>>,
     ) -> Self {
-        Self { context, address, state: Identified { identity, id } }
+        Self { context, address, state: Identified { identity, presented, id } }
     }
 
     /// Takes the upgrade and hands the session to its shard. A refusal is recorded before it is answered.
@@ -173,7 +177,7 @@ impl Session<Identified> {
             .identity
             .entitlement(&identity)
             .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
-        Active::new(&context, state.id, identity, entitlement).map(|state| Session {
+        Active::new(&context, state.id, identity, entitlement, state.presented).map(|state| Session {
             context,
             address,
             state,

@@ -11,6 +11,7 @@ mod harness;
 mod market;
 mod oracle;
 mod process;
+mod prove;
 mod query;
 
 mod clock;

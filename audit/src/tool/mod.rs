@@ -2,6 +2,7 @@
 //!
 //! `sealfeed audit verify` and the small `sealfeed-verify` differ in how they read their arguments and in nothing else.
 
+mod bundle;
 mod print;
 mod run;
 
@@ -9,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use bundle::{AskedBundle, bundle_json, bundle_text, verify_bundle_and_print};
 pub use print::{json, text};
 pub use run::verify_and_print;
 
 use crate::chain::hash_from_hex;
+use crate::cosignature::WitnessKey;
 use crate::log::Receipt;
 use crate::note::{NoteError, VerifierKey};
 use crate::verify::{Anchors, Plan};
@@ -49,6 +52,9 @@ pub enum AskedError {
     /// Neither a key nor a file that holds one.
     #[error("{0:?} is no public key of a log, nor a file that holds one: {1}")]
     Key(String, #[source] NoteError),
+    /// Neither a witness's key nor a file that holds one.
+    #[error("{0:?} is no public key of a witness, nor a file that holds one: {1}")]
+    Witness(String, #[source] NoteError),
     /// A file that should hold receipts holds something else.
     #[error(
         "{0:?} holds no receipt in line {1}: it takes {{\"log\":HEX,\"seq\":N,\"hash\":HEX}} with 64 hex digits each"
@@ -99,6 +105,13 @@ pub fn read_key(key: &str) -> Result<VerifierKey, AskedError> {
     let path = Path::new(key);
     let text = if path.exists() { read(path)? } else { key.to_owned() };
     text.trim().parse().map_err(|error| AskedError::Key(key.to_owned(), error))
+}
+
+/// As [`read_key`], of a witness.
+pub(crate) fn read_witness_key(key: &str) -> Result<WitnessKey, AskedError> {
+    let path = Path::new(key);
+    let text = if path.exists() { read(path)? } else { key.to_owned() };
+    text.parse().map_err(|error| AskedError::Witness(key.to_owned(), error))
 }
 
 fn read(path: &Path) -> Result<String, AskedError> {

@@ -135,7 +135,7 @@ fn reach(anchored: u64, entries: u64) -> String {
 }
 
 /// A text that may come from a damaged file, safe to show on a terminal.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

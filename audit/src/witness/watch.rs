@@ -27,7 +27,7 @@ use crate::storage::{Access, DiskStorage, Storage, replace};
 use crate::witness::protocol::{Answer, Request};
 
 /// Folder beside the segments with the newest checkpoint that each witness cosigned.
-const WITNESSED: &str = "witnessed";
+pub(crate) const WITNESSED: &str = "witnessed";
 
 /// The way to a witness.
 pub trait Transport: Send {

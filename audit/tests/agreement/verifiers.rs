@@ -1,7 +1,6 @@
 //! The three verifiers, and what each said.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,22 +10,7 @@ use sealfeed_audit::verify::{Verdict, verify_planned};
 use sealfeed_audit::{Receipt, hex};
 
 use crate::support::disk::Image;
-
-/// Reads cases, one JSON list of arguments a line, and answers each with exit code and first finding.
-const DRIVER: &str = r#"
-import contextlib, functools, io, json, sys
-sys.dont_write_bytecode = True
-sys.path.insert(0, sys.argv[1])
-import sealed_log, verify
-sealed_log.is_signed = functools.lru_cache(maxsize=None)(sealed_log.is_signed)
-for line in sys.stdin:
-    sys.argv, said, code = ["verify.py", *json.loads(line)], io.StringIO(), None
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try: verify.main()
-        except SystemExit as end: code = end.code
-        except BaseException as error: code = f"{type(error).__name__}: {error} at line {error.__traceback__.tb_next.tb_lineno}"
-    print(json.dumps([code, said.getvalue()]))
-"#;
+use crate::support::python;
 
 /// What is given along with the log.
 #[derive(Clone, Default)]
@@ -111,26 +95,7 @@ pub(crate) fn by_program(arguments: &[String]) -> i64 {
 
 /// `verify.py` over all cases in one process; `None` without Python, which CI has.
 pub(crate) fn by_document(cases: &[Vec<String>]) -> Option<Vec<(Said, String)>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(DRIVER).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut python = match command.spawn() {
-        Ok(python) => python,
-        Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "python3 is missing: {error}");
-            println!("left out: verify.py, for want of python3");
-            return None;
-        }
-    };
-    let mut stdin = python.stdin.take().unwrap();
-    let lines: Vec<String> = cases.iter().map(|case| format!("{case:?}\n")).collect();
-    let writer =
-        std::thread::spawn(move || lines.iter().for_each(|line| stdin.write_all(line.as_bytes()).unwrap()));
-    let output = python.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    Some(text.lines().map(answer).collect())
+    python::answers("verify", cases).map(|lines| lines.iter().map(|line| answer(line)).collect())
 }
 
 /// Takes an answer of the driver apart: `[code, "text"]`.

@@ -1,10 +1,11 @@
 //! What the tests of the log share: small logs, drafts, and one way to verify.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 pub(crate) mod clock;
 pub(crate) mod disk;
+pub(crate) mod python;
 
 use std::path::Path;
 

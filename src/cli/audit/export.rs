@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use sealfeed_audit::reader::Entry;
-use sealfeed_audit::{hex, leaf_hash, segment_name};
+use sealfeed_audit::{hex, leaf_hash};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -75,7 +74,6 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
     index.write_record(["seq", "time", "kind", "session", "order", "principal", "leaf_hash"])?;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let (mut symbols, mut first, mut last, mut count) = (Symbols::default(), None, None, 0u64);
-    let mut raw = Raw { directory: &arguments.directory, open: None };
     for entry in open(&arguments.directory)? {
         let row = Row::new(entry.context(ENDS_HERE)?);
         symbols.learn(&row);
@@ -83,7 +81,10 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
             continue;
         }
         let header = &row.entry.header;
-        let bytes = raw.of(&row.entry)?;
+        let bytes = row.entry.to_bytes();
+        if leaf_hash(&bytes) != row.entry.hash {
+            bail!("entry {} does not read back as it was written: {ENDS_HERE}", header.seq);
+        }
         let line = json!({
             "seq": header.seq, "time": row.time(), "kind": row.kind, "event": row.fields,
             "hash": hex(&row.entry.hash), "raw": sealfeed_wire::hex::encode(&bytes),
@@ -122,35 +123,6 @@ fn write(folder: &Path, name: &'static str, bytes: &[u8]) -> io::Result<String> 
     let mut file = Hashed::new(folder, name)?;
     file.write_all(bytes)?;
     file.finish()
-}
-
-/// Raw bytes of entries, out of their segments.
-struct Raw<'a> {
-    directory: &'a Path,
-    open: Option<(u64, File)>,
-}
-
-impl Raw<'_> {
-    /// The bytes of an entry, hashed again.
-    fn of(&mut self, entry: &Entry) -> anyhow::Result<Vec<u8>> {
-        if self.open.as_ref().is_none_or(|(first, _)| *first != entry.segment) {
-            let path = self.directory.join("segments").join(segment_name(entry.segment));
-            self.open =
-                Some((entry.segment, File::open(&path).with_context(|| format!("cannot open {path:?}"))?));
-        }
-        let Some((_, file)) = &mut self.open else { bail!("no segment") };
-        // The length stands twelve bytes before the entry, in the head of its frame.
-        file.seek(SeekFrom::Start(entry.offset.saturating_sub(12)))?;
-        let mut length = [0u8; 4];
-        file.read_exact(&mut length)?;
-        file.seek(SeekFrom::Start(entry.offset))?;
-        let mut bytes = vec![0u8; u32::from_le_bytes(length).min(65_535) as usize];
-        file.read_exact(&mut bytes)?;
-        if leaf_hash(&bytes) != entry.hash {
-            bail!("entry {} changed while it was read: {ENDS_HERE}", entry.header.seq);
-        }
-        Ok(bytes)
-    }
 }
 
 /// The newest complete checkpoint of the log.

@@ -6,6 +6,7 @@ mod export;
 mod hold;
 mod init;
 mod maintain;
+mod prove;
 mod prune;
 mod replay;
 mod report;
@@ -40,6 +41,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Print the whole life of an order, provably without gaps.
     Trace(trace::TraceArgs),
+    /// Prove one order to an outsider: a file with its entries, their proofs, and a program that checks them.
+    Prove(prove::ProveArgs),
     /// Say what a principal could see and had at a moment.
     At(at::AtArgs),
     /// Count who used what, who was refused, what was ordered, how good the clock was.
@@ -65,6 +68,7 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::Replay(arguments) => replay::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
         Command::Trace(arguments) => trace::run(arguments),
+        Command::Prove(arguments) => prove::run(arguments),
         Command::At(arguments) => at::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(arguments),

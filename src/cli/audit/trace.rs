@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use sealfeed_audit::bundle::{Life, LifeStep};
 
 use super::rows::{ENDS_HERE, Output, Printer, Row, open};
 
@@ -70,60 +71,18 @@ pub(super) fn run(arguments: &TraceArgs) -> anyhow::Result<ExitCode> {
     for entry in open(&arguments.directory)? {
         let row = Row::new(entry.context(ENDS_HERE)?);
         let Some(order) = row.entry.header.order.filter(|order| order.id == id) else { continue };
-        life.take(row.entry.header.seq, order.event, order.previous);
+        life.take(LifeStep { seq: row.entry.header.seq, event: order.event, previous: order.previous });
         printer.print(&row)?;
     }
     printer.flush()?;
-    match life.gap {
+    match life.gap() {
         None => {
-            anstream::eprintln!("sealfeed: order {id}: {} entries, complete", life.events);
+            anstream::eprintln!("sealfeed: order {id}: {} entries, complete", life.events());
             Ok(ExitCode::SUCCESS)
         }
         Some(gap) => {
             anstream::eprintln!("sealfeed: order {id}: INCOMPLETE: {gap}");
             Ok(ExitCode::from(EXIT_INCOMPLETE))
         }
-    }
-}
-
-/// The life of an order so far.
-#[derive(Debug, Default)]
-struct Life {
-    events: u64,
-    last: Option<u64>,
-    gap: Option<String>,
-}
-
-impl Life {
-    fn take(&mut self, seq: u64, event: u64, previous: Option<u64>) {
-        let fits = event == self.events && previous == self.last;
-        if !fits && self.gap.is_none() {
-            let last = self.last.map_or_else(|| "none".to_owned(), |last| last.to_string());
-            self.gap = Some(format!(
-                "entry {seq} is event {event} and follows entry {}; event {} after entry {last} was due",
-                previous.map_or_else(|| "none".to_owned(), |previous| previous.to_string()),
-                self.events
-            ));
-        }
-        (self.events, self.last) = (event + 1, Some(seq));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_life_without_gaps_is_complete_and_any_gap_is_named() {
-        let mut life = Life::default();
-        for (seq, event, previous) in [(7, 0, None), (9, 1, Some(7)), (30, 2, Some(9))] {
-            life.take(seq, event, previous);
-        }
-        assert_eq!((life.events, &life.gap), (3, &None));
-        life.take(40, 4, Some(35));
-        assert!(life.gap.unwrap().contains("event 3 after entry 30 was due"));
-        let mut cut = Life::default();
-        cut.take(9, 1, Some(7));
-        assert!(cut.gap.is_some(), "its beginning is missing");
     }
 }
