@@ -10,6 +10,7 @@ mod data;
 mod harness;
 mod market;
 mod oracle;
+mod parquet;
 mod process;
 mod query;
 

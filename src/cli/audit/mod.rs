@@ -3,9 +3,12 @@
 mod at;
 mod execute;
 mod export;
+mod hashed;
 mod hold;
 mod init;
 mod maintain;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod prune;
 mod replay;
 mod report;

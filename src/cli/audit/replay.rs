@@ -2,7 +2,7 @@
 //!
 //! It prints what stands in the log and verifies no signature: `audit verify` does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,8 +20,11 @@ pub(super) struct ReplayArgs {
     /// How to print.
     #[arg(long, value_enum, default_value = "auto")]
     output: Output,
+    /// Write a Parquet file instead, which must not exist yet. Needs a build with the feature `parquet`.
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    parquet: Option<PathBuf>,
     /// Execute the venue's inputs again and compare every output: VERIFIED (0), DIVERGED (27) or REFUSED (28).
-    #[arg(long, conflicts_with_all = ["from", "until", "principal", "firm", "symbol", "order", "session", "kind", "code"])]
+    #[arg(long, conflicts_with_all = ["from", "until", "principal", "firm", "symbol", "order", "session", "kind", "code", "parquet"])]
     execute: bool,
 }
 
@@ -30,6 +33,9 @@ pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
         return super::execute::run(&arguments.directory, arguments.output == Output::Json);
     }
     arguments.filter.check()?;
+    if let Some(path) = &arguments.parquet {
+        return to_parquet(arguments, path);
+    }
     let mut printer = Printer::new(arguments.output);
     let mut symbols = Symbols::default();
     for entry in open(&arguments.directory)? {
@@ -47,5 +53,35 @@ pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     }
     printer.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn to_parquet(_: &ReplayArgs, _: &Path) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("this build writes no Parquet: build it with `cargo build --release --features parquet`")
+}
+
+#[cfg(feature = "parquet")]
+fn to_parquet(arguments: &ReplayArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let mut entries = open(&arguments.directory)?.peekable();
+    let first = entries.peek().and_then(|entry| entry.as_ref().ok()).map_or(0, |entry| entry.header.seq);
+    let of = sealfeed_audit::follow::Follower::new(&arguments.directory, first).context(ENDS_HERE)?;
+    let about = [
+        ("origin", of.header().origin.clone()),
+        ("log", sealfeed_audit::hex(&of.header().log_id)),
+        ("filter", format!("{:?}", arguments.filter)),
+    ];
+    let mut file = super::parquet::ParquetFile::create(path)?;
+    let mut symbols = Symbols::default();
+    for entry in entries {
+        let row = Row::new(entry.context(ENDS_HERE)?);
+        symbols.learn(&row);
+        if arguments.filter.passes(&row, &symbols) {
+            file.push(&row)?;
+        }
+    }
+    let written = file.finish(&about)?;
+    let (rows, sha256) = (written.rows, sealfeed_audit::hex(&written.sha256));
+    anstream::eprintln!("sealfeed: {rows} entries in {path:?}; its SHA-256: {sha256}");
     Ok(ExitCode::SUCCESS)
 }

@@ -186,6 +186,11 @@ impl Row {
         format_utc(UnixNanos(self.entry.header.stamp.utc_ns))
     }
 
+    /// The symbol it is about, whether the entry says so or the signed body in it.
+    pub(super) fn symbol(&self) -> Option<String> {
+        self.text("symbol").map(str::to_owned).or_else(|| self.body_field("symbol"))
+    }
+
     pub(super) fn firm(&self) -> Option<&str> {
         self.text("principal").map(|principal| principal.split('/').next().unwrap_or(principal))
     }
@@ -386,7 +391,6 @@ fn write_csv(row: &Row, first: bool, out: &mut impl Write) -> io::Result<()> {
     let header = &row.entry.header;
     let order =
         |text: &dyn Fn(sealfeed_audit::OrderLink) -> String| header.order.map(text).unwrap_or_default();
-    let symbol = row.text("symbol").map(str::to_owned).or_else(|| row.body_field("symbol"));
     let record = [
         header.seq.to_string(),
         row.time(),
@@ -395,7 +399,7 @@ fn write_csv(row: &Row, first: bool, out: &mut impl Write) -> io::Result<()> {
         order(&|order| order.id.to_string()),
         order(&|order| order.event.to_string()),
         row.text("principal").unwrap_or_default().to_owned(),
-        symbol.unwrap_or_default(),
+        row.symbol().unwrap_or_default(),
         row.text("code").unwrap_or_default().to_owned(),
         serde_json::to_string(&row.fields)?,
         hex(&row.entry.hash),
