@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::rows::{ENDS_HERE, Filter, Output, Printer, Reader, Row, Symbols, open};
+use super::rows::{ENDS_HERE, Filter, Output, Printer, Reader, Row, Symbols};
+use super::terms::Found;
 
 /// Arguments of `audit replay`.
 #[derive(Debug, Args)]
@@ -23,8 +24,11 @@ pub(super) struct ReplayArgs {
     /// Write a Parquet file instead, which must not exist yet. Needs a build with the feature `parquet`.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     parquet: Option<PathBuf>,
+    /// Skip what the log's indexes say holds nothing of it: fast, and an index that leaves something out hides it.
+    #[arg(long)]
+    index: bool,
     /// Execute the venue's inputs again and compare every output: VERIFIED (0), DIVERGED (27) or REFUSED (28).
-    #[arg(long, conflicts_with_all = ["from", "until", "principal", "firm", "symbol", "order", "session", "kind", "code", "parquet"])]
+    #[arg(long, conflicts_with_all = ["from", "until", "principal", "firm", "symbol", "order", "session", "kind", "code", "parquet", "index"])]
     execute: bool,
 }
 
@@ -38,7 +42,8 @@ pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     let mut printer = Printer::new(arguments.output);
     let mut symbols = Symbols::default();
-    for entry in open(&arguments.directory)? {
+    let mut entries = Found::new(&arguments.directory, &arguments.filter, arguments.index)?;
+    for entry in &mut entries {
         let row = match entry {
             Ok(entry) => Row::new(entry),
             Err(error) => {
@@ -53,6 +58,7 @@ pub(super) fn run(arguments: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     }
     printer.flush()?;
+    entries.say();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,9 +69,7 @@ fn to_parquet(_: &ReplayArgs, _: &Path) -> anyhow::Result<ExitCode> {
 
 #[cfg(feature = "parquet")]
 fn to_parquet(arguments: &ReplayArgs, path: &Path) -> anyhow::Result<ExitCode> {
-    let mut entries = open(&arguments.directory)?.peekable();
-    let first = entries.peek().and_then(|entry| entry.as_ref().ok()).map_or(0, |entry| entry.header.seq);
-    let of = sealfeed_audit::follow::Follower::new(&arguments.directory, first).context(ENDS_HERE)?;
+    let of = sealfeed_audit::follow::Follower::new(&arguments.directory, 0).context(ENDS_HERE)?;
     let about = [
         ("origin", of.header().origin.clone()),
         ("log", sealfeed_audit::hex(&of.header().log_id)),
@@ -73,13 +77,15 @@ fn to_parquet(arguments: &ReplayArgs, path: &Path) -> anyhow::Result<ExitCode> {
     ];
     let mut file = super::parquet::ParquetFile::create(path)?;
     let mut symbols = Symbols::default();
-    for entry in entries {
+    let mut entries = Found::new(&arguments.directory, &arguments.filter, arguments.index)?;
+    for entry in &mut entries {
         let row = Row::new(entry.context(ENDS_HERE)?);
         symbols.learn(&row);
         if arguments.filter.passes(&row, &symbols) {
             file.push(&row)?;
         }
     }
+    entries.say();
     let written = file.finish(&about)?;
     let (rows, sha256) = (written.rows, sealfeed_audit::hex(&written.sha256));
     anstream::eprintln!("sealfeed: {rows} entries in {path:?}; its SHA-256: {sha256}");
