@@ -21,6 +21,7 @@ mod door;
 mod entitlement;
 mod execution;
 mod feed;
+mod index;
 mod log;
 mod messages;
 mod order_limits;

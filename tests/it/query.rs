@@ -26,9 +26,9 @@ pub(crate) struct Past {
     pub(crate) folder: TempDir,
     pub(crate) log: PathBuf,
     /// The server's number of the order that rested and was cancelled.
-    canceled: String,
+    pub(crate) canceled: String,
     /// RFC 3339, while bob's session was open with two subscriptions and one open order.
-    midway: String,
+    pub(crate) midway: String,
 }
 
 async fn order(client: &mut Client, op: SignedOp, body: Value) -> Value {
