@@ -144,11 +144,7 @@ fn resolve(config: &mut Config, folder: &Path) {
         paths.extend(witness.authorities.as_mut());
     }
     paths.extend(config.telemetry.directory.as_mut());
-    for source in &mut config.sources {
-        if let SourceConfig::Dbn(file) = source {
-            paths.push(&mut file.path);
-        }
-    }
+    paths.extend(config.sources.iter_mut().filter_map(SourceConfig::path_mut));
     for path in paths {
         *path = folder.join(&*path);
     }
