@@ -4,9 +4,10 @@ use std::io::Write;
 
 use crate::config::{MessagesSourceConfig, Playback, Speed};
 use crate::shutdown::{Shutdown, StopReason};
-use crate::types::{Instruments, MarketEventKind};
+use crate::types::{Code, Instruments, MarketEventKind};
 
 use super::batch::{SourceBatch, SourceStatus};
+use super::error::SourceError;
 use super::messages::{self, Exchange};
 use super::replay::Replay;
 use super::test_port::{JumpingTimer, drain, port};
@@ -51,6 +52,15 @@ fn silence_beyond_the_limit_is_told_and_told_to_be_over() {
     let (words, moments) = check(&[1_000, 1_100, 1_500, 1_501], playback);
     assert_eq!(words, ["1 events", "1 events", "stalled 100", "resumed", "1 events", "1 events"]);
     assert_eq!(moments, [100, 200, 500, 501]);
+}
+
+#[test]
+fn a_source_that_cannot_be_read_has_its_code() {
+    let failed = std::io::Error::other("the disk is gone");
+    let unreadable = SourceError::Read { record: 7, source: failed };
+    assert_eq!(unreadable.code(), Code::PubSourceUnreadable);
+    assert_eq!(SourceError::Empty.code(), Code::PubSourceUnreadable);
+    assert_eq!(SourceError::HeaderTruncated.code(), Code::PubSourceTruncated);
 }
 
 #[test]

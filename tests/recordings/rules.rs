@@ -16,6 +16,7 @@ fn check(exchange: crate::Exchange, lines: &[String]) -> (Vec<String>, Replay) {
         writeln!(text, "{index}.5: {line}").unwrap();
     }
     let replay = play(exchange, text.as_bytes()).unwrap();
+    let known = |id| assert!(replay.instruments.by_id(id).is_some(), "{id:?}");
     let words = replay.sent.iter().map(|sent| match sent {
         Sent::Event(event) => match event.kind {
             MarketEventKind::Level { price, quantity, .. } => format!("{price}x{quantity}"),
@@ -23,8 +24,14 @@ fn check(exchange: crate::Exchange, lines: &[String]) -> (Vec<String>, Replay) {
             MarketEventKind::Trade { .. } => "trade".to_owned(),
             other => panic!("{other:?}"),
         },
-        Sent::Stale(_, fault) => fault.code().to_string(),
-        Sent::Whole(_) => "whole".to_owned(),
+        Sent::Stale(id, fault) => {
+            known(*id);
+            fault.code().to_string()
+        }
+        Sent::Whole(id) => {
+            known(*id);
+            "whole".to_owned()
+        }
     });
     (words.collect(), replay)
 }
