@@ -41,7 +41,7 @@ impl Day {
     /// A day whose directory lists these stocks, numbered from 1.
     fn of(stocks: &[&str]) -> Self {
         let mut day = Self { bytes: Vec::new(), time_ns: 1_000 };
-        for (index, stock) in stocks.iter().enumerate() {
+        for (locate, stock) in (1..).zip(stocks) {
             let mut body = Vec::new();
             body.extend(name(stock));
             body.extend(b"QN");
@@ -49,7 +49,7 @@ impl Day {
             body.extend(b"NCZ PNN1N");
             body.extend(0_u32.to_be_bytes());
             body.extend(b"N");
-            day.message(b'R', index as u16 + 1, &body);
+            day.message(b'R', locate, &body);
         }
         day
     }
