@@ -85,7 +85,7 @@ impl Market {
         match channel {
             Channel::Trades => true,
             Channel::Bbo => self.depth != MarketDepth::Trades,
-            Channel::Book => self.depth == MarketDepth::Orders,
+            Channel::Book => self.depth.has_book(),
             _ => false,
         }
     }
@@ -98,7 +98,7 @@ impl Market {
         scratch: &mut Scratch,
         out: &mut Vec<Publication>,
     ) {
-        self.is_stale = false;
+        self.is_stale &= !self.is_lively(&event.kind);
         self.times = EventTimes { event: event.ts_event, received: event.ts_recv };
         match (event.kind, self.depth) {
             (MarketEventKind::Trade { price, quantity, aggressor, trade_id }, _) => {
@@ -108,11 +108,21 @@ impl Market {
                 self.best_next = Some(Best { bid: bid.map(level), ask: ask.map(level) });
             }
             (MarketEventKind::Clear, MarketDepth::Top) => self.best_next = Some(Best::default()),
-            (kind, MarketDepth::Orders) => self.book.apply(&kind),
+            (kind, depth) if depth.has_book() => self.book.apply(&kind),
             _ => {}
         }
         if event.last || self.book.open_records() >= EVENT_RECORDS_MAX {
             self.end_event(now, scratch, out);
+        }
+    }
+
+    /// Whether a record proves that what the market shows is up to date again. Where there are quotes, trades do not: they go on while a
+    /// book is broken; nor does what is said about the instrument.
+    fn is_lively(&self, kind: &MarketEventKind) -> bool {
+        match kind {
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill => self.depth == MarketDepth::Trades,
+            MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
+            _ => true,
         }
     }
 
@@ -151,7 +161,7 @@ impl Market {
         }
     }
 
-    /// Tells every reader, once, that the source has stalled or ended. The next record lifts it.
+    /// Tells every reader, once, that the source has stalled or ended. The next record that proves otherwise lifts it.
     pub(super) fn mark_stale(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
         if std::mem::replace(&mut self.is_stale, true) {
             return;
@@ -188,7 +198,7 @@ impl Market {
     }
 
     fn end_event(&mut self, now: UnixNanos, scratch: &mut Scratch, out: &mut Vec<Publication>) {
-        let best = if self.depth == MarketDepth::Orders {
+        let best = if self.depth.has_book() {
             self.book.end_event(&mut scratch.changes);
             if scratch.changes.is_empty() {
                 return;
@@ -201,7 +211,7 @@ impl Market {
             self.best = best;
             self.publish_best(now, out);
         }
-        if self.depth == MarketDepth::Orders {
+        if self.depth.has_book() {
             self.publish_books(now, scratch, out);
         }
     }
