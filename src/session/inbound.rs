@@ -105,7 +105,7 @@ impl Conversation {
     }
 
     /// The entry of an owed reply is durable.
-    pub(super) fn pay(&mut self, owed: Owed, outbox: &mut Outbox) -> Step {
+    pub(super) fn pay(&mut self, owed: &Owed, outbox: &mut Outbox) -> Step {
         outbox.text(&owed.reply);
         if owed.is_fault { self.fault() } else { Step::Done }
     }

@@ -2,7 +2,7 @@
 //!
 //! rustls's unbuffered connection: the caller owns all memory, so that an idle connection holds none and sealed bytes
 //! go from one buffer a thread to the socket. Records are of at most 16 KiB; rustls counts them, renews the keys
-//! before AES-GCM's limit and answers the peer's KeyUpdate. The interface is rustls 0.23's: its successor's has the
+//! before AES-GCM's limit and answers the peer's `KeyUpdate`. The interface is rustls 0.23's: its successor's has the
 //! same three verbs, and this file is what would change (docs/adr/0019).
 //!
 //! Sources: RFC 8446; section 7.5 for the exporter, RFC 9266 for its label.

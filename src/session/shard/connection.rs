@@ -232,7 +232,7 @@ impl Connection {
     /// Takes what was read, as long as the session reads.
     fn converse(&mut self, turn: &mut Turn<'_>) {
         while self.reads() {
-            let Some(incoming) = self.reader.next() else { break };
+            let Some(incoming) = self.reader.read() else { break };
             self.outbox.frames(|frames| self.reader.take_answers(frames));
             if let Phase::Closing { peer_has_closed, .. } = &mut self.phase {
                 *peer_has_closed |= matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_));
@@ -275,7 +275,7 @@ impl Connection {
         if let Some(owed) = self.owed.take() {
             match turn.context.journal.is_durable(owed.entry) {
                 Ok(true) => {
-                    let step = self.conversation.pay(owed, &mut self.outbox);
+                    let step = self.conversation.pay(&owed, &mut self.outbox);
                     self.follow(step, turn);
                 }
                 Ok(false) => self.owed = Some(owed),
@@ -418,14 +418,14 @@ impl Connection {
             }
             Phase::Draining { by, ending, notice } if turn.now >= *by => {
                 let (ending, notice) = (*ending, notice.take());
-                self.end_with_notice(ending, notice, turn);
+                self.end_with_notice(ending, notice.as_deref(), turn);
             }
             Phase::Closing { by, .. } if turn.now >= *by => self.phase = Phase::Over,
             Phase::Finishing { .. } | Phase::Draining { .. } | Phase::Closing { .. } | Phase::Over => {}
         }
     }
 
-    fn end_with_notice(&mut self, ending: Ending, notice: Option<Vec<u8>>, turn: &mut Turn<'_>) {
+    fn end_with_notice(&mut self, ending: Ending, notice: Option<&[u8]>, turn: &mut Turn<'_>) {
         notice.iter().for_each(|notice| self.outbox.text(notice));
         self.end(End::Close(ending), turn);
     }
@@ -561,7 +561,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Draining { ending, notice, .. } => {
                 let (ending, notice) = (*ending, notice.take());
-                self.end_with_notice(ending, notice, turn);
+                self.end_with_notice(ending, notice.as_deref(), turn);
             }
             Phase::Closing { peer_has_closed: true, .. } => {
                 turn.scratch.sealed.clear();

@@ -280,7 +280,6 @@ async fn the_exporter_value_is_the_clients_for_every_suite() {
 
 /// A peer that holds back the rest of a handshake message leaves its beginning in our buffer: writing goes on.
 #[test]
-#[expect(deprecated, reason = "the secrets are those of the test's own client")]
 fn the_beginning_of_a_key_update_does_not_disturb_what_is_sealed() {
     let mut pair = Pair::connected(&Arc::new(one_suite()));
     let secrets = pair.client.dangerous_extract_secrets().unwrap();
