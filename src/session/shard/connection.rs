@@ -109,7 +109,7 @@ impl Connection {
         let mut reader = Reader::new(context.limits.message_bytes_max);
         reader.feed(&arrival.read);
         let mut outbox = Outbox::default();
-        arrival.welcome.iter().for_each(|welcome| outbox.text(welcome));
+        arrival.welcome.iter().for_each(|welcome| outbox.message(welcome));
         Self {
             socket: TcpStream::from_std(arrival.socket),
             tls: arrival.tls,
@@ -333,7 +333,7 @@ impl Connection {
     /// A message for this client alone.
     pub(super) fn message(&mut self, message: &[u8], turn: &mut Turn<'_>) {
         if matches!(self.phase, Phase::Open | Phase::Finishing { .. }) {
-            self.outbox.text(message);
+            self.outbox.message(message);
             self.check_slow(turn);
         }
     }
@@ -426,7 +426,7 @@ impl Connection {
     }
 
     fn end_with_notice(&mut self, ending: Ending, notice: Option<&[u8]>, turn: &mut Turn<'_>) {
-        notice.iter().for_each(|notice| self.outbox.text(notice));
+        notice.iter().for_each(|notice| self.outbox.message(notice));
         self.end(End::Close(ending), turn);
     }
 
@@ -484,7 +484,7 @@ impl Connection {
             let slow = Slow { queue_bytes: waiting as u64, queue_bytes_max: max as u64, ts };
             let mut notice = Vec::with_capacity(128);
             encode_slow(&mut notice, &slow);
-            self.outbox.text(&notice);
+            self.outbox.message(&notice);
         }
     }
 
