@@ -17,6 +17,14 @@ pub enum FrameKind {
     Ping = 0x89,
 }
 
+impl FrameKind {
+    /// What a message of the feed leaves as: JSON, which always begins with a brace, as text, and records as binary.
+    #[must_use]
+    pub fn of(message: &[u8]) -> Self {
+        if message.first() == Some(&b'{') { Self::Text } else { Self::Binary }
+    }
+}
+
 /// Bytes of a frame's header at most.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = 10;
 
