@@ -286,7 +286,7 @@ pub enum Code {
     PubSymbolNotYours = 6013,
     /// `SF-PUB-014`: a message is none that can be published.
     PubMessageInvalid = 6014,
-    /// `SF-PUB-015`: the pub_seq was used with another body.
+    /// `SF-PUB-015`: the `pub_seq` was used with another body.
     PubSequenceReused = 6015,
     /// `SF-PUB-016`: the publisher is gone.
     PubPublisherGone = 6016,
