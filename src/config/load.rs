@@ -239,7 +239,7 @@ mod tests {
             })
             .collect();
         let config = check(&all).unwrap();
-        assert_eq!(config.sources.len(), 4);
+        assert_eq!(config.sources.len(), 5);
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 

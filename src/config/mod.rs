@@ -14,7 +14,7 @@ pub use load::{ConfigError, load, load_text};
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{
     DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
-    SourceConfig, Speed, SyntheticSourceConfig,
+    PublishedInstrumentConfig, PublisherSourceConfig, Shows, SourceConfig, Speed, SyntheticSourceConfig,
 };
 
 use std::net::SocketAddr;

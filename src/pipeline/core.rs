@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
+use super::publish::Publishers;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
@@ -18,7 +19,7 @@ use crate::execute::{Engine, EngineOptions};
 use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
-use crate::source::{SourceBatch, SourceStatus};
+use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
 use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 
 /// What a pipeline is made of.
@@ -27,6 +28,8 @@ pub struct PipelineOptions {
     pub instruments: Arc<Instruments>,
     /// Which of them each source feeds: they are stale when it ends.
     pub source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    /// Clients that publish, with their instruments.
+    pub publishers: Vec<PublisherTerms>,
     /// Freshness and memory of orders.
     pub orders: OrdersConfig,
     /// Heartbeats.
@@ -49,6 +52,7 @@ pub struct Core {
     pub(super) reports: Reports,
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
+    pub(super) publishers: Publishers,
     pub(super) day: u64,
     /// Room on the log's disk, as last reported to the operator.
     space: Space,
@@ -72,6 +76,7 @@ impl Core {
             reports: Reports::new(options.epoch, heartbeat_ns),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
+            publishers: Publishers::new(&options.publishers),
             day: options.engine.day,
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
@@ -87,6 +92,7 @@ impl Core {
 
     /// Seals what the venue starts from. Before everything else.
     pub(super) fn open(&mut self) -> Result<(), JournalError> {
+        self.await_publishers();
         self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
         self.seal_state()
     }
@@ -141,7 +147,7 @@ impl Core {
                 batch.finish(&session.queue, ending, None);
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
-            Command::Closed { session, event } => self.closed(&session, event, batch)?,
+            Command::Closed { session, event } => self.closed(&session, event, now, batch)?,
         }
         self.subscription_count.send_if_modified(|count| {
             let now = u32::try_from(self.subscriptions.count()).unwrap_or(u32::MAX);
@@ -193,6 +199,7 @@ impl Core {
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         self.report_space();
         self.end_day_if_over(now, batch)?;
+        self.find_silent_publishers(now, batch)?;
         self.feed.heartbeats(now, &mut batch.publications);
         batch.publish();
         self.reports.heartbeats(&self.engine, now, batch);
@@ -247,7 +254,7 @@ impl Core {
         Ok(())
     }
 
-    fn symbol_of(&self, instrument: InstrumentId) -> String {
+    pub(super) fn symbol_of(&self, instrument: InstrumentId) -> String {
         self.instruments.by_id(instrument).map_or_else(String::new, |one| one.symbol.to_string())
     }
 
@@ -255,12 +262,14 @@ impl Core {
         &mut self,
         session: &Arc<SessionHandle>,
         event: event::Disconnect,
+        now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         for stream in self.subscriptions.remove_session(session.number) {
             self.feed.unsubscribed(stream);
         }
         self.reports.forget(session);
+        self.publisher_gone(session, now, batch)?;
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)
     }

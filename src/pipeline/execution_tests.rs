@@ -56,6 +56,7 @@ impl Desk {
         let options = PipelineOptions {
             instruments: Arc::new(instruments),
             source_instruments: HashMap::new(),
+            publishers: Vec::new(),
             orders: OrdersConfig::default(),
             feed: FeedConfig::default(),
             epoch: Epoch(1),

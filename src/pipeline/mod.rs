@@ -11,6 +11,7 @@ mod core;
 mod day;
 mod executions;
 mod orders;
+mod publish;
 mod release;
 mod session_handle;
 mod subscriptions;

@@ -22,7 +22,7 @@ use crate::session::{
     self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules, verdict,
 };
 use crate::shutdown::{Shutdown, StopReason};
-use crate::source::{self, Outlet, Source, SourceError};
+use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
 use crate::types::{Code, Epoch, InstrumentId, Instruments};
 
 /// Why a server did not start. Nothing was accepted.
@@ -100,7 +100,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
-    let Opened { instruments, sources, source_instruments } = open_sources(config)?;
+    let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
     let address = config.server.listen;
     let listen = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -111,6 +111,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let options = PipelineOptions {
         instruments: Arc::new(instruments),
         source_instruments,
+        publishers,
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
@@ -208,6 +209,7 @@ struct Opened {
     instruments: Instruments,
     sources: Vec<Source>,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    publishers: Vec<PublisherTerms>,
 }
 
 fn open_sources(config: &Config) -> Result<Opened, StartError> {
@@ -217,9 +219,19 @@ fn open_sources(config: &Config) -> Result<Opened, StartError> {
     if synthetic.count() > 1 {
         return Err(StartError::TwoSyntheticMarkets);
     }
-    let mut opened =
-        Opened { instruments: Instruments::new(), sources: Vec::new(), source_instruments: HashMap::new() };
+    let mut opened = Opened {
+        instruments: Instruments::new(),
+        sources: Vec::new(),
+        source_instruments: HashMap::new(),
+        publishers: Vec::new(),
+    };
     for source in configured {
+        if let SourceConfig::Publisher(config) = source {
+            let terms =
+                source::open_publisher(config, &mut opened.instruments).map_err(StartError::Source)?;
+            opened.publishers.push(terms);
+            continue;
+        }
         let before = opened.instruments.count();
         let source = source::open(source, &mut opened.instruments).map_err(StartError::Source)?;
         let fed = opened.instruments.iter().skip(before).map(|one| one.id);

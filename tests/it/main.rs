@@ -28,6 +28,7 @@ mod messages;
 mod order_limits;
 mod orders;
 mod orders_life;
+mod publish;
 mod recorded;
 mod retention;
 mod slow;
