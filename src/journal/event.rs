@@ -339,6 +339,19 @@ events! {
         /// How many certificates at the end of the chain are not here because the entry would be too long; 0 if none.
         left_out: u32,
     }
+    /// The record of market data failed: what is published from here on is not recorded in this run.
+    283 "tape" Tape {
+        /// `failed`.
+        state: String,
+        /// The tape's log, hex.
+        log: String,
+        /// Epoch of the feed.
+        epoch: u64,
+        /// Events of the epoch that were handed to the tape's log; some of the last may not be durable.
+        events: u64,
+        /// Why.
+        detail: String,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.
