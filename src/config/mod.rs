@@ -7,6 +7,7 @@ mod limits;
 mod load;
 mod retention;
 mod source;
+mod tape;
 
 pub use clock::ClockConfig;
 pub use limits::LimitsConfig;
@@ -16,6 +17,7 @@ pub use source::{
     DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
     PublishedInstrumentConfig, PublisherSourceConfig, Shows, SourceConfig, Speed, SyntheticSourceConfig,
 };
+pub use tape::{TapeConfig, tape_directory};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,9 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// The sealed log.
     pub log: LogConfig,
+    /// The record of all market data.
+    #[serde(default)]
+    pub tape: TapeConfig,
     /// How good the clock must be.
     #[serde(default)]
     pub clock: ClockConfig,

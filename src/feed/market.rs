@@ -12,9 +12,10 @@ use super::depth::DepthView;
 use super::stream::{
     EventTimes, Publication, STREAMS_PER_INSTRUMENT, Stream, StreamId, StreamKind, Subscribed,
 };
+use crate::journal::tape::{MarketState, StreamState};
 use crate::types::{
-    BookDecimals, Channel, Epoch, Instrument, MarketDepth, MarketEvent, MarketEventKind, Price, Quantity,
-    Side, Symbol, TimeArithmetic, TopLevel, UnixNanos,
+    BookDecimals, Channel, Depth, Epoch, Instrument, InstrumentId, MarketDepth, MarketEvent, MarketEventKind,
+    Price, Quantity, Sequence, Side, Symbol, TimeArithmetic, TopLevel, UnixNanos,
 };
 
 /// An event that goes on for so many records without an end is cut and published: about 50 MB of them are held till then.
@@ -80,6 +81,14 @@ impl Market {
         &self.book
     }
 
+    /// The best level of one side, as of the last event that ended.
+    pub(super) fn best(&self, side: Side) -> Option<Level> {
+        match side {
+            Side::Buy => self.best.bid,
+            Side::Sell => self.best.ask,
+        }
+    }
+
     /// Whether its source shows enough for this channel.
     pub(super) fn offers(&self, channel: Channel) -> bool {
         match channel {
@@ -120,10 +129,81 @@ impl Market {
     /// book is broken; nor does what is said about the instrument.
     fn is_lively(&self, kind: &MarketEventKind) -> bool {
         match kind {
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill => self.depth == MarketDepth::Trades,
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => self.depth == MarketDepth::Trades,
             MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
             _ => true,
         }
+    }
+
+    /// What the market needs to go on from here, for a keyframe of the tape; appends to `events` what makes its book again. `None`
+    /// between the records of an event.
+    pub(super) fn save(&self, id: InstrumentId, events: &mut Vec<MarketEvent>) -> Option<MarketState> {
+        if self.book.open_records() > 0 || self.best_next.is_some() {
+            return None;
+        }
+        let EventTimes { event, received } = self.times;
+        let of = |kind, last| MarketEvent { instrument: id, ts_event: event, ts_recv: received, last, kind };
+        if self.depth == MarketDepth::Top && self.best != Best::default() {
+            let (bid, ask) = (self.best.bid.map(top), self.best.ask.map(top));
+            events.push(of(MarketEventKind::Top { bid, ask }, true));
+        }
+        let parts = self.book_parts();
+        if !parts.is_empty() {
+            events.push(of(MarketEventKind::Clear, false));
+        }
+        let last = parts.len().saturating_sub(1);
+        events.extend(parts.into_iter().enumerate().map(|(index, kind)| of(kind, index == last)));
+        let streams = self.streams.iter().flatten().map(|stream| {
+            let (_, kind) = stream.id.parts();
+            let channel = kind.channel().as_str().to_owned();
+            StreamState { channel, depth: u32::from(kind.depth().get()), seq: stream.seq().get() }
+        });
+        Some(MarketState {
+            trades_counted: self.trades_counted,
+            ts_event: event.0,
+            ts_recv: received.0,
+            is_stale: self.is_stale,
+            streams: streams.collect(),
+        })
+    }
+
+    /// What makes the book out of an empty one: its orders, by name, or its levels.
+    fn book_parts(&self) -> Vec<MarketEventKind> {
+        if self.depth == MarketDepth::Levels {
+            let side = |side| {
+                let levels = self.book.levels(side);
+                levels.map(move |Level { price, quantity, orders }| MarketEventKind::Level {
+                    side,
+                    price,
+                    quantity,
+                    orders,
+                })
+            };
+            return side(Side::Buy).chain(side(Side::Sell)).collect();
+        }
+        let mut orders: Vec<_> = self.book.orders().collect();
+        orders.sort_unstable_by_key(|(order, ..)| *order);
+        let adds = orders.into_iter();
+        adds.map(|(order, side, price, quantity)| MarketEventKind::Add { order, side, price, quantity })
+            .collect()
+    }
+
+    /// Puts a market whose book was made again into the state that was saved with it; `false` if it cannot have been its own.
+    pub(super) fn load(&mut self, id: InstrumentId, state: &MarketState, epoch: Epoch) -> bool {
+        self.trades_counted = state.trades_counted;
+        self.times = EventTimes { event: UnixNanos(state.ts_event), received: UnixNanos(state.ts_recv) };
+        self.is_stale = state.is_stale;
+        state.streams.iter().all(|saved| self.load_stream(id, saved, epoch).is_some())
+    }
+
+    fn load_stream(&mut self, id: InstrumentId, saved: &StreamState, epoch: Epoch) -> Option<()> {
+        let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
+        let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
+        let (kind, seq) = (StreamKind::of(channel, depth)?, Sequence::new(saved.seq)?);
+        let stream = Stream::restored(StreamId::new(id, channel, depth)?, self.symbol, epoch, seq);
+        self.make_view(kind);
+        self.streams[kind as usize] = Some(stream);
+        Some(())
     }
 
     /// Counts a new subscriber in, and says what it needs to follow. The stream is made if it is the first one ever.
@@ -298,6 +378,10 @@ fn view_mut(views: &mut [Option<DepthView>; 2], kind: StreamKind) -> Option<&mut
 fn book_checksum(book: &Book, decimals: BookDecimals) -> u32 {
     let top = |side| book.levels(side).take(checksum::CHECKSUM_LEVELS).collect::<Vec<Level>>();
     checksum::checksum(&top(Side::Buy), &top(Side::Sell), decimals)
+}
+
+fn top(level: Level) -> TopLevel {
+    TopLevel { price: level.price, quantity: level.quantity, orders: level.orders }
 }
 
 fn level(top: TopLevel) -> Level {

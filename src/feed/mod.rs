@@ -20,6 +20,7 @@ mod market;
 mod publisher;
 mod queue;
 mod stream;
+pub mod tape;
 
 pub use book::{Book, Changes};
 pub use fanout::Fanout;

@@ -52,7 +52,8 @@ impl StreamKind {
     pub(super) const ALL: [Self; STREAMS_PER_INSTRUMENT as usize] =
         [Self::Trades, Self::Bbo, Self::Book10, Self::Book50, Self::BookFull];
 
-    fn of(channel: Channel, depth: Depth) -> Option<Self> {
+    /// The kind of this channel at this depth, which matters to `book` alone.
+    pub(super) fn of(channel: Channel, depth: Depth) -> Option<Self> {
         match (channel, depth) {
             (Channel::Trades, _) => Some(Self::Trades),
             (Channel::Bbo, _) => Some(Self::Bbo),
@@ -60,6 +61,15 @@ impl StreamKind {
             (Channel::Book, Depth::Fifty) => Some(Self::Book50),
             (Channel::Book, Depth::Full) => Some(Self::BookFull),
             _ => None,
+        }
+    }
+
+    /// The depth that [`Self::of`] took; the full one where there is none.
+    pub(super) fn depth(self) -> Depth {
+        match self {
+            Self::Book10 => Depth::Ten,
+            Self::Book50 => Depth::Fifty,
+            Self::Trades | Self::Bbo | Self::BookFull => Depth::Full,
         }
     }
 
@@ -122,6 +132,11 @@ impl Stream {
         let (_, kind) = id.parts();
         let seq = if kind.channel().is_state() { Sequence::ZERO.next() } else { Sequence::ZERO };
         Self { id, symbol, epoch, seq, subscribers: 0, last_out: UnixNanos::default() }
+    }
+
+    /// The stream as it stood when it had sent message `seq`, without readers.
+    pub(super) fn restored(id: StreamId, symbol: Symbol, epoch: Epoch, seq: Sequence) -> Self {
+        Self { seq, ..Self::new(id, symbol, epoch) }
     }
 
     pub(super) fn seq(&self) -> Sequence {

@@ -364,6 +364,19 @@ events! {
         /// Whether it was published; else its `pub_seq` had been seen before, and it was only acknowledged.
         published: bool,
     }
+    /// The record of market data failed: what is published from here on is not recorded in this run.
+    283 "tape" Tape {
+        /// `failed`.
+        state: String,
+        /// The tape's log, hex.
+        log: String,
+        /// Epoch of the feed.
+        epoch: u64,
+        /// Events of the epoch that were handed to the tape's log; some of the last may not be durable.
+        events: u64,
+        /// Why.
+        detail: String,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.

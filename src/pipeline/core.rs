@@ -16,6 +16,7 @@ use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
+use crate::feed::tape::Recorder;
 use crate::feed::{Ending, Feed, FeedOptions};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
@@ -58,6 +59,7 @@ pub struct Core {
     space: Space,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
+    tape: Option<Recorder>,
 }
 
 impl Core {
@@ -81,7 +83,14 @@ impl Core {
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
+            tape: None,
         }
+    }
+
+    /// The same core, which records all market data that it publishes.
+    #[must_use]
+    pub fn with_tape(self, tape: Recorder) -> Self {
+        Self { tape: Some(tape), ..self }
     }
 
     /// How many subscriptions to market data stand, for sources that wait for them.
@@ -90,15 +99,21 @@ impl Core {
         self.subscription_count.subscribe()
     }
 
-    /// Seals what the venue starts from. Before everything else.
-    pub(super) fn open(&mut self) -> Result<(), JournalError> {
+    /// Seals what the venue starts from, and what the tape does. Before everything else.
+    pub(super) fn open(&mut self, now: UnixNanos) -> Result<(), JournalError> {
+        if let Some(tape) = &mut self.tape {
+            tape.begin(&self.feed, now);
+        }
         self.await_publishers();
         self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
         self.seal_state()
     }
 
-    /// Seals the state that the venue ends in. After everything else.
+    /// Seals the state that the venue ends in, and ends the tape. After everything else.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
+        if let Some(tape) = self.tape.take() {
+            tape.end(&self.feed);
+        }
         self.seal_state()
     }
 
@@ -206,8 +221,18 @@ impl Core {
         Ok(())
     }
 
-    /// Publishes one market event.
+    /// Ends a turn: what was recorded for long enough goes to the tape.
+    pub(super) fn end_turn(&mut self, now: UnixNanos) {
+        if let Some(tape) = &mut self.tape {
+            tape.end_turn(&self.feed, now);
+        }
+    }
+
+    /// Records and publishes one market event.
     pub(super) fn publish(&mut self, event: &MarketEvent, now: UnixNanos, batch: &mut Batch) {
+        if let Some(tape) = &mut self.tape {
+            tape.record(event, now);
+        }
         self.feed.apply(event, now, &mut batch.publications);
         batch.publish();
     }

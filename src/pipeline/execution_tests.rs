@@ -68,7 +68,7 @@ impl Desk {
             },
         };
         let mut core = Core::new(&options, journal.clone());
-        core.open().unwrap();
+        core.open(UnixNanos(day_start)).unwrap();
         let sessions = [("acme", "alice"), ("acme", "bob")].map(|(firm, user)| session(firm, user)).into();
         Self { core, journal, folder, sessions, nonce: 0, now: UnixNanos(day_start) }
     }

@@ -195,7 +195,7 @@ impl Driver {
         mut sources: mpsc::Receiver<SourceBatch>,
         mut stopped: oneshot::Receiver<()>,
     ) {
-        if let Err(error) = self.core.open() {
+        if let Err(error) = self.core.open(self.clock.now()) {
             return self.fail(&error);
         }
         let mut waiting = Vec::with_capacity(COMMANDS_PER_BATCH_MAX);
@@ -224,6 +224,7 @@ impl Driver {
             if let Err(error) = result {
                 return self.fail(&error);
             }
+            self.core.end_turn(self.clock.now());
             if self.release.send(batch).is_err() {
                 self.shutdown.stop(StopReason::StageFailed("release"));
                 return;

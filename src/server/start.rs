@@ -14,8 +14,10 @@ use super::accept;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::EngineOptions;
+use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
+use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
@@ -31,6 +33,9 @@ pub enum StartError {
     /// The sealed log cannot be opened.
     #[error("cannot open the sealed log")]
     Log(#[from] OpenLogError),
+    /// The record of market data cannot be opened.
+    #[error("cannot open the tape; verify it, move it away, or set tape.enabled = false")]
+    Tape(#[source] OpenLogError),
     /// Certificates, revocation lists, keys or policy cannot be used.
     #[error("cannot load certificates and policy")]
     Identity(#[source] IdentityError),
@@ -68,7 +73,7 @@ impl StartError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
-            Self::Log(error) => Some(error.code()),
+            Self::Log(error) | Self::Tape(error) => Some(error.code()),
             Self::Identity(error) => Some(error.code()),
             Self::Source(_) => Some(Code::CfgSourceUnusable),
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
@@ -123,7 +128,10 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
             ..EngineOptions::default()
         },
     };
-    let core = Core::new(&options, journal.clone());
+    let mut core = Core::new(&options, journal.clone());
+    if config.tape.enabled {
+        core = core.with_tape(open_tape(config, configuration, &journal, &options)?);
+    }
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
     let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone())
@@ -202,6 +210,27 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Opens the record of market data, which begins with the run's epoch.
+fn open_tape(
+    config: &Config,
+    configuration: &[u8],
+    journal: &Journal,
+    options: &PipelineOptions,
+) -> Result<Recorder, StartError> {
+    let tape = &config.tape;
+    let opened = journal::tape::open(tape, &config.log, journal, configuration).map_err(StartError::Tape)?;
+    let system = |source| StartError::System { what: "the tape's thread", source };
+    let writer = Tape::start(opened, journal.clone()).map_err(system)?;
+    let recorder = RecorderOptions {
+        epoch: options.epoch,
+        next: 0,
+        block_events: tape.block_events,
+        block_ns: tape.block_ms.saturating_mul(1_000_000),
+        keyframe_blocks: tape.keyframe_blocks,
+    };
+    Ok(Recorder::new(writer, &options.instruments, recorder))
 }
 
 /// Sources that are open, and what they feed.

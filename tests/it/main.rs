@@ -33,5 +33,6 @@ mod recorded;
 mod retention;
 mod slow;
 mod stop;
+mod tape;
 mod upgrade;
 mod witness;

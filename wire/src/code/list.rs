@@ -302,6 +302,8 @@ pub enum Code {
     AudLogLocked = 7005,
     /// `SF-AUD-006`: the clock does not keep its tolerance.
     AudClockTolerance = 7006,
+    /// `SF-AUD-007`: the record of market data failed.
+    AudTapeFailed = 7007,
     /// `SF-CFG-001`: the configuration has an unknown key.
     CfgKeyUnknown = 8001,
     /// `SF-CFG-002`: a file cannot be read.
