@@ -236,7 +236,8 @@ impl Market {
             if stream.subscribers > 0 && now.since(stream.last_out) >= idle_ns {
                 stream.last_out = now;
                 let beat = stream.beat(now);
-                out.push(Publication { stream: stream.id, message: encoded(|out| encode(out, &beat)) });
+                let message = encoded(|out| encode(out, &beat));
+                out.push(Publication { stream: stream.id, seq: beat.seq, message });
             }
         }
     }
@@ -249,7 +250,8 @@ impl Market {
         for stream in self.streams.iter_mut().flatten().filter(|stream| stream.subscribers > 0) {
             stream.last_out = now;
             let beat = stream.beat(now);
-            out.push(Publication { stream: stream.id, message: encoded(|out| encode_stale(out, &beat)) });
+            let message = encoded(|out| encode_stale(out, &beat));
+            out.push(Publication { stream: stream.id, seq: beat.seq, message });
         }
     }
 

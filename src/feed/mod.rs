@@ -11,6 +11,7 @@
 //! with 4001.
 
 pub mod book;
+mod delivered;
 mod depth;
 mod fanout;
 mod frame;
@@ -23,10 +24,11 @@ mod stream;
 pub mod tape;
 
 pub use book::{Book, Changes};
+pub use delivered::Delivered;
 pub use fanout::Fanout;
 pub use frame::{FrameKind, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId};
-pub use log::{CHUNK_BYTES, Cursor, StreamLog};
+pub use log::{CHUNK_BYTES, Cursor, Run, StreamLog};
 pub use market::EVENT_RECORDS_MAX;
 pub use publisher::{Feed, FeedOptions};
 pub use queue::{Ending, OutboundQueue};

@@ -87,6 +87,8 @@ impl StreamKind {
 pub struct Publication {
     /// Whose subscribers get it.
     pub stream: StreamId,
+    /// Where the stream stands with it: its own number, or the last one before a notice, which has none.
+    pub seq: Sequence,
     /// The JSON text, shared by all of them.
     pub message: Bytes,
 }
@@ -160,7 +162,7 @@ impl Stream {
         let header = StreamHeader { prev_seq: Some(prev_seq), ..self.state_header(times, now) };
         let mut message = Vec::with_capacity(MESSAGE_BYTES_USUAL);
         encode(header, &mut message);
-        out.push(Publication { stream: self.id, message: message.into() });
+        out.push(Publication { stream: self.id, seq: self.seq, message: message.into() });
     }
 
     /// The header of the present state: the position it contains, and no predecessor.

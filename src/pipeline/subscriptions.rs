@@ -142,7 +142,8 @@ impl Core {
             for message in one.joined.state.into_iter().chain(one.joined.stale) {
                 batch.send(&session.queue, message);
             }
-            batch.outputs.push(Output::Subscribe { stream: one.joined.stream, queue: queue() });
+            let seq = one.stream.seq;
+            batch.outputs.push(Output::Subscribe { stream: one.joined.stream, seq, queue: queue() });
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod query;
 
 mod clock;
 mod crash;
+mod delivered;
 mod disk;
 mod door;
 mod entitlement;
