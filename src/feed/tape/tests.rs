@@ -276,7 +276,7 @@ fn a_time_is_found_by_the_last_keyframe_before_it() {
         let (keyframes, taped, _) = read(&site, Position::Time(time));
         assert!(keyframes[0].ts_out <= time);
         let before = taped.iter().filter(|taped| taped.ts_out <= time).count();
-        assert_eq!(keyframes[0].next as usize + before, index + 1);
+        assert_eq!(usize::try_from(keyframes[0].next).unwrap() + before, index + 1);
         far = far.max(before);
     }
     assert!(far < 4 * 50 + 100, "no further than a few blocks: {far}");
@@ -492,7 +492,15 @@ fn a_tape_that_fails_is_given_up_with_a_sealed_entry_and_the_audit_log_goes_on()
     std::fs::remove_dir_all(site.directory().join("segments")).unwrap();
     std::fs::write(site.directory().join("segments"), b"").unwrap();
     let entries = || sealfeed_audit::reader::entries(&site.config.directory).unwrap();
-    let failed = || entries().flatten().any(|entry| entry.header.kind == 283);
+    let failed = || {
+        let mut failed = entries().flatten().filter(|entry| entry.header.kind == 283);
+        let Some(entry) = failed.next() else { return false };
+        let event = journal::decode(283, entry.header.schema, &entry.payload).unwrap();
+        let Some(journal::Event::Tape(tape)) = event else { panic!("{event:?}") };
+        assert_eq!((tape.state.as_str(), tape.code.as_str()), ("failed", "SF-AUD-007"));
+        assert!(tape.epoch == EPOCH.0 && tape.events > 0 && !tape.detail.is_empty(), "{tape:?}");
+        true
+    };
     let mut rounds = 0;
     while !failed() {
         record(&mut recorder, &mut feed, &long_activity());
