@@ -5,6 +5,7 @@
 //! for, three times in a row at most.
 
 mod ladder;
+mod rows;
 mod show;
 
 use std::process::ExitCode;
@@ -56,6 +57,18 @@ enum WatchChannel {
     Bbo,
     /// The levels of the book.
     Book,
+    /// Every order.
+    Mbo,
+    /// Bars of one second.
+    #[value(name = "ohlcv-1s")]
+    Ohlcv1s,
+    /// Bars of one minute.
+    #[value(name = "ohlcv-1m")]
+    Ohlcv1m,
+    /// What may happen in the instrument.
+    Status,
+    /// What the instrument is.
+    Definition,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,6 +84,11 @@ impl From<WatchChannel> for Channel {
             WatchChannel::Trades => Self::Trades,
             WatchChannel::Bbo => Self::Bbo,
             WatchChannel::Book => Self::Book,
+            WatchChannel::Mbo => Self::Mbo,
+            WatchChannel::Ohlcv1s => Self::Ohlcv1s,
+            WatchChannel::Ohlcv1m => Self::Ohlcv1m,
+            WatchChannel::Status => Self::Status,
+            WatchChannel::Definition => Self::Definition,
         }
     }
 }
