@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use sealfeed_client::{BookError, Client, Event, GapOrigin, LocalBook, Market, clock, subscription};
+use sealfeed_client::{
+    BookError, Client, Event, GapOrigin, LocalBook, Market, Protocol, clock, subscription,
+};
 use sealfeed_wire::reply::Subscribed;
-use sealfeed_wire::{BookDecimals, Channel, Decimals, Depth, StreamSymbol, Symbol};
+use sealfeed_wire::{BookDecimals, Channel, Conflation, Decimals, Depth, StreamSymbol, Symbol};
 
 use self::ladder::Picture;
 use self::show::{Screen, notice};
@@ -45,6 +47,12 @@ pub(super) struct WatchArgs {
     /// How to print; a table on a terminal, JSON lines in a pipe.
     #[arg(long, value_enum, default_value = "auto")]
     output: Output,
+    /// How market data comes: JSON texts or DBN records.
+    #[arg(long, value_enum, default_value = "json")]
+    protocol: WatchProtocol,
+    /// Shortest time between two messages of bbo and book, in milliseconds: 0, 100, 250 or 1000.
+    #[arg(long, value_name = "MS", value_parser = parse_conflation)]
+    conflate_ms: Option<Conflation>,
     #[command(flatten)]
     connection: ConnectArgs,
 }
@@ -78,6 +86,21 @@ enum Output {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WatchProtocol {
+    Json,
+    Dbn,
+}
+
+impl From<WatchProtocol> for Protocol {
+    fn from(protocol: WatchProtocol) -> Self {
+        match protocol {
+            WatchProtocol::Json => Self::Json,
+            WatchProtocol::Dbn => Self::Dbn,
+        }
+    }
+}
+
 impl From<WatchChannel> for Channel {
     fn from(channel: WatchChannel) -> Self {
         match channel {
@@ -98,6 +121,11 @@ fn parse_depth(text: &str) -> Result<Depth, String> {
     depth.ok_or_else(|| "not one of 10, 50 and 0 (all)".to_owned())
 }
 
+fn parse_conflation(text: &str) -> Result<Conflation, String> {
+    let interval = text.parse().ok().and_then(|number: u16| Conflation::try_from(number).ok());
+    interval.ok_or_else(|| "not one of 0 (every message), 100, 250 and 1000".to_owned())
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments the same way")]
 pub(super) fn run(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -115,8 +143,15 @@ async fn watch(arguments: &WatchArgs) -> Result<(), Problem> {
             .fix("Leave --depth out, or watch --channel book.")
             .exit(EXIT_USAGE));
     }
+    if arguments.conflate_ms.is_some() && !matches!(arguments.channel, WatchChannel::Book | WatchChannel::Bbo)
+    {
+        return Err(Problem::new("only bbo and book can be conflated")
+            .at("the arguments")
+            .fix("Leave --conflate-ms out, or watch --channel book or bbo.")
+            .exit(EXIT_USAGE));
+    }
     let target = arguments.connection.target()?;
-    let client = target.connect().await?;
+    let client = target.connect_by(arguments.protocol.into()).await?;
     let outcome = follow(&client, arguments).await;
     client.close().await;
     outcome.map_err(|problem| problem.at(target.place()))
@@ -153,6 +188,7 @@ async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
 async fn subscribe(client: &Client, arguments: &WatchArgs) -> Result<Subscribed, Problem> {
     let mut wanted = subscription(arguments.channel.into(), [arguments.symbol]);
     wanted.depth = arguments.depth;
+    wanted.conflate_ms = arguments.conflate_ms;
     let granted = client.subscribe(wanted).await.map_err(|error| Problem::of_request(&error))?;
     match granted.refused.get(&StreamSymbol::One(arguments.symbol)) {
         None => Ok(granted),

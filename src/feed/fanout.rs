@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::FrameKind;
 use super::inbox::{Delivery, Inbox, Item, ReaderId};
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
@@ -85,7 +84,7 @@ impl Fanout {
     pub fn publish(&mut self, publication: &Publication) {
         for (shard, _) in self.by_stream.get(publication.stream.index()).into_iter().flatten() {
             let Shard { inbox, delivery } = &mut self.shards[*shard];
-            delivery.publish(publication.stream, FrameKind::Text, &publication.message);
+            delivery.publish(publication.stream, publication.encoding.frame(), &publication.message);
             if delivery.bytes.len() >= DELIVERY_BYTES {
                 inbox.deliver(delivery);
             }
@@ -143,6 +142,7 @@ impl Fanout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::Encoding;
     use crate::types::{Channel, Depth, InstrumentId};
 
     fn stream(instrument: u32) -> StreamId {
@@ -150,7 +150,8 @@ mod tests {
     }
 
     fn publication(instrument: u32, message: &'static str) -> Publication {
-        Publication { stream: stream(instrument), message: Bytes::from_static(message.as_bytes()) }
+        let message = Bytes::from_static(message.as_bytes());
+        Publication { stream: stream(instrument), encoding: Encoding::Json, message }
     }
 
     fn inbox() -> Arc<Inbox> {

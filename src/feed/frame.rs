@@ -18,7 +18,7 @@ pub enum FrameKind {
 }
 
 /// Bytes of a frame's header at most.
-pub(super) const FRAME_HEADER_BYTES_MAX: usize = 10;
+pub const FRAME_HEADER_BYTES_MAX: usize = 10;
 
 /// Puts a frame behind what is in `out`.
 pub fn push_frame(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {

@@ -15,7 +15,7 @@ use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
-use crate::feed::{Ending, Feed, FeedOptions};
+use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{SourceBatch, SourceStatus};
@@ -60,16 +60,23 @@ impl Core {
     /// A core with nothing in it.
     #[must_use]
     pub fn new(options: &PipelineOptions, journal: Journal) -> Self {
-        let heartbeat_ns = options.feed.heartbeat_ms * 1_000_000;
+        let FeedConfig { heartbeat_ms, resume_stream_bytes_max, resume_bytes_max, resume_keep_ms } =
+            options.feed;
+        let heartbeat_ns = heartbeat_ms * 1_000_000;
+        let rings = RingBounds {
+            ring_bytes_max: resume_stream_bytes_max,
+            total_bytes_max: resume_bytes_max,
+            keep_ns: resume_keep_ms * 1_000_000,
+        };
         Self {
             gate: Gate::new(&options.orders),
             engine: Engine::new(Arc::clone(&options.instruments), options.engine),
-            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
+            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns, rings }),
             instruments: Arc::clone(&options.instruments),
             journal,
             answers: Answers::default(),
             answers_max: options.orders.client_order_ids_max,
-            reports: Reports::new(options.epoch, heartbeat_ns),
+            reports: Reports::new(options.epoch, heartbeat_ns, rings),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             day: options.engine.day,
@@ -129,7 +136,7 @@ impl Core {
                 self.subscribe(&session, id, &request, now, batch)?
             }
             Command::Unsubscribe { session, id, request } => {
-                self.unsubscribe(&session, id, &request, batch)?
+                self.unsubscribe(&session, id, &request, now, batch)?
             }
             Command::Order { session, id, order } => self.order(&session, id, *order, now, batch)?,
             Command::OrderStatus { session, id, client_order_id } => {
@@ -141,7 +148,7 @@ impl Core {
                 batch.finish(&session.queue, ending, None);
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
-            Command::Closed { session, event } => self.closed(&session, event, batch)?,
+            Command::Closed { session, event } => self.closed(&session, event, now, batch)?,
         }
         self.subscription_count.send_if_modified(|count| {
             let now = u32::try_from(self.subscriptions.count()).unwrap_or(u32::MAX);
@@ -189,11 +196,11 @@ impl Core {
         }
     }
 
-    /// Lets time pass: heartbeats.
+    /// Lets time pass: bars, conflated streams, heartbeats, and what is kept for resumption.
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         self.report_space();
         self.end_day_if_over(now, batch)?;
-        self.feed.heartbeats(now, &mut batch.publications);
+        self.feed.tick(now, &mut batch.publications);
         batch.publish();
         self.reports.heartbeats(&self.engine, now, batch);
         Ok(())
@@ -234,12 +241,13 @@ impl Core {
         &mut self,
         session: &Arc<SessionHandle>,
         event: event::Disconnect,
+        now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         for stream in self.subscriptions.remove_session(session.number) {
-            self.feed.unsubscribed(stream);
+            self.feed.unsubscribed(stream, now);
         }
-        self.reports.forget(session);
+        self.reports.forget(session, now);
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)
     }

@@ -12,6 +12,7 @@ mod day;
 mod executions;
 mod orders;
 mod release;
+mod resume;
 mod session_handle;
 mod subscriptions;
 mod synthetic;

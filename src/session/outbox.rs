@@ -3,7 +3,7 @@
 //! They leave before what the client's streams have for it: a snapshot stands here before its stream begins. The
 //! session ends as slow when they and what its streams have for it exceed the bound for one reader.
 
-use crate::feed::{FrameKind, push_frame, whole_frames};
+use crate::feed::{Encoding, FrameKind, push_frame, whole_frames};
 
 /// Memory that an empty outbox keeps.
 const BYTES_KEPT_MAX: usize = 1024;
@@ -19,6 +19,12 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Puts a message of the pipeline in: a JSON text, or records on a connection that reads these.
+    pub(super) fn message(&mut self, message: &[u8]) {
+        self.messages += 1;
+        push_frame(&mut self.frames, Encoding::of(message).frame(), message);
+    }
+
     /// Puts a text message in.
     pub(super) fn text(&mut self, message: &[u8]) {
         self.messages += 1;

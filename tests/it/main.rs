@@ -14,6 +14,7 @@ mod process;
 mod prove;
 mod query;
 
+mod channels;
 mod clock;
 mod crash;
 mod disk;
@@ -26,6 +27,8 @@ mod messages;
 mod order_limits;
 mod orders;
 mod orders_life;
+mod records;
+mod resume;
 mod retention;
 mod slow;
 mod stop;

@@ -342,7 +342,7 @@ impl Connection {
     /// A message for this client alone.
     pub(super) fn message(&mut self, message: &[u8], turn: &mut Turn<'_>) {
         if matches!(self.phase, Phase::Open | Phase::Finishing { .. }) {
-            self.outbox.text(message);
+            self.outbox.message(message);
             self.check_slow(turn);
         }
     }
