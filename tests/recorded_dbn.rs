@@ -113,7 +113,10 @@ impl NaiveBook {
             }
             MarketEventKind::Clear => self.0.clear(),
             MarketEventKind::Trade { .. } | MarketEventKind::Fill => {}
-            MarketEventKind::Top { .. } => panic!("a book of orders has no Top"),
+            MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => {}
+            MarketEventKind::Top { .. } | MarketEventKind::Level { .. } => {
+                panic!("a book of orders is told in orders: {kind:?}")
+            }
         }
     }
 

@@ -1,11 +1,11 @@
-//! One instrument's book, rebuilt order by order from market events and aggregated by price.
+//! One instrument's book, rebuilt from market events and aggregated by price.
 //!
-//! What changes it, as in exchanges' order-by-order (MBO) feeds: `Add`, `Modify`, `Reduce`, `Clear`. Trades and fills do not: what they took
-//! off comes as a `Reduce` or `Modify` of its own. A book is whole only after the last record of an event;
+//! What changes it: `Add`, `Modify`, `Reduce` in exchanges' order-by-order feeds (MBO, L3), `Level` in those that show levels only (L2), and
+//! `Clear`. One instrument has the ones or the other. Trades and fills change nothing: what they took off comes as a record of its own. A book is whole only after the last record of an event;
 //! [`Book::end_event`] says which levels the event changed. Crossed and locked books are legitimate: in an auction,
 //! orders rest at prices that overlap.
 //!
-//! The book holds as many orders as its source keeps resting. Records about orders that it does not know (recordings begin in
+//! The book holds as many orders or levels as its source keeps resting. Records about orders that it does not know (recordings begin in
 //! mid-life) are added by `Modify` and counted and ignored by `Reduce`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +26,7 @@ struct Resting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Total {
     quantity: u128,
+    /// 0 where the source does not say.
     orders: u32,
 }
 
@@ -96,8 +97,15 @@ impl Book {
                 self.place(order, Resting { side, price, quantity });
             }
             MarketEventKind::Reduce { order, quantity, .. } => self.reduce(order, quantity),
+            MarketEventKind::Level { side, price, quantity, orders } => {
+                self.ladder_mut(side).set(price, quantity, orders);
+            }
             MarketEventKind::Clear => self.clear(),
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill | MarketEventKind::Top { .. } => {}
+            MarketEventKind::Trade { .. }
+            | MarketEventKind::Fill
+            | MarketEventKind::Top { .. }
+            | MarketEventKind::Status { .. }
+            | MarketEventKind::Definition(_) => {}
         }
     }
 
@@ -241,9 +249,20 @@ impl Ladder {
         self.touched.push((rank, *total));
         total.quantity -= u128::from(quantity.nanos());
         total.orders -= orders;
-        if total.orders == 0 {
+        // No order of quantity zero rests, so what holds nothing holds no orders.
+        if total.quantity == 0 {
             self.levels.remove(&rank);
         }
+    }
+
+    fn set(&mut self, price: Price, quantity: Quantity, orders: u32) {
+        let rank = rank(self.side, price);
+        let before = if quantity.is_zero() {
+            self.levels.remove(&rank)
+        } else {
+            self.levels.insert(rank, Total { quantity: quantity.nanos().into(), orders })
+        };
+        self.touched.push((rank, before.unwrap_or_default()));
     }
 
     fn clear(&mut self) {
@@ -275,7 +294,7 @@ impl Ladder {
         let mut whole = self.levels.clone();
         // Backwards, so that the first touch has the last word.
         for (rank, before) in self.touched.iter().rev() {
-            if before.orders == 0 {
+            if before.quantity == 0 {
                 whole.remove(rank);
             } else {
                 whole.insert(*rank, *before);

@@ -101,7 +101,8 @@ impl Market {
     pub(super) fn offers(&self, channel: Channel) -> bool {
         match channel {
             Channel::Bbo => self.instrument.depth != MarketDepth::Trades,
-            Channel::Book | Channel::Mbo => self.instrument.depth == MarketDepth::Orders,
+            Channel::Book => self.instrument.depth.has_book(),
+            Channel::Mbo => self.instrument.depth == MarketDepth::Orders,
             Channel::Trades | Channel::Ohlcv1s | Channel::Ohlcv1m | Channel::Status | Channel::Definition => {
                 true
             }
@@ -117,7 +118,7 @@ impl Market {
 
     /// Applies one record, and publishes what it completes.
     pub(super) fn apply(&mut self, event: &MarketEvent, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
-        self.is_stale = false;
+        self.is_stale &= !self.is_lively(&event.kind);
         self.times = EventTimes { event: event.ts_event, received: event.ts_recv };
         self.advance_bars(event, &mut scratch.closed, out);
         self.publish_record(event, out);
@@ -129,11 +130,21 @@ impl Market {
                 self.best_next = Some(Best { bid: bid.map(level), ask: ask.map(level) });
             }
             (MarketEventKind::Clear, MarketDepth::Top) => self.best_next = Some(Best::default()),
-            (kind, MarketDepth::Orders) => self.book.apply(&kind),
+            (kind, depth) if depth.has_book() => self.book.apply(&kind),
             _ => {}
         }
         if event.last || self.book.open_records() >= EVENT_RECORDS_MAX {
             self.end_event(scratch, out);
+        }
+    }
+
+    /// Whether a record proves that what the market shows is up to date again. Where there are quotes, trades do not: they go on while a
+    /// book is broken; nor does what is said about the instrument.
+    fn is_lively(&self, kind: &MarketEventKind) -> bool {
+        match kind {
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill => self.instrument.depth == MarketDepth::Trades,
+            MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
+            _ => true,
         }
     }
 
@@ -225,7 +236,7 @@ impl Market {
     }
 
     fn end_event(&mut self, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
-        let has_book = self.instrument.depth == MarketDepth::Orders;
+        let has_book = self.instrument.depth.has_book();
         let best = if has_book {
             self.book.end_event(&mut scratch.changes);
             if scratch.changes.is_empty() {

@@ -21,10 +21,20 @@ impl InstrumentId {
 pub enum MarketDepth {
     /// Every order: `trades`, `bbo` and `book` can be published.
     Orders,
+    /// What rests at every price, without the orders: `trades`, `bbo` and `book`.
+    Levels,
     /// The best bid and offer only: `trades` and `bbo`.
     Top,
     /// Trades only.
     Trades,
+}
+
+impl MarketDepth {
+    /// Whether a book can be rebuilt from it.
+    #[must_use]
+    pub const fn has_book(self) -> bool {
+        matches!(self, Self::Orders | Self::Levels)
+    }
 }
 
 /// One traded thing. Its text name on the wire is its symbol.

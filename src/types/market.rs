@@ -4,6 +4,7 @@ use sealfeed_wire::{Price, Quantity, Side};
 
 use super::instrument::InstrumentId;
 use super::order::OrderId;
+use super::status::{Definition, StatusReason, TradingState};
 use super::time::UnixNanos;
 
 /// Side of a book: where an order rests. Same as the order's own side.
@@ -61,6 +62,17 @@ pub enum MarketEventKind {
         /// How much was taken off.
         quantity: Quantity,
     },
+    /// A price level holds this much now, whatever it held before (sources that show levels instead of orders).
+    Level {
+        /// Which side.
+        side: BookSide,
+        /// At which price.
+        price: Price,
+        /// All that rests there; zero removes the level.
+        quantity: Quantity,
+        /// How many orders rest there; 0 if the source does not say.
+        orders: u32,
+    },
     /// The book is empty now.
     Clear,
     /// A trade. It does not change the book: what it took off comes as [`MarketEventKind::Reduce`].
@@ -83,6 +95,15 @@ pub enum MarketEventKind {
         /// Best offer, if any.
         ask: Option<TopLevel>,
     },
+    /// What the venue lets happen in the instrument changed, or was said for the first time. The book stays as it is.
+    Status {
+        /// What it lets happen now.
+        state: TradingState,
+        /// The venue's code for the reason, if it gave one.
+        reason: Option<StatusReason>,
+    },
+    /// How the venue defines the instrument now.
+    Definition(Definition),
 }
 
 /// A price level as a top-of-book source reports it.

@@ -9,6 +9,7 @@ pub mod market;
 pub mod order;
 pub mod principal;
 pub mod report;
+pub mod status;
 pub mod time;
 
 pub use entitlement::{Entitlement, Grant, OrderRights, SessionLimits, SymbolPatterns};
@@ -17,6 +18,7 @@ pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
 pub use principal::{Principal, Role};
 pub use report::{Execution, ExecutionKind};
+pub use status::{Definition, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 
 pub use sealfeed_wire::{

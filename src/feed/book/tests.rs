@@ -119,6 +119,39 @@ fn in_an_open_event_the_whole_book_is_the_one_before() {
     assert_eq!(book.whole_levels(Side::Sell, 9).len(), 2);
 }
 
+fn set(side: Side, price: i64, quantity: u64, orders: u32) -> MarketEventKind {
+    let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(quantity));
+    MarketEventKind::Level { side, price, quantity, orders }
+}
+
+#[test]
+fn a_level_holds_what_was_said_last_and_zero_removes_it() {
+    let (bids, asks) = check(&[
+        set(Side::Buy, 99, 5, 2),
+        set(Side::Buy, 98, 7, 0),
+        set(Side::Buy, 99, 3, 0),
+        set(Side::Sell, 101, 4, 1),
+        set(Side::Sell, 101, 0, 0),
+        set(Side::Sell, 102, 0, 0),
+    ]);
+    assert_eq!(bids, [(99, 3, 0), (98, 7, 0)]);
+    assert_eq!(asks, []);
+}
+
+#[test]
+fn levels_without_a_count_of_orders_are_reported_and_remembered_like_others() {
+    let mut book = Book::default();
+    let mut changes = Changes::default();
+    book.apply(&set(Side::Sell, 101, 4, 0));
+    book.end_event(&mut changes);
+    assert_eq!(changes.asks.iter().copied().map(tuple).collect::<Vec<_>>(), [(101, 4, 0)]);
+    [set(Side::Sell, 101, 0, 0), set(Side::Sell, 100, 1, 0)].iter().for_each(|kind| book.apply(kind));
+    assert_eq!(book.whole_levels(Side::Sell, 9).into_iter().map(tuple).collect::<Vec<_>>(), [(101, 4, 0)]);
+    book.apply(&set(Side::Sell, 101, 4, 0));
+    book.end_event(&mut changes);
+    assert_eq!(changes.asks.iter().copied().map(tuple).collect::<Vec<_>>(), [(100, 1, 0)]);
+}
+
 #[test]
 fn a_level_too_large_for_the_wire_stays_exact_inside() {
     let (bids, _) = check(&[add(1, Side::Buy, 9, u64::MAX), add(2, Side::Buy, 9, 5), reduce(1, u64::MAX)]);

@@ -288,7 +288,10 @@ impl Record {
             }
             MarketEventKind::Clear => return Some(nothing(MboAction::Clear)),
             MarketEventKind::Fill => return Some(nothing(MboAction::Fill)),
-            MarketEventKind::Top { .. } => return None,
+            MarketEventKind::Level { .. }
+            | MarketEventKind::Top { .. }
+            | MarketEventKind::Status { .. }
+            | MarketEventKind::Definition(_) => return None,
         };
         let (side, price, quantity) = (Aggressor::from(side), Some(price), Some(quantity));
         Some(Self { action, side, price, quantity, order_id: Some(order.0) })

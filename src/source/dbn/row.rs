@@ -74,6 +74,7 @@ impl Row {
             MarketDepth::Orders => from.has::<MboMsg>(),
             MarketDepth::Top => from.has::<Mbp1Msg>(),
             MarketDepth::Trades => from.has::<TradeMsg>(),
+            MarketDepth::Levels => false,
         };
         if !is_kind {
             return Ok(None);
@@ -89,7 +90,7 @@ impl Row {
                 let [level] = &message.levels;
                 row!(record, message, 0, Some(top(level)))
             }
-            MarketDepth::Trades => {
+            MarketDepth::Trades | MarketDepth::Levels => {
                 let message = from.try_get::<TradeMsg>().map_err(malformed)?;
                 row!(record, message, 0, None)
             }

@@ -139,7 +139,8 @@ impl Translator {
             MarketDepth::Trades if row.action == Action::Trade => {
                 event.push(market_event(true, trade(&row)?));
             }
-            MarketDepth::Trades => {
+            // No file that is opened shows levels: `survey::depth_of` knows no such schema.
+            MarketDepth::Trades | MarketDepth::Levels => {
                 return Err(SourceError::Unusable { record: number, field: "action" });
             }
         }
