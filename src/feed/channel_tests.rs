@@ -2,7 +2,10 @@
 
 use dbn::decode::DecodeRecordRef as _;
 use dbn::decode::dbn::RecordDecoder;
-use dbn::{HasRType, MboMsg, Mbp1Msg, Mbp10Msg, OhlcvMsg, TradeMsg, VersionUpgradePolicy};
+use dbn::{
+    HasRType, InstrumentDefMsg, MboMsg, Mbp1Msg, Mbp10Msg, OhlcvMsg, StatusMsg, TradeMsg,
+    VersionUpgradePolicy,
+};
 use proptest::prelude::*;
 use sealfeed_wire::market::{MboAction, TradingState};
 use sealfeed_wire::{Conflation, Level, MarketMessage};
@@ -13,8 +16,8 @@ use super::tests::{
 };
 use super::*;
 use crate::types::{
-    Channel, Code, Decimals, Depth, MarketEventKind, Price, Quantity, Sequence, Side, TimeArithmetic as _,
-    UnixNanos,
+    Channel, Code, Decimals, Definition, Depth, MarketEventKind, Price, Quantity, Sequence, Side,
+    StatusReason, TimeArithmetic as _, UnixNanos,
 };
 
 const UNIT: u64 = 1_000_000_000;
@@ -119,6 +122,39 @@ fn status_and_definition_send_their_present_record_at_once() {
         panic!("no definition")
     };
     assert_eq!((definition.tick, definition.tradable, definition.header.prev_seq), (None, false, None));
+}
+
+#[test]
+fn a_status_and_a_definition_are_published_when_they_are_news_in_both_encodings() {
+    let mut feed = whole_feed();
+    for channel in [Channel::Status, Channel::Definition] {
+        feed.subscribe(ORDERS, request(channel), NOW).unwrap();
+        feed.subscribe(ORDERS, records(channel), NOW).unwrap();
+    }
+    let halt = MarketEventKind::Status {
+        state: crate::types::TradingState::Halted,
+        reason: StatusReason::new("T1"),
+    };
+    let texts = |out: &[Publication]| {
+        let texts = out.iter().filter(|one| one.encoding == Encoding::Json);
+        texts.map(|one| decode(&one.message)).collect::<Vec<_>>()
+    };
+    let out = apply(&mut feed, halt, true);
+    let told = texts(&out);
+    let [MarketMessage::Status(status), MarketMessage::Definition(definition)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!((status.state, status.reason.unwrap().as_str()), (TradingState::Halted, "T1"));
+    assert_eq!((definition.state, definition.tick), (TradingState::Halted, None));
+    assert_eq!(record::<StatusMsg>(&out[1].message).action, dbn::StatusAction::Halt as u16);
+    assert_eq!(apply(&mut feed, halt, true), [], "no news");
+    let finer = Definition { tick: Some(Price::from_nanos(5)), ..Definition::default() };
+    let out = apply(&mut feed, MarketEventKind::Definition(finer), true);
+    assert!(
+        matches!(&texts(&out)[..], [MarketMessage::Definition(one)] if one.tick.unwrap().value == Price::from_nanos(5))
+    );
+    let written = record::<InstrumentDefMsg>(&out[1].message);
+    assert_eq!((written.min_price_increment, written.raw_symbol().unwrap()), (5, "O"));
 }
 
 #[test]

@@ -130,6 +130,8 @@ impl Market {
                 self.best_next = Some(Best { bid: bid.map(level), ask: ask.map(level) });
             }
             (MarketEventKind::Clear, MarketDepth::Top) => self.best_next = Some(Best::default()),
+            (MarketEventKind::Status { state, reason }, _) => self.set_status(state, reason, out),
+            (MarketEventKind::Definition(definition), _) => self.set_definition(&definition, out),
             (kind, depth) if depth.has_book() => self.book.apply(&kind),
             _ => {}
         }
@@ -142,7 +144,9 @@ impl Market {
     /// book is broken; nor does what is said about the instrument.
     fn is_lively(&self, kind: &MarketEventKind) -> bool {
         match kind {
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill => self.instrument.depth == MarketDepth::Trades,
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill => {
+                self.instrument.depth == MarketDepth::Trades
+            }
             MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
             _ => true,
         }
