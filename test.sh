@@ -15,7 +15,7 @@ cd "$(dirname "$0")" || exit 2
 readonly SHOWN_LINES=80             # of a failed step's output
 readonly SHOWN_AROUND=6             # after each line that names a failure
 readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
-readonly BENCHES=(gate audit_append audit_prove audit_recovery audit_verify venue replay_cache fanout)
+readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache fanout)
 
 # Colours would hide the result lines from whoever reads them by machine.
 export CARGO_TERM_COLOR=never
@@ -116,6 +116,12 @@ object_store() {
     cargo test --locked -p sealfeed --features store --test it retention::store
 }
 
+# The feature that writes Parquet, and what a reader of it finds.
+parquet() {
+  cargo clippy --locked -p sealfeed --all-targets --features parquet -- -D warnings &&
+    cargo test --locked -p sealfeed --features parquet --test it parquet::
+}
+
 # The README's command, in a pipe.
 demo() { cargo run --release -- demo | cat; }
 
@@ -142,6 +148,7 @@ if [[ ${1:-} != --quick ]]; then
   step docs docs
   step examples examples
   step 'object store' object_store
+  step parquet parquet
   # It computes the order keys a second time, in Python.
   if has python3 'the test of the PKI script'; then step pki bash pki/test.sh; fi
   if has shellcheck 'the lint of the shell scripts'; then step 'shell scripts' shell_scripts; fi

@@ -98,7 +98,7 @@ async fn echo(mut stream: TlsStream, mut parser: websocket::Reader) -> std::io::
     let mut received = Vec::with_capacity(64 * 1024);
     loop {
         let (mut out, mut is_over) = (Vec::new(), false);
-        while let Some(incoming) = parser.next() {
+        while let Some(incoming) = parser.read() {
             match incoming {
                 Incoming::Text(text) => push_frame(&mut out, FrameKind::Text, text.as_bytes()),
                 Incoming::Binary(bytes) => push_frame(&mut out, FrameKind::Binary, &bytes),

@@ -128,18 +128,26 @@ pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, ReadError> {
     Ok(firsts)
 }
 
-fn open_segment(storage: &dyn Storage, first_seq: u64) -> Result<(SegmentHeader, GroupWalker), ReadError> {
+/// Header of the segment that starts with `first_seq`, and says so.
+pub(crate) fn segment_header(storage: &dyn Storage, first_seq: u64) -> Result<SegmentHeader, ReadError> {
     let name = segment_path(first_seq);
     let io = |source| ReadError::Io { file: name.clone(), source };
-    let file = storage.open(&name, Access::Read).map_err(io)?;
-    let length = file.length().map_err(io)?;
     let mut header = vec![0u8; SEGMENT_HEADER_BYTES];
-    file.read_at(0, &mut header).map_err(io)?;
+    storage.open(&name, Access::Read).and_then(|file| file.read_at(0, &mut header)).map_err(io)?;
     let header =
         SegmentHeader::parse(&header).map_err(|source| ReadError::Segment { file: name.clone(), source })?;
     if header.first_seq() != first_seq {
         let what = "segment's header states another first entry".to_owned();
         return Err(ReadError::Broken { seq: first_seq, file: name, offset: 0, what });
     }
+    Ok(header)
+}
+
+fn open_segment(storage: &dyn Storage, first_seq: u64) -> Result<(SegmentHeader, GroupWalker), ReadError> {
+    let header = segment_header(storage, first_seq)?;
+    let name = segment_path(first_seq);
+    let io = |source| ReadError::Io { file: name.clone(), source };
+    let file = storage.open(&name, Access::Read).map_err(io)?;
+    let length = file.length().map_err(io)?;
     Ok((header, GroupWalker::new(file, length)))
 }

@@ -14,6 +14,8 @@ pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// Folder of keys; not part of what a verifier is given.
 pub(crate) const KEYS: &str = "keys";
+/// Folder of indexes: derived, never part of the log, never trusted ([`crate::index`]).
+pub(crate) const INDEX: &str = "index";
 /// The signing key.
 pub(crate) const SIGNING_KEY: &str = "keys/signing.key";
 /// The key of the running epoch.
@@ -38,6 +40,11 @@ pub(crate) fn segment_path(first_seq: u64) -> String {
 /// Path of its seal.
 pub(crate) fn seal_path(first_seq: u64) -> String {
     format!("{SEGMENTS}/{}", seal_name(first_seq))
+}
+
+/// Name, in [`INDEX`], of the index of that segment.
+pub(crate) fn index_name(first_seq: u64) -> String {
+    format!("{first_seq:020}.idx")
 }
 
 /// Name of the copy of the torn bytes of the segment that starts with `first_seq`.

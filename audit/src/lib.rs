@@ -41,6 +41,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod cosignature;
 pub mod follow;
+pub mod index;
 pub mod kind;
 pub mod merkle;
 pub mod nodes;

@@ -246,6 +246,7 @@ impl Log {
     ///
     /// # Errors
     /// [`AppendError`] when the entry can never be taken, or the log is stopped or failed.
+    #[expect(clippy::needless_pass_by_value, reason = "as try_append, which gives it back or keeps it")]
     pub fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let shared = self.shared();
         let bytes = check(&draft)?;
@@ -260,6 +261,7 @@ impl Log {
     }
 
     /// As [`Log::append`], for kinds that the application cannot append and of which there are few.
+    #[expect(clippy::needless_pass_by_value, reason = "as append")]
     pub(crate) fn append_own(&self, draft: Draft) -> Result<u64, AppendError> {
         let shared = self.shared();
         let mut queue = shared.queue.lock();
@@ -340,6 +342,7 @@ impl Log {
 
     /// Appends an entry of the log's own kinds.
     #[cfg(test)]
+    #[expect(clippy::needless_pass_by_value, reason = "as append")]
     pub(crate) fn append_own_for_tests(&self, draft: Draft) -> u64 {
         let shared = self.shared();
         let seq = shared.push_own(&mut shared.queue.lock(), &draft);

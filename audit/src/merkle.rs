@@ -49,15 +49,28 @@ impl Frontier {
 
     /// Appends one leaf.
     pub fn push(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        self.push_full(0, leaf);
+    }
+
+    /// Appends a full subtree of `1 << level` leaves; false, and nothing done, where none can begin: the size is no multiple of its own.
+    pub(crate) fn push_subtree(&mut self, level: u32, root: Hash) -> bool {
+        let fits = level < u64::BITS && self.size.trailing_zeros() >= level;
+        if fits {
+            self.push_full(level, root);
+        }
+        fits
+    }
+
+    fn push_full(&mut self, level: u32, root: Hash) {
+        let mut hash = root;
+        for _ in 0..(self.size >> level).trailing_ones() {
             // The set low bits of the size each own a subtree at the end of the list.
             if let Some(left) = self.subtrees.pop() {
                 hash = node_hash(&left, &hash);
             }
         }
         self.subtrees.push(hash);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// Appends leaves, level by level, so that nodes are hashed several at a time. `leaves` is used up.

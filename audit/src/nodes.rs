@@ -1,16 +1,19 @@
 //! The inner nodes of the tree that proofs need, kept for a log on disk.
 //!
 //! Kept is the root of every full subtree of [`BLOCK_LEAVES`] leaves and where its first entry lies: 48 bytes for 256 entries. What is
-//! above is computed from them, what is below from the entries themselves. None of it is trusted: whoever makes a proof checks it
-//! against a checkpoint before giving it away.
+//! above is computed from them, what is below from the entries themselves. Sealed segments at the beginning of the log that have an
+//! index are not read at all: the index has the nodes, and they must lead from one signed header to the next. None of it is trusted:
+//! whoever makes a proof checks it against a checkpoint before giving it away.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chain::{Hash, leaf_hash, node_hash};
+use crate::chain::{Hash, node_hash};
 use crate::entry::EntryRef;
-use crate::follow::{Follower, Place};
-use crate::frame::{self, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameKind};
+use crate::follow::{Follower, Place, segment_header, segments};
+use crate::frame::FRAME_HEAD_BYTES;
+use crate::index::load_nodes;
+use crate::index::pieces::{PIECE_LEVEL_MAX, read_entries};
 use crate::layout::segment_path;
 use crate::merkle::Frontier;
 use crate::proof::Subtrees;
@@ -19,9 +22,8 @@ use crate::segment::SEGMENT_HEADER_BYTES;
 use crate::storage::{Access, DiskStorage, Storage};
 
 /// Leaves below one kept node.
-pub const BLOCK_LEAVES: u64 = 256;
-const BLOCK_LEVEL: u32 = 8;
-const READ_BYTES: usize = 4 * FRAME_BYTES_MAX;
+pub const BLOCK_LEAVES: u64 = 1 << BLOCK_LEVEL;
+const BLOCK_LEVEL: u32 = PIECE_LEVEL_MAX;
 
 /// Why a node cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +57,32 @@ pub struct Nodes {
     base: Frontier,
     /// Number of the first block in `blocks`.
     first_block: u64,
-    blocks: Vec<Block>,
-    /// The block that is not full yet, and where its first entry that is there lies.
+    blocks: Blocks,
+}
+
+/// The blocks of a log, one after the other.
+#[derive(Debug)]
+struct Blocks {
+    /// Those that are full.
+    kept: Vec<Block>,
+    /// The one that is not full yet, and where its first entry that is there lies.
     open: Frontier,
     open_first: Option<Place>,
+}
+
+impl Blocks {
+    /// Takes the next full subtree, at most a block, whose first entry lies at `place`.
+    fn take(&mut self, level: u32, node: Hash, place: Place) {
+        let first = *self.open_first.get_or_insert(place);
+        self.open.push_subtree(level, node);
+        if let [root] = self.open.subtrees()
+            && self.open.size() == BLOCK_LEAVES
+        {
+            self.kept.push(Block { root: *root, first });
+            self.open = Frontier::new();
+            self.open_first = None;
+        }
+    }
 }
 
 impl Nodes {
@@ -75,12 +99,21 @@ impl Nodes {
     /// # Errors
     /// As [`Nodes::read`].
     pub fn read_storage(storage: Arc<dyn Storage>) -> Result<Self, ReadError> {
-        let follower = Follower::on_storage(Arc::clone(&storage), 0)?;
-        let base = follower.tree().clone();
-        let open = open_block(&base);
+        let firsts = segments(&*storage)?;
+        let first = *firsts.first().ok_or(ReadError::NoLog)?;
+        let base = segment_header(&*storage, first)?.frontier;
+        let mut blocks = Blocks { kept: Vec::new(), open: open_block(&base), open_first: None };
+        let mut from = first;
+        for next in firsts.into_iter().skip(1) {
+            let Some(pieces) = load_nodes(&*storage, from, next) else { break };
+            for (piece, facts) in pieces {
+                blocks.take(piece.level, facts.node, Place { segment: from, offset: facts.offset });
+            }
+            from = next;
+        }
+        let follower = Follower::on_storage(Arc::clone(&storage), from)?;
         let first_block = base.size() / BLOCK_LEAVES;
-        let (blocks, open_first) = (Vec::new(), None);
-        let mut nodes = Self { storage, follower, base, first_block, blocks, open, open_first };
+        let mut nodes = Self { storage, follower, base, first_block, blocks };
         nodes.advance()?;
         Ok(nodes)
     }
@@ -90,18 +123,8 @@ impl Nodes {
     /// # Errors
     /// What reading the log answers.
     pub fn advance(&mut self) -> Result<(), ReadError> {
-        let (open, open_first, blocks) = (&mut self.open, &mut self.open_first, &mut self.blocks);
-        let mut take = |_: &EntryRef<'_>, leaf: &Hash, place: Place| {
-            let first = *open_first.get_or_insert(place);
-            open.push(*leaf);
-            if let [root] = open.subtrees()
-                && open.size() == BLOCK_LEAVES
-            {
-                blocks.push(Block { root: *root, first });
-                *open = Frontier::new();
-                *open_first = None;
-            }
-        };
+        let blocks = &mut self.blocks;
+        let mut take = |_: &EntryRef<'_>, leaf: &Hash, place: Place| blocks.take(0, *leaf, place);
         while self.follower.next_group(&mut take)? {}
         Ok(())
     }
@@ -126,7 +149,7 @@ impl Nodes {
 
     /// The kept node of a block, if that block is full and not cut off by pruning.
     fn block(&self, number: u64) -> Option<&Block> {
-        self.blocks.get(usize::try_from(number.checked_sub(self.first_block)?).ok()?)
+        self.blocks.kept.get(usize::try_from(number.checked_sub(self.first_block)?).ok()?)
     }
 
     /// A node of the tree before the first entry there is: only those that make it up as a whole are known.
@@ -145,7 +168,7 @@ impl Nodes {
         let end = ((number + 1) * BLOCK_LEAVES).min(self.size());
         let place = match self.block(number) {
             Some(block) => Some(block.first),
-            None => self.open_first,
+            None => self.blocks.open_first,
         };
         let mut place = place.ok_or(NodeError::NotYet(begin))?;
         let mut leaves = Vec::new();
@@ -167,37 +190,17 @@ impl Nodes {
     }
 
     /// Leaf hashes of the entries from `seq` on, the first of which lies at `place`, up to `end` or the end of the segment.
-    fn read_leaves(
-        &self,
-        place: Place,
-        mut seq: u64,
-        end: u64,
-        leaves: &mut Vec<Hash>,
-    ) -> Result<(), ReadError> {
+    fn read_leaves(&self, place: Place, seq: u64, end: u64, leaves: &mut Vec<Hash>) -> Result<(), ReadError> {
         let name = segment_path(place.segment);
         let io = |source| ReadError::Io { file: name.clone(), source };
         let file = self.storage.open(&name, Access::Read).map_err(io)?;
-        let mut at = place.offset.saturating_sub(FRAME_HEAD_BYTES as u64);
-        let mut buffer = vec![0u8; READ_BYTES];
-        let (mut held, mut used) = (file.read_at(at, &mut buffer).map_err(io)?, 0);
-        while seq < end {
-            if used > 0 && held - used < FRAME_BYTES_MAX && held == buffer.len() {
-                at += used as u64;
-                (held, used) = (file.read_at(at, &mut buffer).map_err(io)?, 0);
-            }
-            let rest = buffer.get(used..held).unwrap_or_default();
-            let Ok((kind, length, total)) = frame::parse(rest) else { return Ok(()) };
-            if kind == FrameKind::Entry {
-                let body = rest.get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + length).unwrap_or_default();
-                if EntryRef::parse(body).map_or(true, |entry| entry.header.seq != seq) {
-                    return Err(broken(Place { offset: at + used as u64, ..place }, seq));
-                }
-                leaves.push(leaf_hash(body));
-                seq += 1;
-            }
-            used += total;
+        let before = leaves.len();
+        let read =
+            read_entries(&*file, place.offset, seq, end, |_, leaf, _| leaves.push(leaf)).map_err(io)?;
+        match read {
+            Ok(_) => Ok(()),
+            Err(offset) => Err(broken(Place { offset, ..place }, seq + (leaves.len() - before) as u64)),
         }
-        Ok(())
     }
 }
 

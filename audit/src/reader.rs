@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::chain::Hash;
-use crate::entry::{Draft, Header, Placement, encode, mark_group_end};
+use crate::entry::{Draft, Header, Placement, encode, mark_group_end, place};
 use crate::layout::{SEGMENTS, segment_path};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, first_seq_of_name};
 use crate::storage::{Access, DiskStorage, Storage};
@@ -38,7 +38,8 @@ impl Entry {
         let draft = Draft { kind, schema, session, order, payload: self.payload.clone() };
         let Header { seq, previous, stamp, epoch, group, run, .. } = self.header;
         let mut bytes = Vec::with_capacity(draft.entry_bytes());
-        encode(&draft, &Placement { seq, previous, stamp, epoch, group, run }, &mut bytes);
+        encode(&draft, stamp, &mut bytes);
+        place(&mut bytes, &Placement { seq, previous, epoch, group, run });
         if self.header.group_end {
             mark_group_end(&mut bytes);
         }

@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sealfeed_audit::index::{Terms, Which, build_all};
 use sealfeed_audit::reader::Entries;
 use sealfeed_audit::retention::{
     Class, Policy, Pruned, Reason, RetentionError, hold, holds, plan, prune, record_stored, sealed,
@@ -104,6 +105,22 @@ impl Subject {
 /// Everything is kept for so many days and a half.
 fn days(days: u64) -> Policy {
     Policy { default_keep_ns: days * DAY_NS + DAY_NS / 2, classes: Vec::new(), require_stored: false }
+}
+
+#[test]
+fn what_leaves_takes_its_index_along() {
+    let subject = Subject::new();
+    let terms = Terms { version: 1, of: |_, _| {} };
+    let built = build_all(&subject.storage(), &terms, Which::Missing, &mut |_| {}).unwrap();
+    assert_eq!(built.built, &subject.firsts()[..4]);
+    let pruned = subject.prune(&days(2)).unwrap();
+    assert!(!pruned.removed.is_empty());
+    let names = subject.disk.list("index").unwrap();
+    let left: Vec<u64> =
+        names.iter().map(|name| name.strip_suffix(".idx").unwrap().parse().unwrap()).collect();
+    assert!(left.iter().eq(built.built.iter().filter(|first| !pruned.removed.contains(first))), "{left:?}");
+    let report = verify_storage(&subject.disk, &subject.anchors, &mut |_| {}).unwrap();
+    assert_eq!(report.verdict, Verdict::Recovered);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The floor: a bare server that writes the same number of bytes to as many mutual-TLS connections, and does nothing else.
+//! The floors: a bare server that writes the same number of bytes to as many mutual-TLS connections, and does nothing else.
 //!
-//! tokio-rustls, one log of frames that all connections share, a cursor for each, and one write for whatever has
+//! This one: tokio-rustls, one log of frames that all connections share, a cursor for each, and one write for whatever has
 //! come since the last. No policy, no audit, no books, no queues, no bound on slow readers. Its messages have a header
 //! like the server's, so that the load checks both in the same way.
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -21,7 +22,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::load::now_ns;
+use super::bare::{self, Bare};
+use super::load::{now_ns, utc_ns};
 use super::process::LISTENING;
 
 /// The argument that turns the bench's own program into the floor.
@@ -44,12 +46,24 @@ pub(crate) struct FloorOptions {
     pub(crate) messages_per_second: u64,
     /// Bytes of one message.
     pub(crate) message_bytes: u64,
+    /// Who seals.
+    pub(crate) layer: Layer,
+}
+
+/// Which floor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// tokio-rustls, a task for each connection.
+    TokioRustls,
+    /// Our own record layer over extracted secrets, one loop.
+    Bare,
 }
 
 impl FloorOptions {
     /// As arguments of the bench's own program.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let numbers = [self.subscribers, self.messages, self.messages_per_second, self.message_bytes];
+        let layer = u64::from(self.layer == Layer::Bare);
+        let numbers = [self.subscribers, self.messages, self.messages_per_second, self.message_bytes, layer];
         let path = self.pki.to_string_lossy().into_owned();
         [ARGUMENT.to_owned(), path].into_iter().chain(numbers.map(|number| number.to_string())).collect()
     }
@@ -58,10 +72,11 @@ impl FloorOptions {
     pub(crate) fn parse(arguments: &[String]) -> Self {
         let [pki, numbers @ ..] = arguments else { panic!("the floor's arguments") };
         let numbers: Vec<u64> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
-        let [subscribers, messages, messages_per_second, message_bytes] = numbers[..] else {
+        let [subscribers, messages, messages_per_second, message_bytes, layer] = numbers[..] else {
             panic!("the floor's arguments")
         };
-        Self { pki: pki.into(), subscribers, messages, messages_per_second, message_bytes }
+        let layer = if layer == 1 { Layer::Bare } else { Layer::TokioRustls };
+        Self { pki: pki.into(), subscribers, messages, messages_per_second, message_bytes, layer }
     }
 }
 
@@ -78,24 +93,38 @@ pub(crate) fn serve(options: FloorOptions) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let acceptor = TlsAcceptor::from(server_configuration(&options.pki));
+        let layer = options.layer;
+        let (bare, ready) = std::sync::mpsc::sync_channel(1_024);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let log = Arc::new(SharedLog::default());
-        tokio::spawn(feed(options, Arc::clone(&log)));
+        match layer {
+            Layer::TokioRustls => drop(tokio::spawn(feed(options, Arc::clone(&log)))),
+            Layer::Bare => drop(std::thread::spawn(move || bare::serve(&options, &ready))),
+        }
         eprintln!("{LISTENING}{address}/");
         loop {
             let (socket, _) = listener.accept().await.expect("a connection");
             socket.set_nodelay(true).expect("an option");
-            let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
+            let (acceptor, log, bare) = (acceptor.clone(), Arc::clone(&log), bare.clone());
             tokio::spawn(async move {
                 // A connection ends when the load has had enough.
-                let _ = connection(acceptor, socket, &log).await;
+                let Ok(tls) = subscribed(acceptor, socket).await else { return };
+                match layer {
+                    Layer::TokioRustls => drop(connection(tls, &log).await),
+                    Layer::Bare => {
+                        let (socket, tls) = tls.into_inner();
+                        let socket = socket.into_std().expect("a socket");
+                        bare.send(Bare::new(socket, tls)).expect("the loop runs");
+                    }
+                }
             });
         }
     });
 }
 
-async fn connection(acceptor: TlsAcceptor, socket: TcpStream, log: &SharedLog) -> std::io::Result<()> {
+/// A connection up to its subscription.
+async fn subscribed(acceptor: TlsAcceptor, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
     let mut tls = acceptor.accept(socket).await?;
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -109,6 +138,10 @@ async fn connection(acceptor: TlsAcceptor, socket: TcpStream, log: &SharedLog) -
     tls.read_buf(&mut request).await?;
     tls.write_all(&frame(b"{\"type\":\"subscribed\"}")).await?;
     tls.flush().await?;
+    Ok(tls)
+}
+
+async fn connection(mut tls: TlsStream<TcpStream>, log: &SharedLog) -> std::io::Result<()> {
     let mut length = log.length.subscribe();
     log.subscriptions.send_modify(|count| *count += 1);
     let mut cursor = 0;
@@ -166,11 +199,12 @@ async fn feed(options: FloorOptions, log: Arc<SharedLog>) {
 }
 
 /// A message of this many bytes, or as few as its header takes.
-fn message(seq: u64, bytes: u64) -> Vec<u8> {
+pub(crate) fn message(seq: u64, bytes: u64) -> Vec<u8> {
     let mut text = format!(
         "{{\"type\":\"trade\",\"channel\":\"trades\",\"symbol\":\"FLOOR\",\"epoch\":\"1\",\"seq\":{seq},\"prev_seq\":{},\
-        \"padding\":\"",
-        seq - 1
+        \"ts_out\":\"{}\",\"padding\":\"",
+        seq - 1,
+        utc_ns(),
     )
     .into_bytes();
     let length = usize::try_from(bytes).expect("a short message").max(text.len() + 2);
@@ -179,7 +213,7 @@ fn message(seq: u64, bytes: u64) -> Vec<u8> {
     text
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
     match u8::try_from(payload.len()) {
         Ok(length @ 0..126) => frame.push(length),
@@ -194,7 +228,10 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 
 /// As the server's: TLS 1.3, certificates mandatory and checked against the lists, nothing resumable.
 fn server_configuration(pki: &Path) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: rustls::crypto::ring::DEFAULT_CIPHER_SUITES.to_vec(),
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    });
     let mut roots = RootCertStore::empty();
     for authority in certificates(&pki.join("ca/clients.pem")) {
         roots.add(authority).expect("an authority");
@@ -215,6 +252,7 @@ fn server_configuration(pki: &Path) -> Arc<ServerConfig> {
         .expect("certificate and key");
     configuration.session_storage = Arc::new(NoServerSessionStorage {});
     configuration.send_tls13_tickets = 0;
+    configuration.enable_secret_extraction = true;
     Arc::new(configuration)
 }
 

@@ -1,19 +1,19 @@
-//! What a delivery costs the server in CPU time, over real mutual-TLS sockets, beside a bare server as its floor.
+//! What a delivery costs the server in CPU time, over real mutual-TLS sockets, beside two bare servers as its floors.
 //!
-//! Three loads, each with 50 and 500 subscribers (the last with 50):
-//! - `burst`: a recording of trades, all due at one moment. What waits for a reader at its end is less than
-//!   the queue that a reader may have by default, so that nobody is closed for being slow.
-//! - `1,000/s`: the same, one trade a millisecond.
+//! Loads, with 50, 500 or 2,000 subscribers:
+//! - `burst`: a recording of trades, all due at one moment.
+//! - `200/s` to `20,000/s`: the same, so many trades a second.
 //! - `market`: the synthetic market with 1,000 orders a second on 4 symbols, sealed in the log, to subscribers of
 //!   `trades`, `bbo` and `book` of all of them.
 //!
 //! The server is the release binary on one processor, the load this process on another. `server` is its whole CPU
-//! time by deliveries; `marginal` is what is left when the same load to one subscriber is taken off, and so the fan-out
-//! alone; `floor` is the whole CPU time of `floor`'s server at the same number, rate and size of messages. Every message
-//! of every subscriber is checked: a gap, a message too few or a closed connection ends the bench with an error.
+//! time by deliveries; `bare` and `tokio` are those of the floors at the same number, rate and size of messages: an own
+//! record layer over one loop (`bare`), and tokio-rustls over the same log (`floor`). `ratio` is `server` by `bare`.
+//! Latencies are from the time of publication in a message to its reader. Every message of every subscriber is
+//! checked: a gap, a message too few or a closed connection ends the bench with an error.
 //!
-//! `cargo bench --bench fanout`; `-- --load burst` for one load; `-- --smoke` or `SEALFEED_BENCH_SMOKE=1` for 10
-//! subscribers and some seconds.
+//! `cargo bench --bench fanout`; `-- --load burst` for one load, `-- --rounds 5`; `-- --smoke` or
+//! `SEALFEED_BENCH_SMOKE=1` for 10 subscribers and some seconds.
 
 #![expect(
     clippy::print_stdout,
@@ -23,11 +23,14 @@
     reason = "a bench prints its numbers and may stop"
 )]
 
+mod bare;
 mod floor;
 mod load;
 mod process;
 mod sequence;
 mod setup;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -36,10 +39,11 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
 
-use floor::FloorOptions;
+use floor::{FloorOptions, Layer};
 use load::{Outcome, Until, client_configuration, measure};
 use process::{Processors, Server};
 use setup::{Ground, RECORDED_SYMBOL, SYNTHETIC_SYMBOLS};
+use support::Table;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,35 +55,46 @@ fn main() {
         || std::env::var_os("SEALFEED_BENCH_SMOKE").is_some();
     let mut bench = Bench::prepare();
     let processors = if bench.processors.are_apart { "one processor each" } else { "one processor for both" };
-    let rounds = if is_smoke { 1 } else { 3 };
+    let value = |name: &str| {
+        let place = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(place + 1).cloned()
+    };
+    let rounds =
+        value("--rounds").map_or(if is_smoke { 1 } else { 3 }, |text| text.parse().expect("a number"));
     println!(
         "fanout: CPU of the server in ns a delivery; server and load on {processors}; median of {rounds} rounds"
     );
-    println!(
-        "{:>5} {:>8} {:>6} {:>9} {:>9} {:>8} {:>9} {:>7} {:>6} {:>10} {:>11}",
+    let heads = [
         "N",
         "load",
         "bytes",
-        "messages",
         "/s",
         "server",
-        "marginal",
-        "floor",
+        "bare",
+        "tokio",
         "ratio",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
         "connect ms",
-        "idle KB"
-    );
-    let only = arguments.iter().position(|argument| argument == "--load").map(|place| &arguments[place + 1]);
+        "idle KB",
+        "loaded KB",
+    ];
+    let mut table = Table::new(&heads);
+    let only = value("--load");
     for case in if is_smoke { &SMOKE[..] } else { &FULL[..] } {
-        if only.is_some_and(|load| load != case.load.name()) {
+        if only.as_ref().is_some_and(|load| load != case.load.name()) {
             continue;
         }
         let mut rows: Vec<Row> = (0..rounds).map(|_| bench.row(case)).collect();
-        rows.sort_by(|one, other| one.server_ns().total_cmp(&other.server_ns()));
-        rows[rows.len() / 2].print(case);
+        rows.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
+        let cells = rows[rows.len() / 2].cells(case);
+        eprintln!("{}", cells.join("  "));
+        table.row(&cells);
     }
+    table.print();
     println!("every message of every subscriber came once and in order; no connection was closed");
-    println!("connect ms and idle KB: server/floor, for a connection up to its welcome");
+    println!("latencies, connect ms and KB: server/bare; connect for a connection up to its welcome");
 }
 
 /// What is measured in one row.
@@ -92,23 +107,28 @@ struct Case {
 enum Load {
     /// So many trades at once.
     Burst(u32),
-    /// So many trades, a millisecond apart.
-    Paced(u32),
+    /// Its name, how many trades, and how many nanoseconds apart.
+    Paced(&'static str, u32, u64),
     /// The synthetic market for so many milliseconds.
     Market(u64),
 }
 
-const FULL: [Case; 5] = [
+const FULL: [Case; 10] = [
     Case { subscribers: 50, load: Load::Burst(10_000) },
     Case { subscribers: 500, load: Load::Burst(5_000) },
-    Case { subscribers: 50, load: Load::Paced(3_000) },
-    Case { subscribers: 500, load: Load::Paced(3_000) },
+    Case { subscribers: 2_000, load: Load::Burst(2_000) },
+    Case { subscribers: 50, load: Load::Paced("200/s", 600, 5_000_000) },
+    Case { subscribers: 50, load: Load::Paced("1,000/s", 3_000, 1_000_000) },
+    Case { subscribers: 500, load: Load::Paced("1,000/s", 3_000, 1_000_000) },
+    Case { subscribers: 50, load: Load::Paced("5,000/s", 15_000, 200_000) },
+    Case { subscribers: 50, load: Load::Paced("20,000/s", 40_000, 50_000) },
+    Case { subscribers: 500, load: Load::Paced("5,000/s", 15_000, 200_000) },
     Case { subscribers: 50, load: Load::Market(3_000) },
 ];
 
 const SMOKE: [Case; 3] = [
     Case { subscribers: 10, load: Load::Burst(2_000) },
-    Case { subscribers: 10, load: Load::Paced(300) },
+    Case { subscribers: 10, load: Load::Paced("1,000/s", 300, 1_000_000) },
     Case { subscribers: 10, load: Load::Market(300) },
 ];
 
@@ -131,16 +151,15 @@ impl Bench {
 
     fn row(&mut self, case: &Case) -> Row {
         let server = self.server(case.load, case.subscribers);
-        let alone = self.server(case.load, 1);
-        let floor = self.floor(case, &server);
-        Row { server, alone, floor }
+        let [bare, tokio] = [Layer::Bare, Layer::TokioRustls].map(|layer| self.floor(case, &server, layer));
+        Row { server, bare, tokio }
     }
 
     /// The product.
     fn server(&mut self, load: Load, subscribers: u64) -> Outcome {
         let (source, requests) = match load {
             Load::Burst(trades) => (self.recording(trades, 0, subscribers), trade_request()),
-            Load::Paced(trades) => (self.recording(trades, 1_000_000, subscribers), trade_request()),
+            Load::Paced(_, trades, gap_ns) => (self.recording(trades, gap_ns, subscribers), trade_request()),
             Load::Market(_) => (market(), market_requests()),
         };
         let configuration = self.ground.configuration(&source);
@@ -151,14 +170,14 @@ impl Bench {
     }
 
     /// The floor, with as many messages a second of the same mean size.
-    fn floor(&self, case: &Case, server: &Outcome) -> Outcome {
+    fn floor(&self, case: &Case, server: &Outcome, layer: Layer) -> Outcome {
         let messages_per_second = match case.load {
             Load::Burst(_) => 0,
-            Load::Paced(_) => 1_000,
+            Load::Paced(_, _, gap_ns) => 1_000_000_000 / gap_ns,
             Load::Market(_) => server.deliveries * 1_000_000_000 / (server.elapsed_ns * case.subscribers),
         };
         let messages = match case.load {
-            Load::Burst(trades) | Load::Paced(trades) => trades.into(),
+            Load::Burst(trades) | Load::Paced(_, trades, _) => trades.into(),
             Load::Market(_) => u64::MAX,
         };
         let options = FloorOptions {
@@ -167,6 +186,7 @@ impl Bench {
             messages,
             messages_per_second,
             message_bytes: server.bytes / server.deliveries,
+            layer,
         };
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(options.arguments());
@@ -187,7 +207,7 @@ impl Bench {
 impl Load {
     fn until(self) -> Until {
         match self {
-            Self::Burst(trades) | Self::Paced(trades) => Until::Messages(trades.into()),
+            Self::Burst(trades) | Self::Paced(_, trades, _) => Until::Messages(trades.into()),
             Self::Market(milliseconds) => Until::Elapsed(Duration::from_millis(milliseconds)),
         }
     }
@@ -195,7 +215,7 @@ impl Load {
     fn name(self) -> &'static str {
         match self {
             Self::Burst(_) => "burst",
-            Self::Paced(_) => "1,000/s",
+            Self::Paced(name, ..) => name,
             Self::Market(_) => "market",
         }
     }
@@ -221,42 +241,44 @@ fn market_requests() -> Vec<String> {
 /// One case, measured once.
 struct Row {
     server: Outcome,
-    alone: Outcome,
-    floor: Outcome,
+    bare: Outcome,
+    tokio: Outcome,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "measurements, not amounts")]
 impl Row {
-    fn server_ns(&self) -> f64 {
-        self.server.cpu_ns as f64 / self.server.deliveries as f64
+    fn ratio(&self) -> f64 {
+        delivery_ns(&self.server) / delivery_ns(&self.bare)
     }
 
-    /// CPU time and deliveries beyond those of one subscriber, at the same length of time.
-    fn marginal_ns(&self) -> f64 {
-        let (server, alone) = (&self.server, &self.alone);
-        let more_ns = server.cpu_ns as f64 - alone.cpu_ns as f64;
-        more_ns / (server.deliveries as f64 - alone.deliveries as f64)
-    }
-
-    fn print(&self, case: &Case) {
-        let Self { server, floor, .. } = self;
-        let floor_ns = floor.cpu_ns as f64 / floor.deliveries as f64;
+    fn cells(&self, case: &Case) -> Vec<String> {
+        let Self { server, bare, tokio } = self;
         let per_second = server.deliveries as f64 * 1e9 / server.elapsed_ns as f64;
         let pair =
             |one: u64, other: u64, unit: f64| format!("{:.2}/{:.2}", one as f64 / unit, other as f64 / unit);
-        println!(
-            "{:>5} {:>8} {:>6} {:>9} {:>9.0} {:>8.0} {:>9.0} {:>7.0} {:>6.2} {:>10} {:>11}",
-            case.subscribers,
-            case.load.name(),
-            server.bytes / server.deliveries,
-            server.deliveries,
-            per_second,
-            self.server_ns(),
-            self.marginal_ns(),
-            floor_ns,
-            self.server_ns() / floor_ns,
-            pair(server.connect_cpu_ns, floor.connect_cpu_ns, 1e6),
-            pair(server.idle_bytes, floor.idle_bytes, 1024.0),
-        );
+        let latency =
+            |place: usize| format!("{}/{}", server.latency_ns[place] / 1_000, bare.latency_ns[place] / 1_000);
+        vec![
+            case.subscribers.to_string(),
+            case.load.name().to_owned(),
+            (server.bytes / server.deliveries).to_string(),
+            format!("{per_second:.0}"),
+            format!("{:.0}", delivery_ns(server)),
+            format!("{:.0}", delivery_ns(bare)),
+            format!("{:.0}", delivery_ns(tokio)),
+            format!("{:.2}", self.ratio()),
+            latency(0),
+            latency(1),
+            latency(2),
+            pair(server.connect_cpu_ns, bare.connect_cpu_ns, 1e6),
+            pair(server.idle_bytes, bare.idle_bytes, 1024.0),
+            pair(server.loaded_bytes, bare.loaded_bytes, 1024.0),
+        ]
     }
+}
+
+/// CPU nanoseconds of a delivery.
+#[expect(clippy::cast_precision_loss, reason = "measurements, not amounts")]
+fn delivery_ns(outcome: &Outcome) -> f64 {
+    outcome.cpu_ns as f64 / outcome.deliveries as f64
 }

@@ -64,7 +64,9 @@ async fn show(client: &Client, arguments: &BookArgs) -> Result<(), Problem> {
     let depth = if arguments.levels > LEVELS_OF_TEN { Depth::Fifty } else { Depth::Ten };
     let mut ladder = Ladder {
         trades_refused: trades_refused(client, arguments).await?,
-        book: BookFollower::subscribe(client, arguments.symbol, Some(depth)).await.map_err(of_follow)?,
+        book: BookFollower::subscribe(client, arguments.symbol, Some(depth))
+            .await
+            .map_err(|error| of_follow(&error))?,
         trades: VecDeque::new(),
         notice: None,
         lines: 0,
@@ -113,7 +115,7 @@ struct Ladder<'a> {
 
 impl Ladder<'_> {
     async fn take(&mut self, event: Event) -> Result<(), Problem> {
-        match self.book.take(&event).await.map_err(of_follow)? {
+        match self.book.take(&event).await.map_err(|error| of_follow(&error))? {
             Followed::Changed => self.notice = None,
             Followed::Lost(why) => self.notice = Some(format!("the book was lost: {why}")),
             Followed::Elsewhere | Followed::Unchanged | Followed::Stale => {}
@@ -166,13 +168,13 @@ impl Ladder<'_> {
     }
 }
 
-fn of_follow(error: FollowError) -> Problem {
-    match &error {
+fn of_follow(error: &FollowError) -> Problem {
+    match error {
         FollowError::Request { source, .. } => Problem::of_request(source),
         FollowError::Refused { refused, .. } => Problem::new(error.to_string())
             .fix(refused.hint.clone())
             .code(refused.code.clone())
             .exit(refusal_exit(&refused.code, 1)),
-        _ => Problem::of_error(&error).fix("Tell the operator: the stream does not fit its own snapshots."),
+        _ => Problem::of_error(error).fix("Tell the operator: the stream does not fit its own snapshots."),
     }
 }

@@ -62,10 +62,9 @@ fn load(arguments: &ServeArgs) -> Result<(Config, Vec<u8>), ConfigError> {
     let mut config = config::load_text(&text, path)?;
     if let Some(path) = &arguments.source {
         config.sources = vec![SourceConfig::Dbn(DbnSourceConfig {
-            path: path.clone(),
             speed: arguments.speed,
             repeat: arguments.repeat,
-            wait_for_subscribers: 0,
+            ..DbnSourceConfig::new(path.clone())
         })];
     }
     Ok((config, text.into_bytes()))

@@ -152,11 +152,7 @@ fn resolve(config: &mut Config, folder: &Path) {
         paths.extend(witness.authorities.as_mut());
     }
     paths.extend(config.telemetry.directory.as_mut());
-    for source in &mut config.sources {
-        if let SourceConfig::Dbn(file) = source {
-            paths.push(&mut file.path);
-        }
-    }
+    paths.extend(config.sources.iter_mut().filter_map(SourceConfig::path_mut));
     for path in paths {
         *path = folder.join(&*path);
     }
@@ -217,6 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn midnight_is_a_midnight_with_its_offset() {
+        let itch = |midnight: &str| {
+            check(&format!("{GOOD}\n[[source]]\ntype = \"itch\"\npath = \"x\"\nmidnight = \"{midnight}\""))
+        };
+        let config = itch("2019-12-30T00:00:00-05:00").unwrap();
+        let SourceConfig::Itch(source) = &config.sources[1] else { panic!("{:?}", config.sources) };
+        assert_eq!(source.midnight.0, 1_577_682_000_000_000_000);
+        assert_eq!(source.path, Path::new("/etc/sealfeed/x"));
+        for wrong in
+            ["2019-12-30", "2019-12-30T00:00:01-05:00", "2019-12-30T00:00:00", "1960-01-01T00:00:00Z", ""]
+        {
+            assert!(itch(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_speed_of_zero_is_refused() {
         assert!(check(&GOOD.replace("\"max\"", "0")).is_err());
         assert!(check(&GOOD.replace("\"max\"", "25")).is_ok());
@@ -235,7 +247,7 @@ mod tests {
             })
             .collect();
         let config = check(&all).unwrap();
-        assert_eq!(config.sources.len(), 2);
+        assert_eq!(config.sources.len(), 4);
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 

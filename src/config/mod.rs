@@ -12,7 +12,10 @@ pub use clock::ClockConfig;
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, load, load_text};
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
-pub use source::{DbnSourceConfig, SourceConfig, Speed, SyntheticSourceConfig};
+pub use source::{
+    DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
+    SourceConfig, Speed, SyntheticSourceConfig,
+};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

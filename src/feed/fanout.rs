@@ -174,19 +174,19 @@ mod tests {
         fanout.subscribe(stream(1), &readers[1]);
         fanout.subscribe(stream(7), &readers[2]);
         assert_eq!(fanout.subscribers(stream(1)), 2);
-        for (instrument, text) in [(1, "a"), (7, "b"), (9, "c")] {
+        for (instrument, text) in [(1, "{a"), (7, "b"), (9, "c")] {
             fanout.publish(&publication(instrument, text));
         }
         assert!(taken(&one).is_empty(), "nothing leaves before the batch is over");
         fanout.flush();
         let (first, second) = (taken(&one), taken(&two));
-        assert_eq!((&*first.bytes, &*second.bytes), (&b"\x81\x01a"[..], &b"\x81\x01b"[..]));
+        assert_eq!((&*first.bytes, &*second.bytes), (&b"\x81\x02{a"[..], &b"\x82\x01b"[..]));
         assert_eq!(
             first.items,
             [
                 Item::Join { stream: stream(1), reader: 1 },
                 Item::Join { stream: stream(1), reader: 2 },
-                Item::Frames { stream: stream(1), bytes: 0..3, messages: 1 },
+                Item::Frames { stream: stream(1), bytes: 0..4, messages: 1 },
             ]
         );
     }

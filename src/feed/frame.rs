@@ -3,6 +3,8 @@
 //! Written here and not by a library, because they go once into a shared log and never into one connection's buffer.
 //! Source: RFC 6455 section 5.2. Messages are never fragmented.
 
+use super::encoding::Encoding;
+
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -15,6 +17,14 @@ pub enum FrameKind {
     Close = 0x88,
     /// A ping.
     Ping = 0x89,
+}
+
+impl FrameKind {
+    /// What a message of the feed leaves as: JSON, which always begins with a brace, as text, and records as binary.
+    #[must_use]
+    pub fn of(message: &[u8]) -> Self {
+        Encoding::of(message).frame()
+    }
 }
 
 /// Bytes of a frame's header at most.

@@ -225,7 +225,10 @@ mod tests {
     fn inbox() -> (Arc<AtomicUsize>, Inbox) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakes);
-        (wakes, Inbox::new(move || drop(counter.fetch_add(1, Ordering::Relaxed))))
+        let count = move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        (wakes, Inbox::new(count))
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Market {
         }
     }
 
-    /// Tells every reader, once, that the source has stalled or ended. The next record lifts it.
+    /// Tells every reader, once, that the source has stalled or ended. The next record that proves otherwise lifts it.
     pub(super) fn mark_stale(&mut self, out: &mut Outgoing<'_>) {
         if std::mem::replace(&mut self.is_stale, true) {
             return;

@@ -110,7 +110,7 @@ impl Feed {
     }
 
     /// Says that the source of an instrument stalled or ended: appends a `stale` message for every stream that is read, once,
-    /// and gives it to later subscribers. The next record of the instrument lifts it.
+    /// and gives it to later subscribers. The next record of the instrument's quotes lifts it; where there are only trades, the next trade.
     pub fn mark_stale(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Vec<Publication>) {
         let Self { markets, encoder, .. } = self;
         if let Some(market) = markets.get_mut(instrument.index()) {

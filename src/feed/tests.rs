@@ -13,6 +13,7 @@ use crate::types::{
 pub(super) const ORDERS: InstrumentId = InstrumentId(0);
 const TOP: InstrumentId = InstrumentId(1);
 pub(super) const TRADES: InstrumentId = InstrumentId(2);
+const LEVELS: InstrumentId = InstrumentId(3);
 pub(super) const NOW: UnixNanos = UnixNanos(1_000);
 pub(super) const HEARTBEAT_NS: u64 = 500;
 /// Streams are kept for a hundred heartbeats after their last reader.
@@ -38,7 +39,13 @@ pub(super) fn feed_of(quantity: Decimals) -> Feed {
 
 pub(super) fn feed_with(quantity: Decimals, rings: RingBounds) -> Feed {
     let mut instruments = Instruments::new();
-    for (symbol, depth) in [("O", MarketDepth::Orders), ("P", MarketDepth::Top), ("T", MarketDepth::Trades)] {
+    let depths = [
+        ("O", MarketDepth::Orders),
+        ("P", MarketDepth::Top),
+        ("T", MarketDepth::Trades),
+        ("L", MarketDepth::Levels),
+    ];
+    for (symbol, depth) in depths {
         let added = instruments.add(|id| Instrument {
             id,
             symbol: Symbol::new(symbol).unwrap(),
@@ -280,7 +287,7 @@ fn a_source_that_ends_is_told_to_every_reader_once_and_to_later_ones() {
     assert!(matches!(out.as_slice(), [stale] if matches!(decode(&stale.message), MarketMessage::Stale(_))));
     let late = subscribe(&mut feed, Channel::Bbo, ORDERS).stale.unwrap();
     assert!(matches!(decode(&late), MarketMessage::Stale(_)));
-    apply(&mut feed, ORDERS, trade(1, None, 0), true);
+    apply(&mut feed, ORDERS, add(1, Side::Buy, 9, 1), true);
     assert_eq!(subscribe(&mut feed, Channel::Book, ORDERS).stale, None);
 }
 
@@ -354,4 +361,61 @@ fn a_client_meets_a_checksum_at_least_every_hundredth_delta() {
         out.iter().for_each(|publication| client.apply(&publication.message));
     }
     assert_eq!((client.deltas, client.checksums), (1000, 1 + 20));
+}
+
+fn set(side: Side, price: i64, quantity: u64) -> MarketEventKind {
+    let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(quantity));
+    MarketEventKind::Level { side, price, quantity, orders: 0 }
+}
+
+#[test]
+fn an_instrument_shown_in_levels_has_trades_best_prices_and_every_depth_of_its_book() {
+    let mut feed = feed();
+    for (channel, depth) in [
+        (Channel::Trades, Depth::Full),
+        (Channel::Bbo, Depth::Full),
+        (Channel::Book, Depth::Ten),
+        (Channel::Book, Depth::Fifty),
+        (Channel::Book, Depth::Full),
+    ] {
+        feed.subscribe(LEVELS, StreamRequest { depth, ..request(channel) }, NOW).unwrap();
+    }
+    assert_eq!(apply(&mut feed, LEVELS, set(Side::Buy, 99, 5), false), []);
+    let messages = apply(&mut feed, LEVELS, set(Side::Sell, 101, 4), true);
+    let bbo = messages.iter().find_map(|message| match message {
+        MarketMessage::Bbo(bbo) => Some((bbo.bid, bbo.ask)),
+        _ => None,
+    });
+    let level = |price, quantity| {
+        Some(Level { price: Price::from_nanos(price), quantity: Quantity::from_nanos(quantity), orders: 0 })
+    };
+    assert_eq!(bbo, Some((level(99, 5), level(101, 4))));
+    let deltas = messages.iter().filter(|message| matches!(message, MarketMessage::Delta(_))).count();
+    assert_eq!((deltas, messages.len()), (3, 4));
+    assert_eq!(apply(&mut feed, LEVELS, set(Side::Buy, 99, 5), true), [], "nothing changed");
+}
+
+#[test]
+fn trades_do_not_lift_the_stale_mark_of_a_book_and_the_next_record_of_the_book_does() {
+    let mut feed = feed();
+    let full = StreamRequest { depth: Depth::Full, ..request(Channel::Book) };
+    feed.subscribe(LEVELS, full, NOW).unwrap();
+    apply(&mut feed, LEVELS, set(Side::Buy, 99, 5), true);
+    let mut out = Vec::new();
+    feed.mark_stale(LEVELS, NOW, &mut out);
+    assert_eq!(out.len(), 1);
+    let is_stale = |feed: &mut Feed| {
+        let subscribed = feed.subscribe(LEVELS, full, NOW).unwrap();
+        feed.unsubscribed(subscribed.stream, NOW);
+        subscribed.stale.is_some()
+    };
+    apply(&mut feed, LEVELS, trade(99, None, 1), true);
+    assert!(is_stale(&mut feed));
+    apply(&mut feed, LEVELS, MarketEventKind::Clear, false);
+    apply(&mut feed, LEVELS, set(Side::Buy, 98, 5), true);
+    assert!(!is_stale(&mut feed));
+    feed.mark_stale(TRADES, NOW, &mut out);
+    feed.apply(&event(TRADES, trade(1, None, 2), true), NOW, &mut out);
+    let trades = subscribe(&mut feed, Channel::Trades, TRADES);
+    assert!(trades.stale.is_none(), "where there are only trades, a trade is all there can be");
 }

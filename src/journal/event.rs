@@ -265,13 +265,13 @@ events! {
         /// How many.
         count: u64,
     }
-    /// A source of market data started, ended or failed.
+    /// Where a source of market data stands.
     271 "source" Source {
         /// Which one.
         source: String,
-        /// `started`, `ended`, `failed`.
+        /// `restarted`, `ended`, `failed`; `stale` and `whole` of one instrument; `stalled`, `resumed`.
         state: String,
-        /// Counts, or the reason.
+        /// Counts, or code and reason.
         detail: String,
     }
     /// Orders of the synthetic market, in the order in which the venue took them.

@@ -19,7 +19,7 @@ use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{SourceBatch, SourceStatus};
-use crate::types::{Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
@@ -190,7 +190,7 @@ impl Core {
                 tracing::error!("the log's disk is getting full: make room, or move old segments away")
             }
             Space::Critical => tracing::error!(
-                code = %crate::types::Code::AudLowSpace,
+                code = %Code::AudLowSpace,
                 "the log's disk is nearly full: new orders are refused until there is room"
             ),
         }
@@ -222,19 +222,40 @@ impl Core {
             SourceStatus::Restarted { source, counts } => (source, "restarted", format!("{counts:?}")),
             SourceStatus::Ended { source, counts } => (source, "ended", format!("{counts:?}")),
             SourceStatus::Failed { source, error, counts } => {
-                (source, "failed", format!("{}; {counts:?}", crate::telemetry::chain(error)))
+                (source, "failed", format!("{} {}; {counts:?}", error.code(), crate::telemetry::chain(error)))
+            }
+            SourceStatus::Stale { source, instrument, fault } => {
+                (source, "stale", format!("{}: {} {fault}", self.symbol_of(*instrument), fault.code()))
+            }
+            SourceStatus::Whole { source, instrument } => (source, "whole", self.symbol_of(*instrument)),
+            SourceStatus::Stalled { source, silent_ms } => {
+                (source, "stalled", format!("{} silent for {silent_ms} ms", Code::PubSourceStalled))
+            }
+            SourceStatus::Resumed { source } => (source, "resumed", String::new()),
+        };
+        let stale = match status {
+            SourceStatus::Restarted { .. } | SourceStatus::Whole { .. } | SourceStatus::Resumed { .. } => &[],
+            SourceStatus::Stale { instrument, .. } => std::slice::from_ref(instrument),
+            SourceStatus::Ended { .. } | SourceStatus::Failed { .. } | SourceStatus::Stalled { .. } => {
+                self.source_instruments.get(source).map_or(&[][..], Vec::as_slice)
             }
         };
-        tracing::info!(%source, state, detail, "source");
-        if !matches!(status, SourceStatus::Restarted { .. }) {
-            for instrument in self.source_instruments.get(source).into_iter().flatten() {
-                self.feed.mark_stale(*instrument, now, &mut batch.publications);
-            }
-            batch.publish();
+        if stale.is_empty() {
+            tracing::info!(%source, state, detail, "source");
+        } else {
+            tracing::warn!(%source, state, detail, "source: its instruments are stale");
         }
+        for instrument in stale {
+            self.feed.mark_stale(*instrument, now, &mut batch.publications);
+        }
+        batch.publish();
         let event = event::Source { source: source.to_string(), state: state.to_owned(), detail };
         batch.depends_on(self.journal.record(event)?);
         Ok(())
+    }
+
+    fn symbol_of(&self, instrument: InstrumentId) -> String {
+        self.instruments.by_id(instrument).map_or_else(String::new, |one| one.symbol.to_string())
     }
 
     fn closed(

@@ -222,8 +222,9 @@ fn open_sources(config: &Config) -> Result<Opened, StartError> {
     for source in configured {
         let before = opened.instruments.count();
         let source = source::open(source, &mut opened.instruments).map_err(StartError::Source)?;
-        let fed = opened.instruments.iter().skip(before).map(|one| one.id).collect();
-        opened.source_instruments.insert(Arc::clone(source.name()), fed);
+        let fed = opened.instruments.iter().skip(before).map(|one| one.id);
+        // Of two files of one name in two folders, either one's end makes the instruments of both stale.
+        opened.source_instruments.entry(Arc::clone(source.name())).or_default().extend(fed);
         opened.sources.push(source);
     }
     Ok(opened)

@@ -108,7 +108,6 @@ impl Session<Active> {
         context.shards.hand_over(Arrival {
             socket: parts.socket,
             tls: parts.tls,
-            received: parts.received,
             read,
             handle,
             identity,

@@ -105,8 +105,8 @@ impl Conversation {
     }
 
     /// The entry of an owed reply is durable.
-    pub(super) fn pay(&mut self, owed: Owed, outbox: &mut Outbox) -> Step {
-        outbox.text(&owed.reply);
+    pub(super) fn pay(&mut self, owed: &Owed, outbox: &mut Outbox) -> Step {
+        outbox.message(&owed.reply);
         if owed.is_fault { self.fault() } else { Step::Done }
     }
 
@@ -138,11 +138,11 @@ impl Conversation {
         match op {
             Op::Ping { echo } => {
                 let echo = echo.map(std::borrow::Cow::into_owned);
-                outbox.text(&encoded(&Pong { id, echo, ts: self.context.clock.now() }));
+                outbox.message(&encoded(&Pong { id, echo, ts: self.context.clock.now() }));
                 Step::Done
             }
             Op::Whoami => {
-                outbox.text(&welcome::whoami(&self.context, &self.handle, &self.identity, id));
+                outbox.message(&welcome::whoami(&self.context, &self.handle, &self.identity, id));
                 Step::Done
             }
             Op::Subscribe(request) => {
@@ -183,7 +183,7 @@ impl Conversation {
     fn over_rate(&mut self, id: Option<RequestId>, exceeded: RateExceeded, outbox: &mut Outbox) -> Step {
         let now = self.context.clock.now();
         self.limit("messages", Code::SesMessageRate);
-        outbox.text(&encoded(&ErrorReply {
+        outbox.message(&encoded(&ErrorReply {
             retry_after_ms: Some(exceeded.retry_after_ms),
             rate_limits: vec![self.gate.message_rate(now)],
             ..ErrorReply::new(id, Code::SesMessageRate)

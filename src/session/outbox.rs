@@ -3,7 +3,7 @@
 //! They leave before what the client's streams have for it: a snapshot stands here before its stream begins. The
 //! session ends as slow when they and what its streams have for it exceed the bound for one reader.
 
-use crate::feed::{Encoding, FrameKind, push_frame, whole_frames};
+use crate::feed::{FrameKind, push_frame, whole_frames};
 
 /// Memory that an empty outbox keeps.
 const BYTES_KEPT_MAX: usize = 1024;
@@ -19,16 +19,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Puts a message of the pipeline in: a JSON text, or records on a connection that reads these.
+    /// Puts a message in.
     pub(super) fn message(&mut self, message: &[u8]) {
         self.messages += 1;
-        push_frame(&mut self.frames, Encoding::of(message).frame(), message);
-    }
-
-    /// Puts a text message in.
-    pub(super) fn text(&mut self, message: &[u8]) {
-        self.messages += 1;
-        push_frame(&mut self.frames, FrameKind::Text, message);
+        push_frame(&mut self.frames, FrameKind::of(message), message);
     }
 
     /// Puts a control frame in.
@@ -81,17 +75,17 @@ mod tests {
     #[test]
     fn frames_leave_whole_and_in_order() {
         let (mut outbox, mut out) = (Outbox::default(), Vec::new());
-        outbox.text(b"one");
+        outbox.message(b"{ne");
         outbox.control(FrameKind::Ping, b"");
-        outbox.text(&[b'x'; 200]);
+        outbox.message(&[b'{'; 200]);
         assert_eq!((outbox.messages(), outbox.bytes()), (2, 5 + 2 + 204));
         outbox.take(1, &mut out);
-        assert_eq!(out, b"\x81\x03one");
+        assert_eq!(out, b"\x81\x03{ne");
         outbox.take(7, &mut out);
-        assert_eq!(out, b"\x81\x03one\x89\0");
-        outbox.text(b"two");
+        assert_eq!(out, b"\x81\x03{ne\x89\0");
+        outbox.message(b"{wo");
         outbox.take(1_000, &mut out);
-        assert!(outbox.is_empty() && out.ends_with(b"\x81\x03two"));
+        assert!(outbox.is_empty() && out.ends_with(b"\x81\x03{wo"));
         assert_eq!(out.len(), 5 + 2 + 204 + 5);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! rustls's unbuffered connection: the caller owns all memory, so that an idle connection holds none and sealed bytes
 //! go from one buffer a thread to the socket. Records are of at most 16 KiB; rustls counts them, renews the keys
-//! before AES-GCM's limit and answers the peer's KeyUpdate. The interface is rustls 0.23's: its successor's has the
+//! before AES-GCM's limit and answers the peer's `KeyUpdate`. The interface is rustls 0.23's: its successor's has the
 //! same three verbs, and this file is what would change (docs/adr/0019).
 //!
 //! Sources: RFC 8446; section 7.5 for the exporter, RFC 9266 for its label.
@@ -69,19 +69,12 @@ impl Sealed {
     }
 }
 
-/// What came of received bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// How many of them were used up, from the front. The rest is the beginning of a record: give it again, in front
-    /// of what comes next.
-    pub bytes: usize,
-    /// The peer has ended its side: nothing more comes.
-    pub is_closed: bool,
-}
-
 /// One connection's TLS.
 pub struct Tls {
     connection: UnbufferedServerConnection,
+    /// What came and is not used up: the beginning of a record, or records with the beginning of a handshake message.
+    /// rustls keeps places in it, so that every call is given it again, whatever it is for.
+    received: Vec<u8>,
     /// Sealed bytes that the socket has not taken. While there are any nothing more is sealed: records cannot be
     /// taken back.
     unsent: Vec<u8>,
@@ -95,11 +88,12 @@ impl Tls {
     /// rustls finds the configuration unusable.
     fn new(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection, unsent: Vec::new(), unsent_at: 0 })
+        Ok(Self { connection, received: Vec::new(), unsent: Vec::new(), unsent_at: 0 })
     }
 
     /// Takes received bytes in: plain ones go behind those in `plain`, what has to be answered (alerts, key updates,
-    /// the handshake) into `sealed`.
+    /// the handshake) into `sealed`. What is not a whole record yet is kept; `received` is used up. Returns whether the peer
+    /// has ended its side: then nothing more comes.
     ///
     /// # Errors
     /// The peer broke the protocol. The alert that says so stands in `sealed`; the connection is over once it is written.
@@ -108,62 +102,24 @@ impl Tls {
         received: &mut [u8],
         plain: &mut Vec<u8>,
         sealed: &mut Sealed,
-    ) -> Result<Taken, TlsError> {
-        let mut taken = Taken { bytes: 0, is_closed: false };
-        loop {
-            let UnbufferedStatus { mut discard, state } =
-                self.connection.process_tls_records(&mut received[taken.bytes..]);
-            let goes_on = match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                    true
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(sealed, |room| data.encode(room))?;
-                    true
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    // The caller writes what is sealed before anything that it seals later.
-                    data.done();
-                    true
-                }
-                Ok(ConnectionState::PeerClosed) => {
-                    taken.is_closed = true;
-                    true
-                }
-                Ok(ConnectionState::Closed) => {
-                    taken.is_closed = true;
-                    false
-                }
-                // Waiting for the peer, or for us. Early data is never offered.
-                Ok(_) => false,
-                Err(error) => {
-                    self.alert(sealed);
-                    return Err(error);
-                }
-            };
-            taken.bytes += discard;
-            if !goes_on {
-                return Ok(taken);
-            }
+    ) -> Result<bool, TlsError> {
+        if self.received.is_empty() {
+            // The usual case: whole records, read where they are.
+            let (used, result) = take(&mut self.connection, received, plain, sealed);
+            self.received.extend_from_slice(&received[used..]);
+            return result;
         }
+        self.received.extend_from_slice(received);
+        let (used, result) = take(&mut self.connection, &mut self.received, plain, sealed);
+        self.use_up(used);
+        result
     }
 
-    /// After an error: the alert is had by asking again.
-    fn alert(&mut self, sealed: &mut Sealed) {
-        while let ConnectionState::EncodeTlsData(mut data) =
-            match self.connection.process_tls_records(&mut []).state {
-                Ok(state) => state,
-                Err(_) => return,
-            }
-        {
-            if encode(sealed, |room| data.encode(room)).is_err() {
-                return;
-            }
+    fn use_up(&mut self, bytes: usize) {
+        if bytes == self.received.len() {
+            self.received = Vec::new();
+        } else if bytes > 0 {
+            self.received.drain(..bytes);
         }
     }
 
@@ -178,12 +134,11 @@ impl Tls {
     }
 
     /// Asks both sides for new keys, from the next record on.
-    ///
-    /// # Errors
-    /// The handshake is not over.
     #[cfg(test)]
-    pub(super) fn renew_keys(&mut self) -> Result<(), TlsError> {
-        match self.connection.process_tls_records(&mut []).state? {
+    pub(super) fn renew_keys(&mut self, sealed: &mut Sealed) -> Result<(), TlsError> {
+        // What is to be encoded comes first.
+        self.seal(b"", sealed)?;
+        match self.connection.process_tls_records(&mut self.received).state? {
             ConnectionState::WriteTraffic(traffic) => traffic.refresh_traffic_keys(),
             _ => Err(TlsError::HandshakeNotComplete),
         }
@@ -205,20 +160,32 @@ impl Tls {
         seal: impl Fn(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
         loop {
-            match self.connection.process_tls_records(&mut []).state? {
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut self.received);
+            let is_done = match state? {
                 ConnectionState::WriteTraffic(mut traffic) => match seal(&mut traffic, sealed.room(room)) {
                     Ok(length) => {
                         sealed.length += length;
-                        return Ok(());
+                        true
                     }
                     Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
                         room = required_size;
+                        false
                     }
                     Err(EncryptError::EncryptExhausted) => return Err(TlsError::EncryptError),
                 },
-                ConnectionState::EncodeTlsData(mut data) => encode(sealed, |room| data.encode(room))?,
-                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::EncodeTlsData(mut data) => {
+                    encode(sealed, |room| data.encode(room))?;
+                    false
+                }
+                ConnectionState::TransmitTlsData(data) => {
+                    data.done();
+                    false
+                }
                 _ => return Err(TlsError::HandshakeNotComplete),
+            };
+            self.use_up(discard);
+            if is_done {
+                return Ok(());
             }
         }
     }
@@ -260,6 +227,58 @@ impl Tls {
     #[must_use]
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.connection.peer_certificates().unwrap_or_default()
+    }
+}
+
+/// [`Tls::input`] over one buffer: how many of its bytes are used up, and whether the peer has ended its side.
+fn take(
+    connection: &mut UnbufferedServerConnection,
+    received: &mut [u8],
+    plain: &mut Vec<u8>,
+    sealed: &mut Sealed,
+) -> (usize, Result<bool, TlsError>) {
+    let (mut used, mut is_closed, mut failure) = (0, false, None::<TlsError>);
+    loop {
+        let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut received[used..]);
+        let step = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                match traffic.next_record() {
+                    Some(Ok(record)) => {
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    Some(Err(error)) => break Err(error),
+                    None => break Ok(true),
+                }
+            },
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                encode(sealed, |room| data.encode(room)).map(|()| true)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                // The caller writes what is sealed before anything that it seals later.
+                data.done();
+                Ok(true)
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                is_closed = true;
+                Ok(true)
+            }
+            Ok(ConnectionState::Closed) => {
+                is_closed = true;
+                Ok(false)
+            }
+            // Waiting for the peer, or for us. Early data is never offered.
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        };
+        used += discard;
+        match (step, failure.take()) {
+            // The alert is had by asking again, once: asking more often would read the bad record again.
+            (Err(error), None) => failure = Some(error),
+            (_, Some(error)) => return (used, Err(error)),
+            (Ok(false), None) => return (used, Ok(is_closed)),
+            (Ok(true), None) => {}
+        }
     }
 }
 
@@ -358,8 +377,6 @@ where
 pub struct TlsStream {
     socket: TcpStream,
     tls: Tls,
-    /// The beginning of a record.
-    received: Vec<u8>,
     plain: Vec<u8>,
     plain_at: usize,
     sealed: Sealed,
@@ -373,8 +390,6 @@ pub struct TlsParts {
     pub socket: std::net::TcpStream,
     /// Its TLS; what it has not written yet stands in it.
     pub tls: Tls,
-    /// The beginning of a record.
-    pub received: Vec<u8>,
     /// Plain bytes that nobody has read yet.
     pub plain: Vec<u8>,
 }
@@ -391,7 +406,6 @@ pub async fn accept(socket: TcpStream, mut config: ServerConfig) -> io::Result<(
     let mut stream = TlsStream {
         socket,
         tls: Tls::new(Arc::new(config)).map_err(invalid)?,
-        received: Vec::new(),
         plain: Vec::new(),
         plain_at: 0,
         sealed: Sealed::default(),
@@ -429,25 +443,19 @@ impl TlsStream {
     pub fn into_parts(mut self) -> io::Result<TlsParts> {
         self.tls.keep(&mut self.sealed);
         let plain = self.plain.split_off(self.plain_at);
-        Ok(TlsParts { socket: self.socket.into_std()?, tls: self.tls, received: self.received, plain })
+        Ok(TlsParts { socket: self.socket.into_std()?, tls: self.tls, plain })
     }
 
     /// Reads once and takes in what came; whether the connection goes on.
     fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let start = self.received.len();
-        self.received.resize(start + READ_BYTES, 0);
-        let mut buffer = ReadBuf::new(&mut self.received[start..]);
-        let read = Pin::new(&mut self.socket).poll_read(context, &mut buffer);
-        let count = buffer.filled().len();
-        self.received.truncate(start + count);
-        ready!(read)?;
-        if count == 0 {
+        let mut bytes = vec![0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+        let received = buffer.filled_mut();
+        if received.is_empty() {
             return Poll::Ready(Ok(false));
         }
-        let taken = self.tls.input(&mut self.received, &mut self.plain, &mut self.sealed).map_err(invalid)?;
-        self.received.drain(..taken.bytes);
-        self.received.shrink_to_fit();
-        self.is_closed |= taken.is_closed;
+        self.is_closed |= self.tls.input(received, &mut self.plain, &mut self.sealed).map_err(invalid)?;
         Poll::Ready(Ok(true))
     }
 
@@ -528,3 +536,6 @@ impl AsyncWrite for TlsStream {
         Pin::new(&mut this.socket).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,7 @@ impl Reader {
         Self { context, stream: Memory::default(), is_over: false }
     }
 
-    /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::next`] has
+    /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::read`] has
     /// nothing left.
     pub fn feed(&mut self, bytes: &[u8]) {
         if !self.is_over {
@@ -98,7 +98,7 @@ impl Reader {
     }
 
     /// The next thing from the peer, if it is whole. Nothing comes after its close frame, or after a violation.
-    pub fn next(&mut self) -> Option<Incoming> {
+    pub fn read(&mut self) -> Option<Incoming> {
         if self.is_over {
             return None;
         }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn all(parser: &mut Reader) -> Vec<Incoming> {
-        std::iter::from_fn(|| parser.next()).collect()
+        std::iter::from_fn(|| parser.read()).collect()
     }
 
     #[test]

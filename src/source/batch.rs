@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::types::{InstrumentId, MarketEvent, OrderKind, Quantity, Side, TimeInForce};
 
 use super::error::SourceError;
+use super::fault::SourceFault;
 
 /// Most events or orders in one batch, unless a single market event is longer: events are never split.
 pub const BATCH_COUNT_MAX: usize = 256;
@@ -36,6 +37,34 @@ pub enum SourceStatus {
         source: Arc<str>,
         /// What this run through the file held.
         counts: RecordCounts,
+    },
+    /// One instrument's market broke a rule of its exchange: nothing of its book follows until the exchange gives a snapshot.
+    Stale {
+        /// Name of the source.
+        source: Arc<str>,
+        /// Which instrument.
+        instrument: InstrumentId,
+        /// What was found.
+        fault: SourceFault,
+    },
+    /// A snapshot has made an instrument whole again; the events before this have it.
+    Whole {
+        /// Name of the source.
+        source: Arc<str>,
+        /// Which instrument.
+        instrument: InstrumentId,
+    },
+    /// No record came for so long.
+    Stalled {
+        /// Name of the source.
+        source: Arc<str>,
+        /// How long, milliseconds.
+        silent_ms: u64,
+    },
+    /// Records come again after a stall.
+    Resumed {
+        /// Name of the source.
+        source: Arc<str>,
     },
     /// The source cannot go on. All whole events before the fault were sent, nothing of the broken one.
     Failed {
@@ -71,6 +100,24 @@ pub struct RecordCounts {
     pub snapshots: u64,
     /// Quantity of all trades, in whole units of the recording.
     pub traded: u64,
+    /// Snapshots and updates of whole levels (sources that show levels).
+    pub levels: u64,
+    /// Messages about an instrument's status or definition.
+    pub states: u64,
+    /// Of the updates, those whose checksum agreed.
+    pub checksums: u64,
+    /// Best prices that the exchange sends beside its book: those that agreed with the book.
+    pub tops_equal: u64,
+    /// And those that did not.
+    pub tops_differing: u64,
+    /// Times that an instrument became stale.
+    pub faults: u64,
+    /// Updates that were left out while their instrument was stale or had no snapshot.
+    pub left_out: u64,
+    /// Asks at prices beyond what ours can say: left out, and the worst of their side.
+    pub beyond: u64,
+    /// Trades that the exchange took back.
+    pub broken_trades: u64,
 }
 
 impl RecordCounts {
@@ -84,6 +131,9 @@ impl RecordCounts {
             + self.trades
             + self.fills
             + self.nones
+            + self.levels
+            + self.states
+            + self.broken_trades
             + self.others
     }
 }

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use sealfeed_wire::DecimalError;
 use sealfeed_wire::ident::IdentError;
 
-use crate::types::Symbol;
+use crate::types::{Code, Symbol};
 
 /// Why a source cannot be opened, or why it ended before its end. Records are counted from 1.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,115 @@ pub enum SourceError {
         /// Records allowed.
         max: usize,
     },
+    /// A line of recorded messages is not what its exchange sends.
+    #[error("record {record} is not a message of the exchange")]
+    Message {
+        /// Which record.
+        record: u64,
+        /// Where it is otherwise.
+        #[source]
+        source: Box<serde_json::Error>,
+    },
+    /// A number is not one, or has more than nine decimals, or is out of range.
+    #[error("record {record} has no usable {field}")]
+    Number {
+        /// Which record.
+        record: u64,
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: DecimalError,
+    },
+    /// A number has more decimals than its instrument was given from the start of the file or by the configuration.
+    #[error("record {record} has a {field} of more than {decimals} decimals")]
+    TooFine {
+        /// Which record.
+        record: u64,
+        /// Price or quantity.
+        field: &'static str,
+        /// Decimals of the instrument.
+        decimals: u8,
+    },
+    /// A record is longer than we are ready to hold.
+    #[error("record {record} is longer than {max} bytes")]
+    RecordTooLong {
+        /// Which record.
+        record: u64,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A configured symbol does not occur in the file.
+    #[error("the file has nothing of {symbol}")]
+    SymbolAbsent {
+        /// The symbol.
+        symbol: Symbol,
+    },
+    /// A message of a kind that the format does not have, or of another length than its kind has.
+    #[error("record {record} is no ITCH 5.0 message: kind {kind:?}, {bytes} bytes")]
+    NotItch {
+        /// Which record.
+        record: u64,
+        /// Its first byte, as a character; a space when there is none.
+        kind: char,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A record is about an order that does not rest, or adds one that does.
+    #[error("record {record} cannot be about order {order}: {why}")]
+    Order {
+        /// Which record.
+        record: u64,
+        /// The exchange's number of the order.
+        order: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// More orders rest than we are ready to hold.
+    #[error("record {record}: more than {max} orders rest")]
+    OrdersFull {
+        /// Which record.
+        record: u64,
+        /// Orders allowed.
+        max: usize,
+    },
     /// The timer of the source's thread cannot be started.
     #[error("cannot start the source's timer")]
     Timer(#[source] io::Error),
+}
+
+impl SourceError {
+    /// The stable code of a source that cannot go on. One that cannot be opened is `SF-CFG-013` whatever the reason.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Truncated { .. } | Self::HeaderTruncated => Code::PubSourceTruncated,
+            Self::Backwards { .. } => Code::PubSequenceBackwards,
+            Self::Malformed { .. }
+            | Self::Unusable { .. }
+            | Self::PriceTooFine { .. }
+            | Self::SeveralVenues { .. }
+            | Self::EventTooLong { .. }
+            | Self::InstrumentUnmapped { .. }
+            | Self::Message { .. }
+            | Self::Number { .. }
+            | Self::TooFine { .. }
+            | Self::RecordTooLong { .. }
+            | Self::NotItch { .. }
+            | Self::Order { .. }
+            | Self::OrdersFull { .. } => Code::PubRecordUnusable,
+            Self::Open { .. }
+            | Self::Read { .. }
+            | Self::HeaderTooLong { .. }
+            | Self::Header(_)
+            | Self::Schema { .. }
+            | Self::Empty
+            | Self::SymbolName { .. }
+            | Self::SymbolTaken { .. }
+            | Self::SymbolAbsent { .. }
+            | Self::Mapping { .. }
+            | Self::SymbolCount { .. }
+            | Self::Timer(_) => Code::PubSourceUnreadable,
+        }
+    }
 }

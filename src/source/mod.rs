@@ -1,4 +1,4 @@
-//! Where market data comes from: recorded files and the synthetic market.
+//! Where market data comes from: recorded files of exchanges and the synthetic market.
 //!
 //! [`open`] reads what can be known beforehand and registers the instruments; [`Source::spawn`] then runs the
 //! source on a thread of its own, which hands [`SourceBatch`]es to a bounded channel (one channel a source). When the
@@ -8,30 +8,40 @@
 mod batch;
 mod dbn;
 mod error;
+mod fault;
+mod file;
+mod itch;
+mod messages;
 mod outlet;
+mod replay;
+#[cfg(test)]
+mod replay_tests;
+mod step;
 mod synthetic;
 #[cfg(test)]
 mod test_port;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use sealfeed_wire::Scaled;
-
-use crate::config::SourceConfig;
+use crate::config::{Playback, SourceConfig};
 use crate::telemetry;
-use crate::types::{BookDecimals, Instruments, Price, Quantity};
+use crate::types::Instruments;
 
 pub use batch::{
     BATCH_COUNT_MAX, Member, OrderSlot, RecordCounts, SourceBatch, SourceStatus, SyntheticOrder,
     SyntheticTerms,
 };
 pub use error::SourceError;
+pub use fault::SourceFault;
 pub use outlet::Outlet;
 pub use synthetic::SYMBOLS_MAX;
 
+use messages::Exchange;
 use outlet::{Halt, Port, RealTimer, Timer};
+use replay::{Records, Replay};
 
 /// A source that is open and has registered its instruments.
 #[derive(Debug)]
@@ -42,13 +52,13 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    Recording(Box<dbn::Recording>),
+    Recording(Box<dyn Records + Send>, Playback),
     Synthetic(Box<synthetic::SyntheticMarket>),
 }
 
 /// Opens a source and adds its instruments to the table.
 ///
-/// A recording is read up to its 10,000,000th record (about a second) to learn the decimals and the price
+/// A recording is read up to its 10,000,000th record (messages: its 1,000,000th line; about a second) to learn the decimals and the price
 /// step of its instruments, which the file does not say. A fault behind its header is not reported here but
 /// by the run, once everything in front of it was sent.
 ///
@@ -56,17 +66,31 @@ enum Kind {
 /// [`SourceError`] when the file cannot be opened, is of another kind, holds no record, or when a symbol is
 /// unfit or taken. Instruments may have been added then: the table is of no more use.
 pub fn open(config: &SourceConfig, instruments: &mut Instruments) -> Result<Source, SourceError> {
-    match config {
+    let (records, playback): (Box<dyn Records + Send>, _) = match config {
         SourceConfig::Dbn(config) => {
-            let name = config.path.file_name().unwrap_or(config.path.as_os_str()).to_string_lossy().into();
-            let recording = dbn::Recording::open(config, instruments)?;
-            Ok(Source { name, kind: Kind::Recording(Box::new(recording)) })
+            (Box::new(dbn::Recording::open(config, instruments)?), config.playback())
+        }
+        SourceConfig::Kraken(config) => {
+            (messages::open(Exchange::Kraken, config, instruments)?, config.playback())
+        }
+        SourceConfig::Okx(config) => (messages::open(Exchange::Okx, config, instruments)?, config.playback()),
+        SourceConfig::Binance(config) => {
+            (messages::open(Exchange::Binance, config, instruments)?, config.playback())
+        }
+        SourceConfig::Coinbase(config) => {
+            (messages::open(Exchange::Coinbase, config, instruments)?, config.playback())
+        }
+        SourceConfig::Itch(config) => {
+            (Box::new(itch::Recording::open(config, instruments)?), config.playback())
         }
         SourceConfig::Synthetic(config) => {
             let market = synthetic::SyntheticMarket::open(config, instruments)?;
-            Ok(Source { name: "synthetic".into(), kind: Kind::Synthetic(Box::new(market)) })
+            return Ok(Source { name: "synthetic".into(), kind: Kind::Synthetic(Box::new(market)) });
         }
-    }
+    };
+    let path = config.path().unwrap_or(Path::new(""));
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
+    Ok(Source { name, kind: Kind::Recording(records, playback) })
 }
 
 impl Source {
@@ -80,7 +104,7 @@ impl Source {
     #[must_use]
     pub fn members(&self) -> u32 {
         match &self.kind {
-            Kind::Recording(_) => 0,
+            Kind::Recording(..) => 0,
             Kind::Synthetic(_) => synthetic::MEMBERS,
         }
     }
@@ -89,7 +113,7 @@ impl Source {
     #[must_use]
     pub fn order_slots(&self) -> u32 {
         match &self.kind {
-            Kind::Recording(_) => 0,
+            Kind::Recording(..) => 0,
             Kind::Synthetic(market) => market.order_slots(),
         }
     }
@@ -118,7 +142,9 @@ impl Source {
         let Self { name, kind } = self;
         tracing::info!(source = %name, "source started");
         let (outcome, counts) = match kind {
-            Kind::Recording(mut recording) => (recording.run(&name, &mut port), recording.counts()),
+            Kind::Recording(mut records, playback) => {
+                (Replay::new(&name, playback, &mut port).run(&mut *records), records.counts())
+            }
             Kind::Synthetic(mut market) => (Err(market.run(&mut port).into()), RecordCounts::default()),
         };
         let status = match outcome {
@@ -135,9 +161,4 @@ impl Source {
         // Nobody is left to tell when this fails.
         let _ = port.send(SourceBatch::Status(status));
     }
-}
-
-/// The fewest decimals in which every multiple of the tick and of the lot is exact.
-fn decimals(tick: Price, lot: Quantity) -> BookDecimals {
-    BookDecimals { price: Scaled::shortest(tick).decimals, quantity: Scaled::shortest(lot).decimals }
 }

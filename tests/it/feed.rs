@@ -52,7 +52,8 @@ fn best(side: &[Line]) -> (String, String) {
 async fn a_recorded_day_at_full_speed_arrives_whole_and_ends_in_the_exchanges_book() {
     let Some(path) = recorded(ESH4) else { return };
     let server = Server::start(|config| {
-        let source = DbnSourceConfig { path, speed: Speed::Max, repeat: false, wait_for_subscribers: 4 };
+        let source =
+            DbnSourceConfig { speed: Speed::Max, wait_for_subscribers: 4, ..DbnSourceConfig::new(path) };
         config.sources = vec![SourceConfig::Dbn(source)];
         // The file is replayed faster than anybody reads: nobody is to be thrown out for that here.
         config.limits.out_queue_bytes_max = 1 << 30;

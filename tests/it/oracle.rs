@@ -113,6 +113,11 @@ impl NaiveBook {
         self.asks.values().cloned().collect()
     }
 
+    /// The best levels of both sides.
+    pub(crate) fn top(&self, levels: usize) -> (Vec<&Line>, Vec<&Line>) {
+        (self.bids.values().rev().take(levels).collect(), self.asks.values().take(levels).collect())
+    }
+
     /// Both sides, to compare.
     pub(crate) fn levels(&self) -> (Vec<Line>, Vec<Line>) {
         (self.bids(), self.asks())

@@ -181,7 +181,7 @@ async fn a_recorded_instrument_can_be_read_and_not_traded() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("rec.dbn");
     std::fs::write(&path, recording()).unwrap();
-    let source = DbnSourceConfig { path, speed: Speed::Max, repeat: false, wait_for_subscribers: 0 };
+    let source = DbnSourceConfig { speed: Speed::Max, ..DbnSourceConfig::new(path) };
     let scene = Scene::start(|config| config.sources.push(SourceConfig::Dbn(source))).await;
     let mut bob = scene.connect(&Pki::get().client(BOB)).await;
     let reply = bob.request(json!({"op": "subscribe", "channel": "bbo", "symbols": ["REC"]})).await;

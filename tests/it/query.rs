@@ -22,13 +22,13 @@ const MARKET: &str = r#"
 "#;
 
 /// What was done on a server that has stopped.
-struct Past {
-    folder: TempDir,
-    log: PathBuf,
+pub(crate) struct Past {
+    pub(crate) folder: TempDir,
+    pub(crate) log: PathBuf,
     /// The server's number of the order that rested and was cancelled.
-    canceled: String,
+    pub(crate) canceled: String,
     /// RFC 3339, while bob's session was open with two subscriptions and one open order.
-    midway: String,
+    pub(crate) midway: String,
 }
 
 async fn order(client: &mut Client, op: SignedOp, body: Value) -> Value {
@@ -39,7 +39,7 @@ fn new(name: &str, tif: &str) -> Value {
     json!({"cl_ord_id": name, "symbol": "SEAL", "side": "buy", "type": "limit", "qty": "1", "price": "1.00", "tif": tif})
 }
 
-async fn past() -> Past {
+pub(crate) async fn past() -> Past {
     let folder = TempDir::new().unwrap();
     let config = configure(folder.path(), &Pki::get().folder, MARKET);
     let log = folder.path().join("log");

@@ -30,7 +30,6 @@ fn python() -> Option<PathBuf> {
         return Some(python);
     }
     assert!(std::env::var("CI").as_deref() != Ok("true"), "run tests/python/venv.sh first");
-    println!("left out: the public Python decoder (run tests/python/venv.sh)");
     None
 }
 
@@ -55,7 +54,8 @@ async fn subscribe(client: &mut Client, channel: &str, symbol: &str) -> Value {
 async fn a_recorded_day_in_records_is_a_file_that_the_public_decoders_read() {
     let Some(path) = recorded(ESH4) else { return };
     let server = Server::with_policy(POLICY, |config| {
-        let source = DbnSourceConfig { path, speed: Speed::Max, repeat: false, wait_for_subscribers: 5 };
+        let source =
+            DbnSourceConfig { speed: Speed::Max, wait_for_subscribers: 5, ..DbnSourceConfig::new(path) };
         config.sources = vec![SourceConfig::Dbn(source)];
         // The file is replayed faster than anybody reads: nobody is to be thrown out for that here.
         config.limits.out_queue_bytes_max = 1 << 30;
@@ -90,7 +90,11 @@ async fn a_recorded_day_in_records_is_a_file_that_the_public_decoders_read() {
     assert_eq!(traded, 9_892);
     println!("{records} records in {} frames, {} bytes", alice.records.len(), file.len());
 
-    if let Some(found) = read_in_python(&alice.records) {
+    let found = read_in_python(&alice.records);
+    if found.is_none() {
+        println!("left out: the public Python decoder (run tests/python/venv.sh)");
+    }
+    if let Some(found) = found {
         println!("{found}");
         assert_eq!((&found["version"], &found["dataset"]), (&json!(3), &json!("SEALFEED")));
         assert_eq!((&found["symbols"], &found["definition"]), (&json!(["ESH4"]), &json!(["ESH4"])));

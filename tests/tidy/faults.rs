@@ -27,7 +27,17 @@ pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
         TAMPER,
         "edit_with_the_chain_recomputed_to_the_end_is_found_by_seal_checkpoint_and_receipt",
     ),
-    ("index edited", TAMPER, "index_edited_changes_no_verdict"),
+    ("index edited", INDEX, "every_bit_of_an_index_flipped_changes_no_verdict_and_no_answer"),
+    (
+        "index edited with its checksums",
+        INDEX,
+        "an_index_edited_with_its_checksums_cannot_change_an_entry_or_a_node",
+    ),
+    (
+        "index that leaves entries out",
+        "tests/it/index.rs",
+        "an_index_that_hides_entries_of_an_order_changes_no_trace_and_no_replay_that_reads_everything",
+    ),
     ("length 0, huge, past the end", TAMPER, "length_0_huge_past_the_end_is_found_at_its_entry"),
     ("non-canonical encoding", TAMPER, "non_canonical_encoding_is_found_at_its_entry"),
     (
@@ -119,6 +129,7 @@ pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
 const TAMPER: &str = "audit/tests/tamper.rs";
 const FAULTY: &str = "audit/tests/faults.rs";
 const CRASH: &str = "audit/tests/crash.rs";
+const INDEX: &str = "audit/tests/index.rs";
 const TABLE: &str = "audit/tests/recovery_table.rs";
 
 /// Faults of the list whose test is not where it says.

@@ -13,7 +13,9 @@ use super::{Plan, Policy, Reason, RetentionError, header, is_sound, open, plan_o
 use crate::entry::Draft;
 use crate::kind;
 use crate::layout::Prune;
-use crate::layout::{LOCK, QUARANTINE, SEGMENTS, seal_path, segment_path, torn_segment_name};
+use crate::layout::{
+    INDEX, LOCK, QUARANTINE, SEGMENTS, index_name, seal_path, segment_path, torn_segment_name,
+};
 use crate::log::Log;
 use crate::options::Options;
 use crate::segment::first_seq_of_name;
@@ -145,17 +147,23 @@ fn files_before(storage: &dyn Storage, kept: u64) -> Result<impl Iterator<Item =
     Ok(firsts.into_iter())
 }
 
-/// Removes what lies before `kept`, ascending, each name durable before the next, so that no crash leaves a hole. A segment goes before its
-/// seal: a seal alone is a stray, a segment alone would keep the log from being opened.
+/// Removes what lies before `kept`, ascending, each name durable before the next, so that no crash leaves a hole. A segment goes after its index,
+/// so that nothing tells of what is gone, and before its seal: a seal alone is a stray, a segment alone would keep the log from being opened.
 fn remove(storage: &dyn Storage, kept: u64) -> Result<Vec<u64>, RetentionError> {
     let mut removed = Vec::new();
     for first in files_before(storage, kept)? {
         let torn = format!("{QUARANTINE}/{}", torn_segment_name(first));
-        let steps = [(segment_path(first), SEGMENTS), (seal_path(first), SEGMENTS), (torn, QUARANTINE)];
+        let index = format!("{INDEX}/{}", index_name(first));
+        let steps = [
+            (index, INDEX),
+            (segment_path(first), SEGMENTS),
+            (seal_path(first), SEGMENTS),
+            (torn, QUARANTINE),
+        ];
         for (name, folder) in steps {
             let gone = remove_if_there(storage, &name).and_then(|()| match storage.sync_folder(folder) {
-                // There is no quarantine in a log that never needed one.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && folder == QUARANTINE => Ok(()),
+                // There is no quarantine in a log that never needed one, and no index where nobody asked.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && folder != SEGMENTS => Ok(()),
                 other => other,
             });
             gone.map_err(|source| RetentionError::Io { what: format!("remove {name}"), source })?;

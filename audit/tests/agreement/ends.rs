@@ -45,8 +45,12 @@ pub(crate) fn good_logs(table: &mut Table<'_>) {
     table.case("pruned, and only a note of what left", &logs.pruned, early, Unanchored);
     table.closed("stray files", Verified, |image| {
         image.insert("segments/notes.txt".to_owned(), b"hello".to_vec());
-        image.insert("index".to_owned(), vec![1; 10]);
+        image.insert("index/notes.txt".to_owned(), vec![1; 10]);
         image.insert("segments/ahead.tmp".to_owned(), vec![0; 5_000]);
+    });
+    table.closed("indexes of whatever content", Verified, |image| {
+        image.insert(format!("index/{:020}.idx", 0), vec![0xff; 5_000]);
+        image.insert(format!("index/{:020}.idx", 12_345), b"sealidx\n".to_vec());
     });
     table.closed("a line of another key on a checkpoint", Verified, |image| {
         text_edit(image, "checkpoints", |text| {

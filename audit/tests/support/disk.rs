@@ -297,6 +297,7 @@ impl FaultyDisk {
     pub(crate) fn from_image(image: &Image) -> Self {
         let mut state = State::default();
         state.folders.extend(["", "segments", "quarantine", "keys"].map(str::to_owned));
+        state.folders.extend(image.keys().map(|name| folder_of(name)));
         for (name, content) in image {
             state.nodes.push(Node { seen: content.clone(), durable: content.clone(), pending: Vec::new() });
             state.seen.insert(name.clone(), state.nodes.len() - 1);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use sealfeed_audit::{hex, leaf_hash};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
+use super::hashed::Hashed;
 use super::rows::{ENDS_HERE, Filter, Row, Symbols, harmless, open};
 
 /// Arguments of `audit export`.
@@ -29,39 +29,6 @@ pub(super) struct ExportArgs {
     filter: Filter,
 }
 
-/// A file that is hashed as it is written.
-struct Hashed {
-    file: BufWriter<File>,
-    hasher: Sha256,
-    name: &'static str,
-}
-
-impl Hashed {
-    fn new(folder: &Path, name: &'static str) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(folder.join(name))?), hasher: Sha256::new(), name })
-    }
-
-    /// Writes the rest and gives the line that `sha256sum -c` reads.
-    fn finish(mut self) -> io::Result<String> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        let digest: [u8; 32] = self.hasher.finalize().into();
-        Ok(format!("{}  {}\n", hex(&digest), self.name))
-    }
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
     arguments.filter.check()?;
     let folder = &arguments.output;
@@ -69,8 +36,8 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
         bail!("{folder:?} exists already: an export goes into a folder of its own");
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
-    let mut lines = Hashed::new(folder, "entries.jsonl")?;
-    let mut index = csv::Writer::from_writer(Hashed::new(folder, "index.csv")?);
+    let mut lines = create(folder, "entries.jsonl")?;
+    let mut index = csv::Writer::from_writer(create(folder, "index.csv")?);
     index.write_record(["seq", "time", "kind", "session", "order", "principal", "leaf_hash"])?;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let (mut symbols, mut first, mut last, mut count) = (Symbols::default(), None, None, 0u64);
@@ -105,7 +72,7 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
         count += 1;
     }
     let index = index.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
-    let mut sums = lines.finish()? + &index.finish()?;
+    let mut sums = sum(lines, "entries.jsonl")? + &sum(index, "index.csv")?;
     let manifest = json!({
         "format": "sealfeed/v1 export", "entries": count, "first": first, "last": last, "kinds": kinds,
         "filter": format!("{:?}", arguments.filter),
@@ -119,10 +86,19 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(folder: &Path, name: &'static str, bytes: &[u8]) -> io::Result<String> {
-    let mut file = Hashed::new(folder, name)?;
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<String> {
+    let mut file = create(folder, name)?;
     file.write_all(bytes)?;
-    file.finish()
+    sum(file, name)
+}
+
+fn create(folder: &Path, name: &str) -> io::Result<Hashed> {
+    Ok(Hashed::new(File::create(folder.join(name))?))
+}
+
+/// The line of a finished file that `sha256sum -c` reads.
+fn sum(file: Hashed, name: &str) -> io::Result<String> {
+    Ok(format!("{}  {name}\n", hex(&file.finish()?)))
 }
 
 /// The newest complete checkpoint of the log.

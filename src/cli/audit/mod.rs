@@ -3,9 +3,13 @@
 mod at;
 mod execute;
 mod export;
+mod hashed;
 mod hold;
+mod index;
 mod init;
 mod maintain;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod prove;
 mod prune;
 mod replay;
@@ -15,6 +19,7 @@ mod sessions;
 #[cfg(feature = "store")]
 mod store;
 mod tail;
+mod terms;
 mod trace;
 mod verify;
 
@@ -49,6 +54,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Copy entries out, with an index and hashes of every file.
     Export(export::ExportArgs),
+    /// Build the indexes of sealed segments, which make `trace` and `replay --index` fast and are never trusted.
+    Index(index::IndexArgs),
     /// Set, lift and list legal holds.
     Hold(hold::HoldArgs),
     /// Let the beginning of a log leave that has been kept long enough.
@@ -72,6 +79,7 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<ExitCode> {
         Command::At(arguments) => at::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Index(arguments) => index::run(arguments),
         Command::Hold(arguments) => hold::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
         #[cfg(feature = "store")]

@@ -186,6 +186,11 @@ impl Row {
         format_utc(UnixNanos(self.entry.header.stamp.utc_ns))
     }
 
+    /// The symbol it is about, whether the entry says so or the signed body in it.
+    pub(super) fn symbol(&self) -> Option<String> {
+        self.text("symbol").map(str::to_owned).or_else(|| self.body_field("symbol"))
+    }
+
     pub(super) fn firm(&self) -> Option<&str> {
         self.text("principal").map(|principal| principal.split('/').next().unwrap_or(principal))
     }
@@ -194,32 +199,46 @@ impl Row {
         self.text("principal") == Some(wanted) || self.firm() == Some(wanted)
     }
 
+    /// Names of instruments that the entry gives itself, in whatever field.
+    pub(super) fn symbols(&self) -> impl Iterator<Item = String> {
+        let list = |field: &str| self.fields.get(field).and_then(Value::as_array).into_iter().flatten();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let lists = ["granted", "symbols", "refused"].into_iter().flat_map(list);
+        let listed = lists.filter_map(move |symbol| text(symbol).or_else(|| text(&symbol[0])));
+        let instruments = list("list").filter_map(move |instrument| text(&instrument["symbol"]));
+        let own = self.text("symbol").map(str::to_owned);
+        own.into_iter().chain(listed).chain(instruments).chain(self.body_field("symbol"))
+    }
+
+    /// Codes that the entry carries.
+    pub(super) fn codes(&self) -> impl Iterator<Item = &str> {
+        let refused = self.fields.get("refused").and_then(Value::as_array).into_iter().flatten();
+        self.text("code").into_iter().chain(refused.filter_map(|pair| pair[1].as_str()))
+    }
+
+    /// Client's names of orders that the entry is about.
+    pub(super) fn order_names(&self) -> impl Iterator<Item = String> {
+        let own = self.text("cl_ord_id").map(str::to_owned);
+        let signed = ["cl_ord_id", "orig_cl_ord_id"].into_iter().filter_map(|field| self.body_field(field));
+        own.into_iter().chain(signed)
+    }
+
     fn has_code(&self, wanted: &str) -> bool {
-        let refused = self.fields.get("refused").and_then(Value::as_array);
-        self.text("code") == Some(wanted)
-            || refused.is_some_and(|list| list.iter().any(|pair| pair[1] == wanted))
+        self.codes().any(|code| code == wanted)
     }
 
     fn names_symbol(&self, wanted: &str, symbols: &Symbols) -> bool {
         let list = |field: &str| self.fields.get(field).and_then(Value::as_array).into_iter().flatten();
-        self.text("symbol") == Some(wanted)
-            || ["granted", "symbols", "refused"]
-                .into_iter()
-                .any(|field| list(field).any(|symbol| symbol == wanted || symbol[0] == wanted))
-            || list("list").any(|instrument| instrument["symbol"] == wanted)
+        self.symbols().any(|symbol| symbol == wanted)
             || list("inputs").any(|input| {
                 let number = input["New"]["instrument"].as_u64();
                 number.and_then(|number| symbols.name(number)) == Some(wanted)
             })
-            || self.body_field("symbol").as_deref() == Some(wanted)
     }
 
     pub(super) fn is_of_order(&self, wanted: &str) -> bool {
         self.entry.header.order.is_some_and(|order| order.id.to_string() == wanted)
-            || self.text("cl_ord_id") == Some(wanted)
-            || ["cl_ord_id", "orig_cl_ord_id"]
-                .into_iter()
-                .any(|field| self.body_field(field).as_deref() == Some(wanted))
+            || self.order_names().any(|name| name == wanted)
     }
 
     /// A field of the signed body that the entry holds.
@@ -386,7 +405,6 @@ fn write_csv(row: &Row, first: bool, out: &mut impl Write) -> io::Result<()> {
     let header = &row.entry.header;
     let order =
         |text: &dyn Fn(sealfeed_audit::OrderLink) -> String| header.order.map(text).unwrap_or_default();
-    let symbol = row.text("symbol").map(str::to_owned).or_else(|| row.body_field("symbol"));
     let record = [
         header.seq.to_string(),
         row.time(),
@@ -395,7 +413,7 @@ fn write_csv(row: &Row, first: bool, out: &mut impl Write) -> io::Result<()> {
         order(&|order| order.id.to_string()),
         order(&|order| order.event.to_string()),
         row.text("principal").unwrap_or_default().to_owned(),
-        symbol.unwrap_or_default(),
+        row.symbol().unwrap_or_default(),
         row.text("code").unwrap_or_default().to_owned(),
         serde_json::to_string(&row.fields)?,
         hex(&row.entry.hash),

@@ -233,10 +233,8 @@ fn certificates(place: &Place, steps: &mut Steps) -> anyhow::Result<()> {
 fn recorded_symbol(file: &Path) -> anyhow::Result<Symbol> {
     let mut instruments = crate::types::Instruments::new();
     let config = config::DbnSourceConfig {
-        path: file.to_owned(),
         speed: config::Speed::Max,
-        repeat: false,
-        wait_for_subscribers: 0,
+        ..config::DbnSourceConfig::new(file.to_owned())
     };
     crate::source::open(&config::SourceConfig::Dbn(config), &mut instruments)
         .with_context(|| format!("cannot replay {file:?}"))?;

@@ -1,4 +1,4 @@
-//! One connection of a shard: its socket, TLS and parser, what waits for it, and the phases of its life.
+//! One connection of a shard: its socket, TLS and reader, what waits for it, and the phases of its life.
 //!
 //! Open: it reads, one socket read a round, and nothing while an answer of its own or a command still waits to be
 //! passed on. Finishing: its time is over; it asks the pipeline to be ended behind all that was asked before. Draining:
@@ -69,9 +69,7 @@ enum Phase {
 pub(super) struct Connection {
     socket: TcpStream,
     tls: Tls,
-    /// The beginning of a record.
-    received: Vec<u8>,
-    parser: Reader,
+    reader: Reader,
     conversation: Conversation,
     outbox: Outbox,
     deadlines: Deadlines,
@@ -83,6 +81,8 @@ pub(super) struct Connection {
     has_logged_out: bool,
     /// The socket may have bytes that were not read.
     pub(super) may_read: bool,
+    /// The peer has ended its side: what is left is to be read to its end.
+    pub(super) is_read_closed: bool,
     /// It stands in the shard's list of those that may have something to read.
     pub(super) is_readable_listed: bool,
     /// It stands in the shard's list of those that have something to write.
@@ -106,15 +106,14 @@ impl Connection {
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
         let conversation = Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
         let certificate = until(conversation.not_after(), context.clock.now());
-        let mut parser = Reader::new(context.limits.message_bytes_max);
-        parser.feed(&arrival.read);
+        let mut reader = Reader::new(context.limits.message_bytes_max);
+        reader.feed(&arrival.read);
         let mut outbox = Outbox::default();
-        arrival.welcome.iter().for_each(|welcome| outbox.text(welcome));
+        arrival.welcome.iter().for_each(|welcome| outbox.message(welcome));
         Self {
             socket: TcpStream::from_std(arrival.socket),
             tls: arrival.tls,
-            received: arrival.received,
-            parser,
+            reader,
             conversation,
             outbox,
             deadlines: Deadlines::new(&context.limits, certificate, now),
@@ -123,6 +122,7 @@ impl Connection {
             owed: None,
             has_logged_out: false,
             may_read: true,
+            is_read_closed: false,
             is_readable_listed: false,
             is_writable_listed: false,
             is_waiting_listed: false,
@@ -201,39 +201,30 @@ impl Connection {
             return;
         }
         let received = &mut turn.scratch.received;
-        received.clear();
-        received.append(&mut self.received);
-        let start = received.len();
-        received.resize(start + READ_BYTES, 0);
-        let count = match self.socket.read(&mut received[start..]) {
-            Ok(0) => {
-                self.may_read = false;
-                return self.broken(turn);
-            }
+        received.resize(READ_BYTES, 0);
+        let count = match self.socket.read(received) {
+            Ok(0) => return self.broken(turn),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.may_read = false;
-                0
+                return;
             }
             Err(_) => return self.broken(turn),
         };
-        received.truncate(start + count);
-        if count == 0 {
-            self.received.extend_from_slice(received);
-            return;
-        }
-        turn.scratch.plain.clear();
+        // A socket that gave less than there was room for has no more; it says so when it has, or when it ends.
+        self.may_read = count == READ_BYTES || self.is_read_closed;
         let Scratch { received, plain, sealed } = &mut *turn.scratch;
-        let taken = self.tls.input(received, plain, sealed);
+        plain.clear();
+        sealed.clear();
+        let taken = self.tls.input(&mut received[..count], plain, sealed);
         // Alerts and key updates leave at once, behind what was sealed before.
         let flushed = sealed.is_empty() || self.tls.flush(&mut self.socket, sealed).is_ok();
-        let Ok(taken) = taken else { return self.broken(turn) };
-        self.received = received[taken.bytes..].to_vec();
+        let Ok(is_closed) = taken else { return self.broken(turn) };
         self.deadlines.heard(turn.now);
-        self.parser.feed(plain);
+        self.reader.feed(plain);
         self.converse(turn);
-        if !flushed || taken.is_closed {
+        if !flushed || is_closed {
             self.broken(turn);
         }
     }
@@ -241,8 +232,8 @@ impl Connection {
     /// Takes what was read, as long as the session reads.
     fn converse(&mut self, turn: &mut Turn<'_>) {
         while self.reads() {
-            let Some(incoming) = self.parser.next() else { break };
-            self.outbox.frames(|frames| self.parser.take_answers(frames));
+            let Some(incoming) = self.reader.read() else { break };
+            self.outbox.frames(|frames| self.reader.take_answers(frames));
             if let Phase::Closing { peer_has_closed, .. } = &mut self.phase {
                 *peer_has_closed |= matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_));
                 continue;
@@ -284,7 +275,7 @@ impl Connection {
         if let Some(owed) = self.owed.take() {
             match turn.context.journal.is_durable(owed.entry) {
                 Ok(true) => {
-                    let step = self.conversation.pay(owed, &mut self.outbox);
+                    let step = self.conversation.pay(&owed, &mut self.outbox);
                     self.follow(step, turn);
                 }
                 Ok(false) => self.owed = Some(owed),
@@ -427,15 +418,15 @@ impl Connection {
             }
             Phase::Draining { by, ending, notice } if turn.now >= *by => {
                 let (ending, notice) = (*ending, notice.take());
-                self.end_with_notice(ending, notice, turn);
+                self.end_with_notice(ending, notice.as_deref(), turn);
             }
             Phase::Closing { by, .. } if turn.now >= *by => self.phase = Phase::Over,
             Phase::Finishing { .. } | Phase::Draining { .. } | Phase::Closing { .. } | Phase::Over => {}
         }
     }
 
-    fn end_with_notice(&mut self, ending: Ending, notice: Option<Vec<u8>>, turn: &mut Turn<'_>) {
-        notice.iter().for_each(|notice| self.outbox.text(notice));
+    fn end_with_notice(&mut self, ending: Ending, notice: Option<&[u8]>, turn: &mut Turn<'_>) {
+        notice.iter().for_each(|notice| self.outbox.message(notice));
         self.end(End::Close(ending), turn);
     }
 
@@ -493,7 +484,7 @@ impl Connection {
             let slow = Slow { queue_bytes: waiting as u64, queue_bytes_max: max as u64, ts };
             let mut notice = Vec::with_capacity(128);
             encode_slow(&mut notice, &slow);
-            self.outbox.text(&notice);
+            self.outbox.message(&notice);
         }
     }
 
@@ -570,7 +561,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Draining { ending, notice, .. } => {
                 let (ending, notice) = (*ending, notice.take());
-                self.end_with_notice(ending, notice, turn);
+                self.end_with_notice(ending, notice.as_deref(), turn);
             }
             Phase::Closing { peer_has_closed: true, .. } => {
                 turn.scratch.sealed.clear();
@@ -580,7 +571,7 @@ impl Connection {
                 self.phase = Phase::Over;
             }
             // It cannot be seen any more whether the peer answers: the end of our side lets it end its own.
-            Phase::Closing { .. } if self.parser.is_over() && !self.is_shut => {
+            Phase::Closing { .. } if self.reader.is_over() && !self.is_shut => {
                 self.is_shut = true;
                 turn.scratch.sealed.clear();
                 let _ = self.tls.close(&mut turn.scratch.sealed);

@@ -39,8 +39,6 @@ type Slots = (AddressSlot, PrincipalSlot);
 pub(super) struct Arrival {
     pub(super) socket: std::net::TcpStream,
     pub(super) tls: Tls,
-    /// The beginning of a record.
-    pub(super) received: Vec<u8>,
     /// Plain bytes behind the upgrade.
     pub(super) read: Vec<u8>,
     pub(super) handle: Arc<SessionHandle>,

@@ -121,6 +121,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(place) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.may_read = true;
+            connection.is_read_closed |= event.is_read_closed() || event.is_error();
         }
         if event.is_writable() && connection.is_blocked() && !connection.is_writable_listed {
             connection.is_writable_listed = true;

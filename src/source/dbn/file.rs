@@ -4,23 +4,20 @@
 //! the data: it says nothing when a record, or a compressed frame, is cut off. Records are read as they are on disk; the
 //! three kinds that we replay are the same in versions 1 to 3 (`dbn::v1`, `dbn::v2` and `dbn::v3` name one type).
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use ::dbn::decode::dbn::fsm::{DbnFsm, ProcessResult};
 use ::dbn::{Metadata, RecordRef, VersionUpgradePolicy};
 
 use super::super::error::SourceError;
+use super::super::file;
 
 /// Longest header that is read, in bytes: about half a million symbols.
 const HEADER_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// Bytes of the header that tell its version and length.
 const PRELUDE_BYTES: usize = 8;
-
-/// First bytes of a zstd frame (RFC 8878, section 3.1.1).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// An open file, read up to some record.
 pub(super) struct RecordFile {
@@ -32,10 +29,7 @@ pub(super) struct RecordFile {
 
 impl RecordFile {
     pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
-        let refuse = |source| SourceError::Open { path: path.to_owned(), source };
-        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refuse)?);
-        let reader = decompressed(file).map_err(refuse)?;
-        Self::new(reader)
+        Self::new(Box::new(BufReader::with_capacity(1 << 16, file::open(path)?)))
     }
 
     pub(super) fn new(mut reader: Box<dyn Read + Send>) -> Result<Self, SourceError> {
@@ -108,11 +102,6 @@ impl std::fmt::Debug for RecordFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RecordFile").field("records", &self.records).finish_non_exhaustive()
     }
-}
-
-fn decompressed(mut file: BufReader<File>) -> std::io::Result<Box<dyn Read + Send>> {
-    let is_zstd = file.fill_buf()?.starts_with(&ZSTD_MAGIC);
-    Ok(if is_zstd { Box::new(zstd::stream::read::Decoder::with_buffer(file)?) } else { Box::new(file) })
 }
 
 fn fill(decoder: &mut DbnFsm, reader: &mut impl Read) -> std::io::Result<usize> {

@@ -8,19 +8,16 @@ use std::collections::BTreeMap;
 
 use ::dbn::{Metadata, SType, Schema};
 
-use crate::types::{Decimals, Instrument, InstrumentId, Instruments, MarketDepth, Price, Quantity, Symbol};
+use crate::types::{Decimals, Instrument, InstrumentId, Instruments, MarketDepth, Symbol};
 
-use super::super::decimals;
 use super::super::error::SourceError;
+use super::super::step::{Step, decimals};
 use super::file::RecordFile;
 use super::row::Row;
 use super::translate::Recorded;
 
 /// Most records that are read before the first is replayed: 560 MB of MBO, about a second.
 const RECORDS_MAX: u64 = 10_000_000;
-
-/// The step before any price was seen: one whole unit, in nano-units.
-const WHOLE_UNIT: u64 = 1_000_000_000;
 
 /// What a file of this schema shows.
 pub(super) fn depth_of(metadata: &Metadata) -> Result<MarketDepth, SourceError> {
@@ -49,7 +46,7 @@ pub(super) fn register(
         let step = match survey.steps.get(&number) {
             Some(step) => *step,
             // It may appear behind the part that was read, with any price.
-            None if survey.is_partial => 1,
+            None if survey.is_partial => Step::FINEST,
             None => continue,
         };
         let (id, price_decimals) = add(instruments, symbol, step, depth)?;
@@ -65,12 +62,10 @@ pub(super) fn register(
 fn add(
     instruments: &mut Instruments,
     symbol: Symbol,
-    step: u64,
+    step: Step,
     depth: MarketDepth,
 ) -> Result<(InstrumentId, Decimals), SourceError> {
-    // A step divides one whole unit, so it fits both types.
-    let tick = Price::from_nanos(i64::try_from(step).unwrap_or(1));
-    let lot = Quantity::from_nanos(WHOLE_UNIT);
+    let (tick, lot) = (step.tick(), Step::WHOLE.lot());
     let decimals = decimals(tick, lot);
     let id = instruments
         .add(|id| Instrument { id, symbol, decimals, tick, lot, depth, tradable: false })
@@ -109,8 +104,8 @@ fn symbols(metadata: &Metadata) -> Result<BTreeMap<u32, Symbol>, SourceError> {
 
 /// What the records tell.
 struct Survey {
-    /// Price step of each instrument that occurs, in nano-units; divides one whole unit.
-    steps: BTreeMap<u32, u64>,
+    /// Price step of each instrument that occurs.
+    steps: BTreeMap<u32, Step>,
     /// Whether records are left that were not read.
     is_partial: bool,
     /// What ended the reading, if not the end.
@@ -137,9 +132,9 @@ impl Survey {
     }
 
     fn note(&mut self, row: &Row) {
-        let step = self.steps.entry(row.instrument).or_insert(WHOLE_UNIT);
+        let step = self.steps.entry(row.instrument).or_insert(Step::WHOLE);
         for price in row.prices() {
-            *step = greatest_common_divisor(*step, price.nanos().unsigned_abs());
+            step.note(price.nanos().unsigned_abs());
         }
     }
 }
@@ -154,13 +149,4 @@ fn next(file: &mut RecordFile, depth: MarketDepth) -> Result<Next, SourceError> 
     let number = file.records() + 1;
     let Some(record) = file.next()? else { return Ok(Next::End) };
     Ok(Row::read(number, &record, depth)?.map_or(Next::Other, Next::Row))
-}
-
-/// Of a positive `step` and any `value`; most values are multiples of the step already.
-fn greatest_common_divisor(mut step: u64, mut value: u64) -> u64 {
-    value %= step;
-    while value != 0 {
-        (step, value) = (value, step % value);
-    }
-    step
 }

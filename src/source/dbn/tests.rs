@@ -1,4 +1,4 @@
-//! Replays of files made here, record by record. Files recorded by an exchange: `tests/recorded_dbn.rs`.
+//! Replays of files made here, record by record. Files recorded by an exchange: `tests/recordings/dbn.rs`.
 
 use std::io::Write;
 
@@ -10,9 +10,13 @@ use ::dbn::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Playback, Speed};
 use crate::shutdown::Shutdown;
+use crate::source::batch::SourceBatch;
+use crate::source::outlet::Halt;
+use crate::source::replay::Replay as Player;
 use crate::source::test_port::{JumpingTimer, drain, port};
-use crate::types::{InstrumentId, OrderId, Price, Quantity, Side};
+use crate::types::{MarketEventKind, OrderId, Price, Quantity, Side};
 
 const UNIT: i64 = 1_000_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -96,13 +100,14 @@ impl Replay {
 fn check(bytes: &[u8], speed: Speed) -> Result<Replay, SourceError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    let config = DbnSourceConfig { path: file.path().into(), speed, repeat: false, wait_for_subscribers: 0 };
+    let config = DbnSourceConfig { speed, ..DbnSourceConfig::new(file.path().into()) };
     let mut instruments = Instruments::new();
     let mut recording = Recording::open(&config, &mut instruments)?;
     let timer = JumpingTimer::default();
     let moments = timer.moments.clone();
     let (mut port, receiver) = port(timer, Shutdown::new(), 10_000);
-    let outcome = recording.run(&"file".into(), &mut port);
+    let playback = Playback { speed, ..Playback::default() };
+    let outcome = Player::new(&"file".into(), playback, &mut port).run(&mut recording);
     let batches = drain(receiver).into_iter().map(|batch| match batch {
         SourceBatch::Market(events) => events,
         other => panic!("a replay sends market data, not {other:?}"),

@@ -17,9 +17,9 @@ use crate::types::{
 };
 
 use super::batch::{BATCH_COUNT_MAX, Member, OrderSlot, SourceBatch, SyntheticOrder, SyntheticTerms};
-use super::decimals;
 use super::error::SourceError;
 use super::outlet::{Port, Stopped, Timer};
+use super::step::decimals;
 
 use book::{Act, Book, SLOTS_PER_SYMBOL};
 use ladder::SLOTS;

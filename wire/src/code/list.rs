@@ -264,6 +264,26 @@ pub enum Code {
     RskOpenOrdersMax = 5003,
     /// `SF-RSK-004`: the venue holds as many open orders as it may hold.
     RskVenueOrdersMax = 5004,
+    /// `SF-PUB-001`: the book disagrees with the exchange's checksum.
+    PubChecksumMismatch = 6001,
+    /// `SF-PUB-002`: updates of a market data source are missing.
+    PubSequenceGap = 6002,
+    /// `SF-PUB-003`: an update of a market data source came twice.
+    PubSequenceRepeated = 6003,
+    /// `SF-PUB-004`: a market data source goes backwards.
+    PubSequenceBackwards = 6004,
+    /// `SF-PUB-005`: an update came without a snapshot in front of it.
+    PubSnapshotMissing = 6005,
+    /// `SF-PUB-006`: a book has more levels than are held.
+    PubBookFull = 6006,
+    /// `SF-PUB-007`: a market data source is silent.
+    PubSourceStalled = 6007,
+    /// `SF-PUB-008`: a recording ends inside a record.
+    PubSourceTruncated = 6008,
+    /// `SF-PUB-009`: a record of a market data source cannot be used.
+    PubRecordUnusable = 6009,
+    /// `SF-PUB-010`: a market data source cannot be read.
+    PubSourceUnreadable = 6010,
     /// `SF-AUD-001`: the audit log is not available.
     AudLogUnavailable = 7001,
     /// `SF-AUD-002`: the audit log is low on space.

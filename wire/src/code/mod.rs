@@ -11,6 +11,7 @@ mod cfg;
 mod effect;
 mod list;
 mod ord;
+mod publish;
 mod rsk;
 mod ses;
 mod sub;
@@ -37,7 +38,7 @@ pub enum Area {
     Ord = 4,
     /// Limits on what a principal may order.
     Rsk = 5,
-    /// Publishers. Reserved: no code yet.
+    /// Publishers and other sources of market data.
     Pub = 6,
     /// The sealed log.
     Aud = 7,
@@ -91,7 +92,7 @@ struct Entry {
 
 /// Entries of every area: area 1 first; within an area number 1 first, without holes.
 const TABLES: [&[Entry]; 9] =
-    [tls::TABLE, ses::TABLE, sub::TABLE, ord::TABLE, rsk::TABLE, &[], aud::TABLE, cfg::TABLE, &[]];
+    [tls::TABLE, ses::TABLE, sub::TABLE, ord::TABLE, rsk::TABLE, publish::TABLE, aud::TABLE, cfg::TABLE, &[]];
 
 // The position of an entry is its number, so a lookup is two array accesses.
 const _: () = {

@@ -1,24 +1,18 @@
 //! Files recorded by an exchange, replayed through the source as the server runs it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
-#[path = "support/data.rs"]
-mod data;
-
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
-use std::thread::JoinHandle;
 
 use sealfeed::config::{DbnSourceConfig, SourceConfig, Speed};
-use sealfeed::shutdown::{Shutdown, StopReason};
-use sealfeed::source::{
-    BATCH_COUNT_MAX, Outlet, RecordCounts, Source, SourceBatch, SourceError, SourceStatus, open,
-};
+use sealfeed::shutdown::StopReason;
+use sealfeed::source::{BATCH_COUNT_MAX, RecordCounts, SourceBatch, SourceError, SourceStatus};
 use sealfeed::types::{
     Instruments, MarketDepth, MarketEvent, MarketEventKind, OrderId, Price, Quantity, Side, TopLevel,
 };
-use tokio::sync::{mpsc, watch};
+
+use crate::data;
+use crate::replay::{self, Replay, Running};
 
 const ESH4: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
 const ESH4_SNAPSHOT: &str = "esh4-glbx-mdp3-20231224.mbo.dbn.zst";
@@ -26,70 +20,15 @@ const ESU4_TOP: &str = "esu4-glbx-mdp3-20240701.mbp-1.dbn.zst";
 const ESU4_TRADES: &str = "esu4-glbx-mdp3-20240701.trades.dbn.zst";
 
 fn config(path: &Path) -> DbnSourceConfig {
-    DbnSourceConfig { path: path.to_owned(), speed: Speed::Max, repeat: false, wait_for_subscribers: 0 }
+    DbnSourceConfig { speed: Speed::Max, ..DbnSourceConfig::new(path.to_owned()) }
 }
 
-/// A source that runs, behind a channel with room for one batch: it waits for us all the time.
-struct Running {
-    batches: mpsc::Receiver<SourceBatch>,
-    subscribers: watch::Sender<u32>,
-    stop: Shutdown,
-    thread: JoinHandle<()>,
+fn play(path: &Path) -> Replay {
+    Replay::of(&SourceConfig::Dbn(config(path))).unwrap()
 }
 
-fn start(config: DbnSourceConfig) -> Result<(Running, Instruments), SourceError> {
-    let mut instruments = Instruments::new();
-    let source: Source = open(&SourceConfig::Dbn(config), &mut instruments)?;
-    let (sender, batches) = mpsc::channel(1);
-    let (subscribers, standing) = watch::channel(0);
-    let stop = Shutdown::new();
-    let outlet = Outlet { sender, subscribers: standing, stop: stop.clone() };
-    let thread = source.spawn(outlet).unwrap();
-    Ok((Running { batches, subscribers, stop, thread }, instruments))
-}
-
-/// All that a recording held.
-struct Replay {
-    batches: Vec<Vec<MarketEvent>>,
-    status: SourceStatus,
-    instruments: Instruments,
-}
-
-impl Replay {
-    fn of(config: DbnSourceConfig) -> Result<Self, SourceError> {
-        let (mut running, instruments) = start(config)?;
-        let mut batches = Vec::new();
-        loop {
-            match running.batches.blocking_recv().expect("a status comes last") {
-                SourceBatch::Market(events) => batches.push(events),
-                SourceBatch::Status(status) => {
-                    assert!(running.batches.blocking_recv().is_none(), "nothing follows the status");
-                    running.thread.join().unwrap();
-                    return Ok(Self { batches, status, instruments });
-                }
-                SourceBatch::Orders(orders) => panic!("a recording sends no orders: {orders:?}"),
-            }
-        }
-    }
-
-    fn events(&self) -> impl Iterator<Item = &MarketEvent> {
-        self.batches.iter().flatten()
-    }
-
-    fn ended(&self) -> RecordCounts {
-        match &self.status {
-            SourceStatus::Ended { counts, .. } => *counts,
-            other => panic!("the recording should have ended, not {other:?}"),
-        }
-    }
-
-    fn traded_nanos(&self) -> u64 {
-        let traded = |event: &MarketEvent| match event.kind {
-            MarketEventKind::Trade { quantity, .. } => quantity.nanos(),
-            _ => 0,
-        };
-        self.events().map(traded).sum()
-    }
+fn start(config: DbnSourceConfig) -> (Running, Instruments) {
+    replay::start(&SourceConfig::Dbn(config)).unwrap()
 }
 
 /// The simplest book there is: all orders, searched through.
@@ -136,7 +75,7 @@ fn level(price: &str, quantity: &str) -> (Price, Quantity) {
 #[test]
 fn every_record_of_a_day_arrives_and_leaves_the_book_that_the_exchange_had() {
     let Some(path) = data::recorded(ESH4) else { return };
-    let replay = Replay::of(config(&path)).unwrap();
+    let replay = play(&path);
     let counts = replay.ended();
     let expected = RecordCounts {
         adds: 29_216,
@@ -164,7 +103,7 @@ fn every_record_of_a_day_arrives_and_leaves_the_book_that_the_exchange_had() {
 #[test]
 fn the_decimals_and_the_tick_come_from_the_prices() {
     let Some(path) = data::recorded(ESH4) else { return };
-    let (running, instruments) = start(config(&path)).unwrap();
+    let (running, instruments) = start(config(&path));
     running.stop.stop(StopReason::Requested("test"));
     let esh4 = instruments.by_symbol("ESH4").unwrap();
     assert_eq!((esh4.decimals.price.get(), esh4.decimals.quantity.get()), (2, 0));
@@ -176,7 +115,7 @@ fn the_decimals_and_the_tick_come_from_the_prices() {
 #[test]
 fn no_event_is_split_over_batches() {
     let Some(path) = data::recorded(ESH4) else { return };
-    let replay = Replay::of(config(&path)).unwrap();
+    let replay = play(&path);
     // The snapshot ends nowhere: its 8,725 records and the first live one are a single event.
     assert_eq!(replay.batches[0].len(), 8_726);
     for batch in &replay.batches[1..] {
@@ -191,7 +130,7 @@ fn a_book_of_the_open_market_is_never_crossed_at_the_end_of_an_event() {
     let Some(path) = data::recorded(ESH4) else { return };
     // 23:00:00.0001 UTC: the opening auction is over.
     const OPEN_NS: u64 = 1_703_545_200_000_100_000;
-    let replay = Replay::of(config(&path)).unwrap();
+    let replay = play(&path);
     let mut book = NaiveBook::default();
     let mut looked_at = 0;
     for event in replay.events() {
@@ -211,7 +150,7 @@ fn a_book_of_the_open_market_is_never_crossed_at_the_end_of_an_event() {
 #[test]
 fn a_snapshot_alone_is_one_event() {
     let Some(path) = data::recorded(ESH4_SNAPSHOT) else { return };
-    let replay = Replay::of(config(&path)).unwrap();
+    let replay = play(&path);
     let counts = replay.ended();
     assert_eq!((counts.adds, counts.snapshots, counts.records()), (8_725, 8_725, 8_725));
     assert_eq!(replay.batches.len(), 1);
@@ -221,7 +160,7 @@ fn a_snapshot_alone_is_one_event() {
 #[test]
 fn the_best_prices_of_a_top_of_book_recording_arrive_with_its_trades() {
     let Some(path) = data::recorded(ESU4_TOP) else { return };
-    let replay = Replay::of(config(&path)).unwrap();
+    let replay = play(&path);
     let counts = replay.ended();
     assert_eq!((counts.records(), counts.trades), (2_288, 120));
     assert_eq!((counts.adds, counts.cancels, counts.modifies, counts.snapshots), (1_061, 989, 118, 1));
@@ -248,7 +187,7 @@ fn has_orders(level: TopLevel) -> bool {
 #[test]
 fn the_trades_of_a_recording_are_the_same_in_both_of_its_kinds() {
     let (Some(trades), Some(top)) = (data::recorded(ESU4_TRADES), data::recorded(ESU4_TOP)) else { return };
-    let (trades, top) = (Replay::of(config(&trades)).unwrap(), Replay::of(config(&top)).unwrap());
+    let (trades, top) = (play(&trades), play(&top));
     assert_eq!((trades.ended().records(), trades.ended().trades), (120, 120));
     assert!(trades.events().all(|event| event.last), "each trade is an event of its own");
     let told = |event: &MarketEvent| (event.ts_event, event.ts_recv, event.kind);
@@ -262,7 +201,7 @@ fn every_version_of_the_format_reads_as_the_same_events() {
     for (kind, records) in [("mbo", 2), ("mbp-1", 2), ("trades", 2)] {
         let replays = ["v1", "v2", "v3"].map(|version| {
             let name = format!("dbn-samples/test_data.{kind}.{version}.dbn.zst");
-            data::recorded(&name).map(|path| Replay::of(config(&path)).unwrap())
+            data::recorded(&name).map(|path| play(&path))
         });
         let [Some(v1), Some(v2), Some(v3)] = &replays else { return };
         assert_eq!(v1.ended().records(), records, "{kind}");
@@ -277,7 +216,7 @@ fn other_kinds_of_records_are_refused_by_name() {
     for kind in ["mbp-10", "definition"] {
         let name = format!("dbn-samples/test_data.{kind}.v3.dbn.zst");
         let Some(path) = data::recorded(&name) else { return };
-        let refusal = Replay::of(config(&path)).err().expect("it is refused");
+        let refusal = Replay::of(&SourceConfig::Dbn(config(&path))).err().expect("it is refused");
         assert!(matches!(&refusal, SourceError::Schema { found } if found == kind), "{refusal:?}");
     }
 }
@@ -290,7 +229,7 @@ fn a_file_that_is_cut_off_plays_up_to_the_cut_and_says_so() {
     for bytes in [&compressed[..compressed.len() / 2], &plain[..plain.len() / 2 + 1]] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let replay = Replay::of(config(file.path())).unwrap();
+        let replay = play(file.path());
         let SourceStatus::Failed { error: SourceError::Truncated { record }, counts, .. } = &replay.status
         else {
             panic!("the cut should be told, not {:?}", replay.status)
@@ -307,15 +246,15 @@ fn a_plain_file_reads_as_its_compressed_one() {
     let mut plain = tempfile::NamedTempFile::new().unwrap();
     let compressed = std::fs::File::open(&path).unwrap();
     plain.write_all(&zstd::stream::decode_all(compressed).unwrap()).unwrap();
-    let (plain, compressed) = (Replay::of(config(plain.path())).unwrap(), Replay::of(config(&path)).unwrap());
+    let (plain, compressed) = (play(plain.path()), play(&path));
     assert_eq!((plain.ended(), plain.batches), (compressed.ended(), compressed.batches));
 }
 
 #[test]
 fn a_looping_recording_clears_the_book_and_begins_again() {
     let Some(path) = data::recorded(ESU4_TOP) else { return };
-    let once: Vec<_> = Replay::of(config(&path)).unwrap().batches.concat();
-    let (mut running, _) = start(DbnSourceConfig { repeat: true, ..config(&path) }).unwrap();
+    let once: Vec<_> = play(&path).batches.concat();
+    let (mut running, _) = start(DbnSourceConfig { repeat: true, ..config(&path) });
     let mut runs = vec![Vec::new()];
     while runs.len() < 4 {
         match running.batches.blocking_recv().unwrap() {
@@ -341,7 +280,7 @@ fn a_looping_recording_clears_the_book_and_begins_again() {
 #[test]
 fn nothing_is_sent_before_the_awaited_subscribers_are_there() {
     let Some(path) = data::recorded(ESU4_TRADES) else { return };
-    let waiting = || start(DbnSourceConfig { wait_for_subscribers: 2, ..config(&path) }).unwrap().0;
+    let waiting = || start(DbnSourceConfig { wait_for_subscribers: 2, ..config(&path) }).0;
 
     let mut stopped = waiting();
     stopped.subscribers.send_replace(1);
@@ -360,14 +299,14 @@ fn nothing_is_sent_before_the_awaited_subscribers_are_there() {
 fn stopping_ends_a_wait_for_the_next_record_and_a_wait_for_room() {
     let Some(path) = data::recorded(ESH4) else { return };
     // At the pace of the recording, minutes pass between the first live records.
-    let (mut slow, _) = start(DbnSourceConfig { speed: Speed::Times(1), ..config(&path) }).unwrap();
+    let (mut slow, _) = start(DbnSourceConfig { speed: Speed::Times(1), ..config(&path) });
     let Some(SourceBatch::Market(first)) = slow.batches.blocking_recv() else { panic!("data comes first") };
     assert_eq!(first.len(), 8_726);
     slow.stop.stop(StopReason::Requested("test"));
     slow.thread.join().unwrap();
 
     // Nobody reads: the source stands in front of the full channel.
-    let (full, _) = start(config(&path)).unwrap();
+    let (full, _) = start(config(&path));
     full.stop.stop(StopReason::Requested("test"));
     full.thread.join().unwrap();
 }

@@ -1,0 +1,86 @@
+//! `SF-PUB-*`: publishers and other sources of market data.
+
+use super::{Code, Entry, Retry};
+
+pub(super) const TABLE: &[Entry] = &[
+    Entry {
+        code: Code::PubChecksumMismatch,
+        text: "SF-PUB-001",
+        retry: Retry::Never,
+        message: "the book disagrees with the exchange's checksum",
+        hint: "Wait for the next snapshot; check the recording or the line to the exchange.",
+        explain: "The exchange sends a checksum of its book with an update, and the book rebuilt from its messages has another one: a message was lost, repeated or damaged. The instrument is stale until the exchange's next snapshot.",
+    },
+    Entry {
+        code: Code::PubSequenceGap,
+        text: "SF-PUB-002",
+        retry: Retry::Never,
+        message: "updates of a market data source are missing",
+        hint: "Wait for the next snapshot; check the recording or the line to the exchange.",
+        explain: "The sequence numbers of the exchange show that updates were lost. The instrument is stale until the exchange's next snapshot.",
+    },
+    Entry {
+        code: Code::PubSequenceRepeated,
+        text: "SF-PUB-003",
+        retry: Retry::Never,
+        message: "an update of a market data source came twice",
+        hint: "Wait for the next snapshot; check what records or relays the messages.",
+        explain: "The exchange's sequence number of an update was seen before. The instrument is stale until the exchange's next snapshot.",
+    },
+    Entry {
+        code: Code::PubSequenceBackwards,
+        text: "SF-PUB-004",
+        retry: Retry::Never,
+        message: "a market data source goes backwards",
+        hint: "Check what records or relays the messages.",
+        explain: "A record has a time or a sequence number before that of the record in front of it. Of a sequence, the instrument is stale until the next snapshot; of a time, the source ends.",
+    },
+    Entry {
+        code: Code::PubSnapshotMissing,
+        text: "SF-PUB-005",
+        retry: Retry::Never,
+        message: "an update came without a snapshot in front of it",
+        hint: "Wait for the next snapshot.",
+        explain: "Updates say what changes; without a snapshot nobody knows what they change. Also after the recorder has connected again. The instrument is stale until the exchange's next snapshot.",
+    },
+    Entry {
+        code: Code::PubBookFull,
+        text: "SF-PUB-006",
+        retry: Retry::Never,
+        message: "a book has more levels than are held",
+        hint: "Check the recording; no exchange shows so many levels.",
+        explain: "A book from a source may hold so many levels a side and no more. The instrument is stale until the exchange's next snapshot.",
+    },
+    Entry {
+        code: Code::PubSourceStalled,
+        text: "SF-PUB-007",
+        retry: Retry::Never,
+        message: "a market data source is silent",
+        hint: "Check the source; raise stall_ms if such silence is usual.",
+        explain: "No record came for as long as stall_ms says. Its instruments are stale until their next record.",
+    },
+    Entry {
+        code: Code::PubSourceTruncated,
+        text: "SF-PUB-008",
+        retry: Retry::Never,
+        message: "a recording ends inside a record",
+        hint: "Get the whole file.",
+        explain: "The file was cut off. All whole events in front of the cut were published, nothing of the broken one; its instruments are stale.",
+    },
+    Entry {
+        code: Code::PubRecordUnusable,
+        text: "SF-PUB-009",
+        retry: Retry::Never,
+        message: "a record of a market data source cannot be used",
+        hint: "Check the file; the detail names the record and the field.",
+        explain: "A record cannot be decoded, lacks what it needs, or holds a value that the instrument cannot have. The source ends at it, its instruments are stale.",
+    },
+    Entry {
+        code: Code::PubSourceUnreadable,
+        text: "SF-PUB-010",
+        retry: Retry::Never,
+        message: "a market data source cannot be read",
+        hint: "Check the file and the disk.",
+        explain: "The system or the decompression reports an error, or the file is another one than when it was opened. The source ends, its instruments are stale.",
+    },
+];
