@@ -151,7 +151,7 @@ mod tests {
 
     fn publication(instrument: u32, message: &'static str) -> Publication {
         let message = Bytes::from_static(message.as_bytes());
-        Publication { stream: stream(instrument), encoding: Encoding::Json, message }
+        Publication { stream: stream(instrument), encoding: Encoding::of(&message), message }
     }
 
     fn inbox() -> Arc<Inbox> {
