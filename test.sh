@@ -15,12 +15,14 @@ cd "$(dirname "$0")" || exit 2
 readonly SHOWN_LINES=80             # of a failed step's output
 readonly SHOWN_AROUND=6             # after each line that names a failure
 readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
-readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache fanout)
+readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache tape fanout)
 
 # Colours would hide the result lines from whoever reads them by machine.
 export CARGO_TERM_COLOR=never
 
 logs=${CARGO_TARGET_DIR:-target}/test-logs
+DBN_VENV=${CARGO_TARGET_DIR:-$PWD/target}/dbn-venv
+readonly DBN_VENV DBN_VERSION=0.72.0 ZSTANDARD_VERSION=0.25.0
 steps=0
 failed=()
 
@@ -110,6 +112,13 @@ examples() {
   cargo build --locked --workspace --examples && cargo run --locked --quiet --example echo_server -- --help
 }
 
+# Databento's own decoder, in a folder of its own beside the build: the tests of the tape's export run it.
+databento() {
+  python3 -m venv "$DBN_VENV" &&
+    "$DBN_VENV/bin/python" -m pip install --quiet --disable-pip-version-check "databento-dbn==$DBN_VERSION" "zstandard==$ZSTANDARD_VERSION" &&
+    "$DBN_VENV/bin/python" -c 'import databento_dbn, zstandard'
+}
+
 # The feature that talks to object stores, against folders on this machine.
 object_store() {
   cargo clippy --locked -p sealfeed --all-targets --features store -- -D warnings &&
@@ -139,6 +148,15 @@ check_tools
 check_data
 mkdir -p "$logs" && rm -f "$logs"/*.log || exit 2
 
+# Before the tests, which use it. Without Python, or packages from its index, what needs it is left out, but never in CI.
+if has python3 'the check of exports by databento-dbn'; then
+  if is_ci; then
+    step databento databento
+  elif ! databento >"$logs/databento.log" 2>&1; then
+    echo "left out           the check of exports by databento-dbn (see $logs/databento.log)"
+  fi
+  [[ ! -x $DBN_VENV/bin/python ]] || export SEALFEED_DBN_PYTHON=$DBN_VENV/bin/python
+fi
 step format cargo fmt --all --check
 # The public decoder that our DBN is read with; without it one test leaves that part out.
 if has python3 'reading our DBN with its public decoder'; then step 'python packages' tests/python/venv.sh; fi

@@ -10,6 +10,7 @@ WINDOW = 131072
 SEAL = f"log {H}\nsegment {N}\nfirst {N}\nend {N}\nused {N}\nfile {N}\nsha256 {H}\nreason (?:rotated|recovered\ntorn {N}\ntorn-sha256 {H})"
 TORN = f"kept {N}\nsegment {N}\n(torn-offset {N}\ntorn-bytes {N}\ntorn-sha256 {H})\ncheckpoint-(torn-offset {N}\ncheckpoint-torn-bytes " \
        f"{N}\ncheckpoint-torn-sha256 {H})\ncheckpoint-size {N}\nwitness-size {N}\nkey-epoch {N}"
+LINK = f"log {H}\norigin ([^\n]+)\nsize {N}\nroot {H}\nreason ([^\n ]+)\nepoch {N}\ncount {N}"
 
 CRC_TABLE = list(range(256))  # CRC-32C
 for _ in range(8): CRC_TABLE = [value >> 1 ^ 0x82F63B78 * (value & 1) for value in CRC_TABLE]
@@ -22,6 +23,16 @@ def root(frontier):
     result = frontier[-1] if frontier else sha()
     for subtree in frontier[-2::-1]: result = node(subtree, result)
     return result
+
+def linked(links, tape):
+    """What links to a tape [8], each with its sequence number, say of this one that is not so."""
+    for seq, told in links:
+        if not told: yield "TAMPERED", seq, "TAPE_LINK is none"
+        elif told[1] == tape.log.hex() and int(told[3]) > tape.reached: yield "TRUNCATED", seq, "the tape does not reach this link"
+        elif told[1] == tape.log.hex() and int(told[3]) >= tape.first and (tape.roots.get(int(told[3])) or b"").hex() != told[4]:
+            yield "TAMPERED", seq, "the tape differs from what this links"
+    last = [(seq, told[1]) for seq, told in links if told][-1:]
+    if last and last[0][1] != tape.log.hex(): yield "TAMPERED", last[0][0], "last link is to another tape"
 
 def frame(data, at):
     """A frame [4]: is it an entry, its body, where the next one starts."""

@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
 """Verifies a sealed log with Python's standard library alone, written from FORMAT.md alone: [N] is its section N.
 
-    verify.py DIR [--key KEY|FILE] [--anchor FILE]... [--receipt FILE]... [--k0 FILE] [--expect-size N]
-
+    verify.py DIR [--key KEY|FILE] [--anchor FILE]... [--receipt FILE]... [--k0 FILE] [--expect-size N] [--tape DIR]
 Prints what is wrong and the verdict; exits as [11] says, with 2 for an anchor of no use, 66 for no log, 74 if it cannot be read."""
 import argparse, base64, fcntl, hashlib, hmac, json, re, sys
 from pathlib import Path
-from sealed_log import (H, N, NOTE_MAX, TORN, VERDICTS, WINDOW, Bad, Folder, Key, entry, group, header, later_group, lines,
+from sealed_log import (H, LINK, N, NOTE_MAX, TORN, VERDICTS, WINDOW, Bad, Folder, Key, entry, group, header, later_group, lines, linked,
                         next_checkpoint, node, number, root, sha)
 
-EPOCHS_MAX, GENESIS, START, STOP, EPOCH_END, RECOVERY, PRUNE = 2**26, 1, 2, 3, 5, 6, 7
+EPOCHS_MAX, GENESIS, START, STOP, EPOCH_END, RECOVERY, PRUNE, TAPE_LINK = 2**26, 1, 2, 3, 5, 6, 7, 12
 
 class Verifier:
-    def __init__(self, folder, key=None, anchors=(), receipts=(), k0=None, expect=0):
+    def __init__(self, folder, key=None, anchors=(), receipts=(), k0=None, expect=0, tape=None, sizes=()):
         self.folder, self.findings, self.expect, self.k0, self.epoch_key = Folder(folder), [], expect, k0, k0 and (0, k0)
-        self.recoveries, self.prunes, self.headers, self.roots, self.torn, self.run, self.ended, self.kind = [], [], {}, {}, None, None, False, 0
+        self.links, self.sizes, self.recoveries, self.prunes, self.headers, self.roots, self.torn, self.run, self.ended, self.kind = [], sizes, [], [], {}, {}, None, None, False, 0
         if not self.folder.firsts: sys.exit(66)
         self.first = self.size = self.reached = self.folder.firsts[0]
         try: (self.log, self.number, _, self.previous, self.group, self.epoch, self.frontier, own) = header(self.folder.segment(self.first))
@@ -33,6 +32,7 @@ class Verifier:
         except Bad as bad:
             what, seq, ranged = (bad.args + (self.size, False)[len(bad.args) - 1:])[:3]
             self.complete = what and self.add("TAMPERED", seq, what, ranged)
+        for found in linked(self.links, Verifier(tape, sizes={int(told[3]) for _, told in self.links if told})) if tape else (): self.add(*found)
         self.verdict = self.conclude()
     def add(self, verdict, seq, what, ranged=False): self.findings.append((list(VERDICTS).index(verdict), ranged, seq, what))
     def checkpoints(self, data):
@@ -108,9 +108,10 @@ class Verifier:
             self.frontier, text = self.frontier + [subtree], payload.decode(errors="replace")
             if kind == GENESIS: self.genesis(text)
             if kind == PRUNE: self.prunes.append((seq, text))
+            if kind == TAPE_LINK: self.links.append((seq, lines("tape-link", LINK, text)))
             if kind == RECOVERY: recoveries.append((seq, lines("recovery", TORN, text)))
         self.group, self.reached = self.group + 1, self.size
-        self.roots[self.size] = root(self.frontier) if any(size == self.size for size, _ in self.own + self.anchors) else None
+        self.roots[self.size] = root(self.frontier) if self.size in self.sizes or any(size == self.size for size, _ in self.own + self.anchors) else None
         if gap is not None: self.epoch_gap(gap)
         if self.epoch_key: self.seal(first, seal)
         for seq, told in recoveries:
@@ -176,7 +177,7 @@ class Verifier:
         return list(VERDICTS)[self.findings[0][0]] if self.findings else clean
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("folder", "--key", "--k0", "--expect-size"): parser.add_argument(name)
+    for name in ("folder", "--key", "--k0", "--expect-size", "--tape"): parser.add_argument(name)
     for name in ("--anchor", "--receipt"): parser.add_argument(name, action="append", default=[])
     args = parser.parse_args()
     try:
@@ -189,11 +190,10 @@ def main():
         if key and key.text != text or k0 and len(k0) != 32: sys.exit(2)
         anchors, expect = [Path(file).read_text() for file in args.anchor], int(args.expect_size or 0)
     except (OSError, ValueError, KeyError, TypeError) as error: sys.exit(print(f"verify.py: {error}", file=sys.stderr) or 2)
-    found = Verifier(args.folder, key, anchors, receipts, k0, expect)
+    found = Verifier(args.folder, key, anchors, receipts, k0, expect, args.tape)
     for verdict, ranged, seq, what in found.findings: print(f"  {list(VERDICTS)[verdict]}: {'about ' * ranged}entry {seq}: {what}")
     print(f"{found.verdict}: {found.size} entries")
     sys.exit(VERDICTS[found.verdict])
-
 if __name__ == "__main__":
     try: main()
     except Exception as error: sys.exit(print(f"verify.py: cannot be read: {error!r}", file=sys.stderr) or 74)

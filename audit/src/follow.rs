@@ -34,6 +34,8 @@ pub struct Follower {
     walker: GroupWalker,
     chain: Chain,
     header: SegmentHeader,
+    /// Whether the walker may hold bytes from before a group was written.
+    read_ahead: bool,
 }
 
 impl Follower {
@@ -55,7 +57,15 @@ impl Follower {
         let at = firsts.partition_point(|first| *first <= seq).saturating_sub(1);
         let segment = *firsts.get(at).ok_or(ReadError::NoLog)?;
         let (header, walker) = open_segment(&*storage, segment)?;
-        Ok(Self { chain: Chain::at_segment(&header), storage, segment, walker, header })
+        Ok(Self { chain: Chain::at_segment(&header), storage, segment, walker, header, read_ahead: false })
+    }
+
+    /// First sequence numbers of the segments of the log in `folder`, in order.
+    ///
+    /// # Errors
+    /// [`ReadError::NoLog`], or what the disk answers.
+    pub fn segments(folder: &Path) -> Result<Vec<u64>, ReadError> {
+        segments(&DiskStorage::new(folder))
     }
 
     /// Header of the segment that is being read.
@@ -85,6 +95,7 @@ impl Follower {
                 let taken = self.chain.take(&group, |entry, hash, offset| {
                     each(entry, hash, Place { segment, offset });
                 });
+                self.read_ahead = true;
                 return match taken {
                     Ok(()) => Ok(true),
                     Err(bad) => {
@@ -92,6 +103,10 @@ impl Follower {
                         Err(ReadError::Broken { seq: bad.seq, file, offset: bad.offset, what })
                     }
                 };
+            }
+            if std::mem::replace(&mut self.read_ahead, false) {
+                self.walker.forget();
+                continue;
             }
             // The segment goes on in the next one only if that one starts exactly here: a group of this one that is not visible yet
             // would otherwise be skipped.

@@ -75,7 +75,7 @@ pub use log::{Log, Receipt, Stats};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, StateHash, Stored};
+pub use payload::{HOLD_NAME_BYTES_MAX, HOLD_REASON_BYTES_MAX, Hold, HoldRange, StateHash, Stored, TapeLink};
 pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,

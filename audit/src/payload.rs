@@ -1,5 +1,5 @@
-//! Payloads of entries that report on the log's keeping and on what the application knows: digests of its state, legal holds, and copies
-//! elsewhere.
+//! Payloads of entries that report on the log's keeping and on what the application knows: digests of its state, legal holds, copies
+//! elsewhere, and links to other logs.
 //!
 //! Text as all of the log's own payloads, specified in `FORMAT.md`.
 
@@ -180,6 +180,67 @@ impl Hold {
     }
 }
 
+const TAPE_LINK_TITLE: &str = "sealfeed/v1 tape-link";
+/// Longest origin of a log, bytes.
+const ORIGIN_BYTES_MAX: usize = 255;
+const REASON_BYTES_MAX: usize = 64;
+
+/// Payload of a `TAPE_LINK` entry: how far another log had got when this entry was written, as its own checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapeLink {
+    /// The other log.
+    pub log: Hash,
+    /// Its name.
+    pub origin: String,
+    /// Size of its checkpoint: entries.
+    pub size: u64,
+    /// Root of its tree at that size.
+    pub root: Hash,
+    /// Why the link was written, one word of the application's.
+    pub reason: String,
+    /// The application's epoch in the other log; 0 if it has none.
+    pub epoch: u64,
+    /// What the application counts in that epoch, up to the checkpoint.
+    pub count: u64,
+}
+
+impl TapeLink {
+    /// The payload.
+    #[must_use]
+    pub fn to_payload(&self) -> Vec<u8> {
+        FieldsWriter::new(TAPE_LINK_TITLE)
+            .hash("log", &self.log)
+            .text("origin", &self.origin)
+            .number("size", self.size)
+            .hash("root", &self.root)
+            .text("reason", &self.reason)
+            .number("epoch", self.epoch)
+            .number("count", self.count)
+            .finish()
+            .into_bytes()
+    }
+
+    /// Reads the payload of a `TAPE_LINK` entry; `None` when it is not one.
+    #[must_use]
+    pub fn from_payload(payload: &[u8]) -> Option<Self> {
+        let mut fields = FieldsReader::new(std::str::from_utf8(payload).ok()?, TAPE_LINK_TITLE)?;
+        let link = Self {
+            log: fields.hash("log")?,
+            origin: fields.text("origin")?.to_owned(),
+            size: fields.number("size")?,
+            root: fields.hash("root")?,
+            reason: fields.text("reason")?.to_owned(),
+            epoch: fields.number("epoch")?,
+            count: fields.number("count")?,
+        };
+        fields.finish()?;
+        let fits = is_line(&link.origin, ORIGIN_BYTES_MAX)
+            && is_line(&link.reason, REASON_BYTES_MAX)
+            && !link.reason.contains(' ');
+        fits.then_some(link)
+    }
+}
+
 fn is_line(text: &str, bytes_max: usize) -> bool {
     !text.is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control)
 }
@@ -196,6 +257,27 @@ mod tests {
         assert_eq!(StateHash::from_payload(&[&payload[..], b"\n"].concat()), None);
         assert_eq!(StateHash::from_payload(&payload[..payload.len() - 1]), None);
         assert_eq!(StateHash::from_payload(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_link_to_another_log_reads_back_and_has_one_form() {
+        let link = TapeLink {
+            log: [1; 32],
+            origin: "log.example/audit/tape".to_owned(),
+            size: 70_000,
+            root: [2; 32],
+            reason: "interval".to_owned(),
+            epoch: u64::MAX,
+            count: 12,
+        };
+        let payload = link.to_payload();
+        assert_eq!(TapeLink::from_payload(&payload), Some(link.clone()));
+        assert_eq!(TapeLink::from_payload(&payload[1..]), None);
+        assert_eq!(TapeLink::from_payload(&[&payload[..], b"more 1\n"].concat()), None);
+        for wrong in ["", "two words", "a\u{7}"] {
+            let payload = TapeLink { reason: wrong.to_owned(), ..link.clone() }.to_payload();
+            assert_eq!(TapeLink::from_payload(&payload), None, "{wrong:?}");
+        }
     }
 
     #[test]

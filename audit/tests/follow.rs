@@ -250,3 +250,21 @@ fn tail_ends_where_what_was_signed_is_gone_or_changed_behind_its_back() {
         "{ended}"
     );
 }
+
+#[test]
+fn follower_hands_out_what_is_durable_at_the_first_call_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    let log = Log::open(folder.path(), options()).unwrap();
+    let mut follower = Follower::new(folder.path(), 0).unwrap();
+    for number in 0..50 {
+        let receipt = append_durably(&log, draft(&payload(number)));
+        let mut last = None;
+        // What it read ahead with an earlier group was not written yet then: it must not take that for the end.
+        while last != Some(receipt.seq) {
+            let is_more = follower.next_group(|entry, _, _| last = Some(entry.header.seq)).unwrap();
+            assert!(is_more, "entry {} is durable and was not handed out", receipt.seq);
+        }
+    }
+    log.stop().unwrap();
+}

@@ -13,6 +13,7 @@ mod demo;
 mod explain;
 mod order;
 mod serve;
+mod tape;
 mod watch;
 mod witness;
 
@@ -42,6 +43,8 @@ enum Command {
     Order(order::OrderArgs),
     /// Verify and replay a sealed log.
     Audit(audit::AuditArgs),
+    /// Export and describe recorded market data.
+    Tape(tape::TapeArgs),
     /// Keep the checkpoints of other machines' logs, and cosign what continues them.
     Witness(witness::WitnessArgs),
     /// Say what an error code means and what to do about it.
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Book(arguments) => book::run(&arguments),
         Command::Order(arguments) => order::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Tape(arguments) => tape::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),
         Command::Explain(arguments) => Ok(explain::run(&arguments)),
     };

@@ -81,8 +81,8 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
-    let limits = &config.limits;
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 25] = [
+    let (limits, tape) = (&config.limits, &config.tape);
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 30] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -110,6 +110,16 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             0..=config.log.space_low_percent.into(),
             "0 to log.space_low_percent",
         ),
+        (
+            "tape.segment_bytes",
+            tape.segment_bytes.unwrap_or(1 << 20),
+            1 << 20..=1 << 30,
+            "1048576 to 1073741824",
+        ),
+        ("tape.block_events", tape.block_events.into(), 1..=8_192, "1 to 8192"),
+        ("tape.block_ms", tape.block_ms, 1..=60_000, "1 to 60000"),
+        ("tape.keyframe_blocks", tape.keyframe_blocks.into(), 1..=1_000_000, "1 to 1000000"),
+        ("tape.compression_level", tape.compression_level.into(), 1..=19, "1 to 19"),
         ("limits.connections_max", limits.connections_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100..=60_000, "100 to 60000"),
         ("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms, 100..=60_000, "100 to 60000"),
@@ -147,6 +157,8 @@ fn resolve(config: &mut Config, folder: &Path) {
     paths.extend(identity.previous_master_key.as_mut());
     paths.extend(config.server.ready_file.as_mut());
     paths.extend(config.log.escrow.as_mut());
+    paths.extend(config.tape.directory.as_mut());
+    paths.extend(config.tape.escrow.as_mut());
     for witness in &mut config.log.witnesses {
         paths.extend(witness.directory.as_mut());
         paths.extend(witness.authorities.as_mut());
@@ -247,7 +259,7 @@ mod tests {
             })
             .collect();
         let config = check(&all).unwrap();
-        assert_eq!(config.sources.len(), 4);
+        assert_eq!(config.sources.len(), 5);
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 

@@ -7,6 +7,7 @@ mod limits;
 mod load;
 mod retention;
 mod source;
+mod tape;
 
 pub use clock::ClockConfig;
 pub use limits::LimitsConfig;
@@ -14,8 +15,9 @@ pub use load::{ConfigError, load, load_text};
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{
     DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
-    SourceConfig, Speed, SyntheticSourceConfig,
+    PublishedInstrumentConfig, PublisherSourceConfig, Shows, SourceConfig, Speed, SyntheticSourceConfig,
 };
+pub use tape::{TapeConfig, tape_directory};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,9 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// The sealed log.
     pub log: LogConfig,
+    /// The record of all market data.
+    #[serde(default)]
+    pub tape: TapeConfig,
     /// How good the clock must be.
     #[serde(default)]
     pub clock: ClockConfig,

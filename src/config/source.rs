@@ -26,6 +26,48 @@ pub enum SourceConfig {
     Itch(ItchSourceConfig),
     /// The synthetic market, trading through the embedded venue.
     Synthetic(SyntheticSourceConfig),
+    /// A client that publishes market data.
+    Publisher(PublisherSourceConfig),
+}
+
+/// A client that publishes market data of its own instruments with the op `publish`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublisherSourceConfig {
+    /// Who: `firm/user`, as `whoami` prints it. Its entitlement must grant `publish`, too.
+    pub principal: String,
+    /// Its instruments.
+    #[serde(rename = "instrument")]
+    pub instruments: Vec<PublishedInstrumentConfig>,
+    /// Silence in an instrument after which it is stale, milliseconds; 0: never.
+    #[serde(default)]
+    pub stall_ms: u64,
+}
+
+/// One instrument of a publisher.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedInstrumentConfig {
+    /// Its symbol.
+    pub symbol: Symbol,
+    /// What is published of it.
+    pub shows: Shows,
+    /// Decimals of its prices.
+    pub price_decimals: Decimals,
+    /// Decimals of its quantities.
+    pub qty_decimals: Decimals,
+}
+
+/// What a publisher shows of an instrument, besides trades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shows {
+    /// The book: `snapshot` and `delta`.
+    Book,
+    /// The best prices: `bbo`.
+    Bbo,
+    /// Nothing else: `trade`.
+    Trades,
 }
 
 impl SourceConfig {
@@ -38,7 +80,7 @@ impl SourceConfig {
                 Some(&config.path)
             }
             Self::Itch(config) => Some(&config.path),
-            Self::Synthetic(_) => None,
+            Self::Synthetic(_) | Self::Publisher(_) => None,
         }
     }
 
@@ -49,7 +91,7 @@ impl SourceConfig {
                 Some(&mut config.path)
             }
             Self::Itch(config) => Some(&mut config.path),
-            Self::Synthetic(_) => None,
+            Self::Synthetic(_) | Self::Publisher(_) => None,
         }
     }
 }

@@ -102,7 +102,7 @@ impl Book {
             }
             MarketEventKind::Clear => self.clear(),
             MarketEventKind::Trade { .. }
-            | MarketEventKind::Fill
+            | MarketEventKind::Fill { .. }
             | MarketEventKind::Top { .. }
             | MarketEventKind::Status { .. }
             | MarketEventKind::Definition(_) => {}
@@ -150,6 +150,11 @@ impl Book {
     #[must_use]
     pub fn has_order(&self, order: OrderId) -> bool {
         self.orders.contains_key(&order)
+    }
+
+    /// Every resting order: its name, side, price and quantity. In no order that means anything.
+    pub fn orders(&self) -> impl Iterator<Item = (OrderId, BookSide, Price, Quantity)> + '_ {
+        self.orders.iter().map(|(order, resting)| (*order, resting.side, resting.price, resting.quantity))
     }
 
     /// How many orders rest.

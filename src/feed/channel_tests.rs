@@ -16,7 +16,7 @@ use super::tests::{
 };
 use super::*;
 use crate::types::{
-    Channel, Code, Decimals, Definition, Depth, MarketEventKind, Price, Quantity, Sequence, Side,
+    Channel, Code, Decimals, Definition, Depth, MarketEventKind, OrderId, Price, Quantity, Sequence, Side,
     StatusReason, TimeArithmetic as _, UnixNanos,
 };
 
@@ -37,6 +37,11 @@ fn apply(feed: &mut Feed, kind: MarketEventKind, last: bool) -> Vec<Publication>
 fn trade(price: i64, aggressor: Option<Side>, trade_id: u64) -> MarketEventKind {
     let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(UNIT));
     MarketEventKind::Trade { price, quantity, aggressor, trade_id }
+}
+
+fn fill() -> MarketEventKind {
+    let (price, quantity) = (Price::from_nanos(9), Quantity::from_nanos(UNIT));
+    MarketEventKind::Fill { order: OrderId(7), side: Some(Side::Buy), price, quantity }
 }
 
 fn records(channel: Channel) -> StreamRequest {
@@ -61,7 +66,7 @@ fn every_record_of_an_instrument_with_orders_comes_as_it_is() {
         (add(7, Side::Buy, 5, UNIT), false, (MboAction::Add, Some(7), Some(5), Some(UNIT))),
         (reduce(7, UNIT), true, (MboAction::Cancel, Some(7), Some(0), Some(UNIT))),
         (trade(9, Some(Side::Sell), 3), false, (MboAction::Trade, None, Some(9), Some(UNIT))),
-        (MarketEventKind::Fill, false, (MboAction::Fill, None, None, None)),
+        (fill(), false, (MboAction::Fill, Some(7), Some(9), Some(UNIT))),
         (MarketEventKind::Clear, true, (MboAction::Clear, None, None, None)),
     ] {
         let messages = apply(&mut feed, kind, last);
@@ -463,7 +468,7 @@ proptest! {
         if away == 0 {
             // The end of an event and of an interval: everybody has caught up.
             let mut out = Vec::new();
-            feed.apply(&event(ORDERS, MarketEventKind::Fill, true), now, &mut out);
+            feed.apply(&event(ORDERS, fill(), true), now, &mut out);
             feed.tick(now.plus_ns(2 * UNIT), &mut out);
             out.iter().filter(|one| one.encoding == encoding && !is_notice(&one.message)).for_each(|one| reader.apply(&one.message));
             prop_assert_eq!(reader.sides(), top(&feed));

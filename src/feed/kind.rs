@@ -13,8 +13,13 @@ const DEPTHS: u32 = 3;
 const FIRST_BBO: u32 = 6;
 const FIRST_BOOK: u32 = FIRST_BBO + CONFLATIONS;
 
-/// Streams of events: they count from the beginning of the epoch, whoever reads.
-pub(super) const EVENT_KINDS: usize = 4;
+/// Streams of events, each at its place among them: they count from the beginning of the epoch, whoever reads.
+pub(super) const EVENT_KINDS: [StreamKind; 4] = [
+    StreamKind::Trades,
+    StreamKind::Mbo,
+    StreamKind::Ohlcv(OhlcvLength::Second),
+    StreamKind::Ohlcv(OhlcvLength::Minute),
+];
 
 /// One of an instrument's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +113,25 @@ impl StreamKind {
         }
     }
 
+    /// Its depth; the full one where there is none.
+    pub(super) const fn depth(self) -> Depth {
+        match self {
+            Self::Book(depth, _) => depth,
+            _ => Depth::Full,
+        }
+    }
+
+    /// Its conflation; none where there cannot be any.
+    pub(super) const fn conflation(self) -> Conflation {
+        match self {
+            Self::Bbo(conflation) | Self::Book(_, conflation) => conflation,
+            _ => Conflation::Off,
+        }
+    }
+
     /// How long its messages are held back, in nanoseconds; 0 for every other stream.
     pub(super) fn interval_ns(self) -> u64 {
-        match self {
-            Self::Bbo(conflation) | Self::Book(_, conflation) => u64::from(conflation.get()) * 1_000_000,
-            _ => 0,
-        }
+        u64::from(self.conflation().get()) * 1_000_000
     }
 }
 
@@ -122,6 +140,13 @@ const _: () = assert!(Conflation::ALL.len() == CONFLATIONS as usize && Depth::AL
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_stream_of_events_stands_at_its_place() {
+        for (place, kind) in EVENT_KINDS.into_iter().enumerate() {
+            assert_eq!(kind.event(), Some(place));
+        }
+    }
 
     #[test]
     fn every_place_is_one_stream_and_every_stream_has_its_place() {

@@ -1,6 +1,7 @@
 //! One instrument on its way out: its book, its best bid and offer, its bars, its status, and its streams.
 
 mod publish;
+mod save;
 mod state;
 
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub(super) struct Market {
     times: EventTimes,
     is_stale: bool,
     /// Last numbers of the streams of events, which count whether or not anybody ever reads them.
-    counted: [Sequence; EVENT_KINDS],
+    counted: [Sequence; EVENT_KINDS.len()],
     /// Made at the first subscription and kept: a stream's number means the same to everybody.
     streams: Vec<Published>,
 }
@@ -88,13 +89,21 @@ impl Market {
             versions: Versions::default(),
             times: EventTimes::default(),
             is_stale: false,
-            counted: [Sequence::ZERO; EVENT_KINDS],
+            counted: [Sequence::ZERO; EVENT_KINDS.len()],
             streams: Vec::new(),
         }
     }
 
     pub(super) fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// The best level of one side, as of the last event that ended.
+    pub(super) fn best(&self, side: Side) -> Option<Level> {
+        match side {
+            Side::Buy => self.best.bid,
+            Side::Sell => self.best.ask,
+        }
     }
 
     /// Whether its source shows enough for this channel.
@@ -144,7 +153,7 @@ impl Market {
     /// book is broken; nor does what is said about the instrument.
     fn is_lively(&self, kind: &MarketEventKind) -> bool {
         match kind {
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill => {
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => {
                 self.instrument.depth == MarketDepth::Trades
             }
             MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,

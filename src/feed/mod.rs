@@ -25,6 +25,7 @@ mod queue;
 pub mod records;
 mod ring;
 mod stream;
+pub mod tape;
 
 pub use book::{Book, Changes};
 pub use encoding::Encoding;

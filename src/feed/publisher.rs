@@ -1,12 +1,15 @@
 //! The feed: all instruments' books and streams, owned by the pipeline's thread.
 
+use sealfeed_wire::Level;
+
 use super::book::Book;
 use super::encoding::Encoding;
 use super::kind::StreamKind;
 use super::market::{Market, Scratch};
 use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
-use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, UnixNanos};
+use crate::journal::tape::MarketState;
+use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
 
 /// What a feed is told once.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +125,39 @@ impl Feed {
     #[must_use]
     pub fn book(&self, instrument: InstrumentId) -> Option<&Book> {
         self.markets.get(instrument.index()).map(Market::book)
+    }
+
+    /// The state of every market, for a keyframe of the tape; appends to `events` what makes their books again. `None`, and nothing of
+    /// use in `events`, between the records of an event.
+    pub(super) fn save(&self, events: &mut Vec<MarketEvent>) -> Option<Vec<MarketState>> {
+        let ids = (0..).map(InstrumentId);
+        self.markets.iter().zip(ids).map(|(market, id)| market.save(id, events)).collect()
+    }
+
+    /// What makes the books again as they stand, whole: of each instrument a `Clear` and its orders, or its best bid and offer. `None`
+    /// between the records of an event.
+    #[must_use]
+    pub fn books(&self) -> Option<Vec<MarketEvent>> {
+        let mut events = Vec::new();
+        self.save(&mut events).map(|_| events)
+    }
+
+    /// Puts a feed of empty books into a state that was saved; `false` if the state is of other instruments.
+    pub(super) fn load(&mut self, states: &[MarketState], events: &[MarketEvent]) -> bool {
+        let mut published = Vec::new();
+        for event in events {
+            // Nothing is published: there are no streams yet.
+            self.apply(event, UnixNanos::default(), &mut published);
+        }
+        let epoch = self.options.epoch;
+        let fits = states.len() == self.markets.len();
+        fits && self.markets.iter_mut().zip(states).all(|(market, state)| market.load(state, epoch))
+    }
+
+    /// The best level of one side as of the last event that ended; of any source that shows it.
+    #[must_use]
+    pub fn best(&self, instrument: InstrumentId, side: Side) -> Option<Level> {
+        self.markets.get(instrument.index())?.best(side)
     }
 
     /// Names this run of all sequences.

@@ -25,6 +25,11 @@ pub struct RingBounds {
     pub keep_ns: u64,
 }
 
+impl RingBounds {
+    /// Nothing is kept.
+    pub const NONE: Self = Self { ring_bytes_max: 0, total_bytes_max: 0, keep_ns: 0 };
+}
+
 /// Bounds, and what is in use of them.
 #[derive(Debug)]
 pub struct RingBudget {

@@ -79,6 +79,11 @@ pub(super) fn trade(price: i64, aggressor: Option<Side>, trade_id: u64) -> Marke
     MarketEventKind::Trade { price, quantity, aggressor, trade_id }
 }
 
+fn fill() -> MarketEventKind {
+    let (price, quantity) = (Price::ZERO, Quantity::from_nanos(1));
+    MarketEventKind::Fill { order: OrderId(1), side: Some(Side::Buy), price, quantity }
+}
+
 fn apply(feed: &mut Feed, instrument: InstrumentId, kind: MarketEventKind, last: bool) -> Vec<MarketMessage> {
     let mut out = Vec::new();
     feed.apply(&event(instrument, kind, last), NOW, &mut out);
@@ -146,7 +151,7 @@ fn nothing_of_a_book_is_published_before_the_last_record_of_an_event() {
     subscribe(&mut feed, Channel::Bbo, ORDERS);
     assert_eq!(apply(&mut feed, ORDERS, add(1, Side::Buy, 99, 5), false), []);
     assert_eq!(apply(&mut feed, ORDERS, add(2, Side::Sell, 98, 5), false), []);
-    let messages = apply(&mut feed, ORDERS, MarketEventKind::Fill, true);
+    let messages = apply(&mut feed, ORDERS, fill(), true);
     let [MarketMessage::Bbo(bbo), MarketMessage::Delta(delta)] = messages.as_slice() else {
         panic!("{messages:?}")
     };
@@ -303,7 +308,7 @@ pub(super) fn kind() -> impl Strategy<Value = MarketEventKind> {
         }),
         80 => (order(), 1_u64..4).prop_map(|(order, quantity)| reduce(order, quantity)),
         20 => (-70_i64..70).prop_map(|price| trade(price, None, 0)),
-        5 => Just(MarketEventKind::Fill),
+        5 => Just(fill()),
         1 => Just(MarketEventKind::Clear),
     ]
 }

@@ -9,11 +9,13 @@
 //! No clock, no locks, no I/O: time is an argument. Names neither identity nor venue.
 
 pub mod freshness;
+mod publish;
 pub mod rate;
 pub mod replay;
 pub mod risk;
 mod session;
 
+pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
 pub use risk::RiskContext;
@@ -199,7 +201,7 @@ impl Gate {
     ) -> Result<AdmittedOrder, Refused> {
         let order = match request.decoded().map_err(|error| error.code)? {
             DecodedBody::New(order) => order,
-            DecodedBody::Cancel(_) => return Err(Code::SesOpNotOffered.into()),
+            DecodedBody::Cancel(_) | DecodedBody::Publish(_) => return Err(Code::SesOpNotOffered.into()),
         };
         let rights = entitlement.orders.as_ref().ok_or(Code::OrdNotEntitled)?;
         self.charge_order(owner, rights.orders_per_second, now)?;
@@ -236,7 +238,7 @@ impl Gate {
     ) -> Result<AdmittedCancel, Refused> {
         let cancel = match request.decoded().map_err(|error| error.code)? {
             DecodedBody::Cancel(cancel) => *cancel,
-            DecodedBody::New(_) => return Err(Code::SesOpNotOffered.into()),
+            DecodedBody::New(_) | DecodedBody::Publish(_) => return Err(Code::SesOpNotOffered.into()),
         };
         if let Some(rights) = &entitlement.orders {
             self.charge_order(owner, rights.orders_per_second, now)?;

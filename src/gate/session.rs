@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{
-    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, SessionId, SessionMac, Signed,
-    SignedOp,
+    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, Publish, SessionId, SessionMac,
+    Signed, SignedOp,
 };
 use sha2::{Digest, Sha256};
 
@@ -100,19 +100,22 @@ fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
     match op {
         SignedOp::OrderNew => OrderNew::decode(body).map(DecodedBody::New),
         SignedOp::OrderCancel => OrderCancel::decode(body).map(DecodedBody::Cancel),
-        SignedOp::OrderReplace | SignedOp::OrderMassCancel | SignedOp::OrderDeadMan | SignedOp::Publish => {
+        SignedOp::Publish => Publish::decode(body).map(|publish| DecodedBody::Publish(Box::new(publish))),
+        SignedOp::OrderReplace | SignedOp::OrderMassCancel | SignedOp::OrderDeadMan => {
             Err(BodyError { code: Code::SesOpNotOffered, cl_ord_id: None, detail: op.as_str().into() })
         }
     }
 }
 
 /// A body that fits its op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodedBody {
     /// `order.new`
     New(OrderNew),
     /// `order.cancel`
     Cancel(OrderCancel),
+    /// `publish`
+    Publish(Box<Publish>),
 }
 
 /// A request whose MAC verified: its sender held the order key, on this connection. Only

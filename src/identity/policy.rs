@@ -11,7 +11,9 @@ use sealfeed_wire::{Channel, Code, Conflation};
 use super::policy_file::{
     DenyText, LimitsText, MatchText, OrdersText, PolicyFile, PolicyFileError, RuleText,
 };
-use crate::types::{Entitlement, Grant, OrderRights, Principal, Role, SessionLimits, SymbolPatterns};
+use crate::types::{
+    Entitlement, Grant, OrderRights, Principal, PublishRights, Role, SessionLimits, SymbolPatterns,
+};
 
 /// Why a principal has no entitlement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,7 @@ struct Rule {
     matches: Match,
     grant: Option<Grant>,
     orders: Option<OrderRights>,
+    publish: Option<PublishRights>,
     limits: Option<SessionLimits>,
 }
 
@@ -135,6 +138,11 @@ impl Policy {
             "orders",
             matching().filter_map(|rule| Some((&rule.name, rule.orders.as_ref()?))),
         )?;
+        let publish = only(
+            principal,
+            "publish",
+            matching().filter_map(|rule| Some((&rule.name, rule.publish.as_ref()?))),
+        )?;
         let limits = only(
             principal,
             "limits",
@@ -153,6 +161,7 @@ impl Policy {
                 .map(|deny| deny.grant.clone())
                 .collect(),
             orders: orders.cloned(),
+            publish: publish.cloned(),
             limits: limits.cloned().unwrap_or_default(),
         };
         if entitlement.is_empty() {
@@ -172,6 +181,10 @@ impl Policy {
             }
             if let Some(rights) = &rule.orders {
                 add(describe_orders(rights));
+            }
+            if let Some(rights) = &rule.publish {
+                let symbols: Vec<&str> = rights.symbols.iter().collect();
+                add(format!("may publish {}", symbols.join(", ")));
             }
             if let Some(limits) = &rule.limits {
                 add(describe_limits(limits));
@@ -230,6 +243,10 @@ impl Rule {
             matches: Match::from_text(text.matches),
             grant,
             orders: text.orders.map(|orders| order_rights(orders, &name)),
+            publish: text.publish.map(|publish| PublishRights {
+                rule: Arc::clone(&name),
+                symbols: SymbolPatterns::new(publish.symbols.into_iter().map(|pattern| pattern.0)),
+            }),
             limits: text.limits.map(|limits| session_limits(&limits)),
             name,
         }

@@ -18,6 +18,9 @@
 //! open_orders_max = 100                              # absent or 0: no bound
 //! orders_per_second = 50                             # the default
 //!
+//! [rule.publish]                                     # without it: no publishing
+//! symbols = ["IDX*"]                                 # of a source of type publisher that names the principal
+//!
 //! [rule.limits]                                      # absent: the server's defaults
 //! sessions_max = 4
 //!
@@ -82,7 +85,7 @@ pub enum PolicyFileError {
         known: String,
     },
     /// A rule has no effect.
-    #[error("rule `{rule}` grants nothing: it has no channels, no orders and no limits")]
+    #[error("rule `{rule}` grants nothing: it has no channels, no orders, no publish and no limits")]
     GrantsNothing {
         /// Which rule.
         rule: String,
@@ -149,6 +152,7 @@ pub(super) struct RuleText {
     #[serde(default)]
     pub(super) conflate_ms_min: ConflateMin,
     pub(super) orders: Option<OrdersText>,
+    pub(super) publish: Option<PublishText>,
     pub(super) limits: Option<LimitsText>,
 }
 
@@ -189,6 +193,12 @@ pub(super) struct OrdersText {
     pub(super) open_orders_max: u32,
     #[serde(default)]
     pub(super) orders_per_second: PerSecond,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishText {
+    pub(super) symbols: Vec<Pattern>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -366,8 +376,12 @@ impl PolicyFile {
         }
         let order_symbols =
             self.rules.iter().filter_map(|rule| Some((&rule.name, &rule.orders.as_ref()?.symbols)));
+        let publish_symbols =
+            self.rules.iter().filter_map(|rule| Some((&rule.name, &rule.publish.as_ref()?.symbols)));
         let deny_symbols = self.denies.iter().map(|deny| (&deny.name, &deny.symbols));
-        if let Some((name, _)) = order_symbols.chain(deny_symbols).find(|(_, symbols)| symbols.is_empty()) {
+        if let Some((name, _)) =
+            order_symbols.chain(publish_symbols).chain(deny_symbols).find(|(_, symbols)| symbols.is_empty())
+        {
             return Err(PolicyFileError::NoSymbols { rule: name.clone() });
         }
         for rule in &self.rules {
@@ -375,7 +389,8 @@ impl PolicyFile {
             if rule.channels.is_empty() != rule.symbols.is_empty() {
                 return Err(PolicyFileError::HalfGrant { rule: rule_name() });
             }
-            if rule.channels.is_empty() && rule.orders.is_none() && rule.limits.is_none() {
+            let has_rights = rule.orders.is_some() || rule.publish.is_some();
+            if rule.channels.is_empty() && !has_rights && rule.limits.is_none() {
                 return Err(PolicyFileError::GrantsNothing { rule: rule_name() });
             }
         }

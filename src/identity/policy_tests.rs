@@ -237,3 +237,22 @@ fn the_documented_example_is_a_policy() {
     assert!(entitlement.may_trade("SEAL").is_ok());
     assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).is_ok());
 }
+
+#[test]
+fn the_right_to_publish_is_granted_by_symbol_and_explained() {
+    let text =
+        "[[rule]]\nname = \"index\"\nmatch = { user = \"calc\" }\n[rule.publish]\nsymbols = [\"IDX*\"]\n";
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let calc = Principal::new("acme", "calc").unwrap();
+    let entitlement = policy.entitlement(&calc, None).unwrap();
+    assert_eq!(entitlement.may_publish("IDX.A"), Ok(()));
+    assert_eq!(entitlement.may_publish("OTHER"), Err(Code::PubSymbolNotEntitled));
+    assert_eq!(Entitlement::default().may_publish("IDX"), Err(Code::PubNotEntitled));
+    let lines = policy.explain(&calc, None);
+    assert_eq!(lines.iter().map(|line| line.effect.as_str()).collect::<Vec<_>>(), ["may publish IDX*"]);
+    for wrong in ["symbols = []", "symbols = [\"I X\"]", "symbol = [\"IDX\"]", ""] {
+        assert!(Policy::parse(text.replace("symbols = [\"IDX*\"]", wrong).as_bytes()).is_err(), "{wrong:?}");
+    }
+    let twice = text.to_owned() + &text.replace("index", "again");
+    assert!(Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None).is_err(), "a contradiction");
+}

@@ -339,6 +339,44 @@ events! {
         /// How many certificates at the end of the chain are not here because the entry would be too long; 0 if none.
         left_out: u32,
     }
+    /// Market data of a publisher was authentic and fresh and passed every check; it leaves behind this entry.
+    282 "publish" Publish {
+        /// Who.
+        principal: String,
+        /// Which instrument.
+        symbol: String,
+        /// The publisher's number of it.
+        pub_seq: u64,
+        /// Messages in it.
+        messages: u32,
+        /// Records of the market that they are.
+        records: u32,
+        /// Time stamp as signed, nanoseconds.
+        ts: u64,
+        /// Nonce as signed.
+        nonce: [u8; 16],
+        /// MAC as sent.
+        mac: [u8; 32],
+        /// Body, byte for byte as signed.
+        body: String,
+        /// When we received it, nanoseconds.
+        received: u64,
+        /// Whether it was published; else its `pub_seq` had been seen before, and it was only acknowledged.
+        published: bool,
+    }
+    /// The record of market data failed: what is published from here on is not recorded in this run.
+    283 "tape" Tape {
+        /// `failed`.
+        state: String,
+        /// The tape's log, hex.
+        log: String,
+        /// Epoch of the feed.
+        epoch: u64,
+        /// Events of the epoch that were handed to the tape's log; some of the last may not be durable.
+        events: u64,
+        /// Why.
+        detail: String,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.

@@ -9,6 +9,7 @@ mod clock;
 pub mod event;
 mod open;
 pub mod summary;
+pub mod tape;
 mod trail;
 mod witness;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sealfeed_audit::clock::ClockWatch;
 use sealfeed_audit::witness::watch::Watch;
-use sealfeed_audit::{AppendError, Draft, Log, Receipt, StateHash, TryAppendError, kind};
+use sealfeed_audit::{AppendError, Clock, Draft, Log, Receipt, StateHash, TapeLink, TryAppendError, kind};
 use tokio::sync::watch;
 
 pub use event::Event;
@@ -49,6 +50,8 @@ pub struct Journal {
     watches: Arc<Mutex<Option<Watches>>>,
     durable: Arc<watch::Sender<u64>>,
     certificates: Arc<Mutex<certificates::Known>>,
+    /// The clock of the log, whose quality is watched.
+    clock: Arc<dyn Clock>,
     shutdown: Shutdown,
 }
 
@@ -66,7 +69,7 @@ impl Journal {
     /// A journal over an open log. A failure of the log gives the stop signal.
     #[must_use]
     pub fn new(opened: Opened, shutdown: Shutdown) -> Self {
-        let Opened { log, clock, witnesses } = opened;
+        let Opened { log, clock, disciplined, witnesses } = opened;
         let durable = Arc::new(watch::Sender::new(log.durable()));
         let sender = Arc::clone(&durable);
         log.on_durable(Box::new(move |entries| {
@@ -78,6 +81,7 @@ impl Journal {
             watches: Arc::new(Mutex::new(Some(watches))),
             durable,
             certificates: Arc::default(),
+            clock: disciplined,
             shutdown,
         }
     }
@@ -140,6 +144,15 @@ impl Journal {
     pub fn record_state(&self, state: &StateHash) -> Result<u64, JournalError> {
         let payload = state.to_payload();
         self.append(Draft { kind: kind::STATE_HASH, schema: SCHEMA, session: None, order: None, payload })
+    }
+
+    /// Records how far the tape has got; see [`Journal::record`].
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn record_tape_link(&self, link: &TapeLink) -> Result<u64, JournalError> {
+        let payload = link.to_payload();
+        self.append(Draft { kind: kind::TAPE_LINK, schema: SCHEMA, session: None, order: None, payload })
     }
 
     /// Waits, blocking the thread, until the entry is durable, and returns its receipt.

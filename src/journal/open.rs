@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sealfeed_audit::clock::{ClockWatch, DisciplinedClock};
 use sealfeed_audit::storage::DiskStorage;
 use sealfeed_audit::witness::watch::Watch;
-use sealfeed_audit::{InitError, InitOptions, Initialised, Log, OpenError, Options};
+use sealfeed_audit::{Clock, InitError, InitOptions, Initialised, Log, OpenError, Options};
 
 use super::clock::SystemWatch;
 use super::witness::{WitnessError, Witnesses};
@@ -98,7 +98,8 @@ pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Re
         None => Vec::new(),
     };
     let clock = SystemWatch::new(clock);
-    let options = Options { clock: Arc::new(clock.clock()), witnessed, ..options(config, configuration) };
+    let disciplined: Arc<dyn Clock> = Arc::new(clock.clock());
+    let options = Options { clock: Arc::clone(&disciplined), witnessed, ..options(config, configuration) };
     let log = Log::open(directory, options)
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })?;
     let clock = clock.begin(&log).map_err(OpenLogError::Clock)?;
@@ -106,7 +107,7 @@ pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Re
         Some(witnesses) => Some(witnesses.watch(&log, config)?),
         None => None,
     };
-    Ok(Opened { log, clock, witnesses })
+    Ok(Opened { log, clock, disciplined, witnesses })
 }
 
 /// An open log, and the threads that watch the clock and show it to its witnesses.
@@ -114,10 +115,11 @@ pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Re
 pub struct Opened {
     pub(super) log: Log,
     pub(super) clock: ClockWatch,
+    pub(super) disciplined: Arc<dyn Clock>,
     pub(super) witnesses: Option<Watch>,
 }
 
-fn options(config: &LogConfig, configuration: &[u8]) -> Options {
+pub(super) fn options(config: &LogConfig, configuration: &[u8]) -> Options {
     Options {
         build: BUILD.to_owned(),
         configuration_hash: sealfeed_audit::sha256(configuration),
@@ -136,7 +138,7 @@ fn options(config: &LogConfig, configuration: &[u8]) -> Options {
 
 /// Whether there is no log yet, or one whose making was cut off: its first segment comes last. Where segments are
 /// missing from a log that was in use, its checkpoints tell, and nothing is made in its place.
-fn is_to_be_made(directory: &Path) -> bool {
+pub(super) fn is_to_be_made(directory: &Path) -> bool {
     let has_segments = std::fs::read_dir(directory.join("segments")).is_ok_and(|files| {
         files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "seg"))
     });

@@ -10,15 +10,17 @@ use tokio::sync::watch;
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
+use super::publish::Publishers;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
+use crate::feed::tape::Recorder;
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
-use crate::source::{SourceBatch, SourceStatus};
+use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
 use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 
 /// What a pipeline is made of.
@@ -27,6 +29,8 @@ pub struct PipelineOptions {
     pub instruments: Arc<Instruments>,
     /// Which of them each source feeds: they are stale when it ends.
     pub source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    /// Clients that publish, with their instruments.
+    pub publishers: Vec<PublisherTerms>,
     /// Freshness and memory of orders.
     pub orders: OrdersConfig,
     /// Heartbeats.
@@ -49,11 +53,13 @@ pub struct Core {
     pub(super) reports: Reports,
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
+    pub(super) publishers: Publishers,
     pub(super) day: u64,
     /// Room on the log's disk, as last reported to the operator.
     space: Space,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
+    tape: Option<Recorder>,
 }
 
 impl Core {
@@ -79,11 +85,19 @@ impl Core {
             reports: Reports::new(options.epoch, heartbeat_ns, rings),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
+            publishers: Publishers::new(&options.publishers),
             day: options.engine.day,
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
+            tape: None,
         }
+    }
+
+    /// The same core, which records all market data that it publishes.
+    #[must_use]
+    pub fn with_tape(self, tape: Recorder) -> Self {
+        Self { tape: Some(tape), ..self }
     }
 
     /// How many subscriptions to market data stand, for sources that wait for them.
@@ -92,14 +106,21 @@ impl Core {
         self.subscription_count.subscribe()
     }
 
-    /// Seals what the venue starts from. Before everything else.
-    pub(super) fn open(&mut self) -> Result<(), JournalError> {
+    /// Seals what the venue starts from, and what the tape does. Before everything else.
+    pub(super) fn open(&mut self, now: UnixNanos) -> Result<(), JournalError> {
+        if let Some(tape) = &mut self.tape {
+            tape.begin(&self.feed, now);
+        }
+        self.await_publishers();
         self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
         self.seal_state()
     }
 
-    /// Seals the state that the venue ends in. After everything else.
+    /// Seals the state that the venue ends in, and ends the tape. After everything else.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
+        if let Some(tape) = self.tape.take() {
+            tape.end(&self.feed);
+        }
         self.seal_state()
     }
 
@@ -200,14 +221,25 @@ impl Core {
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         self.report_space();
         self.end_day_if_over(now, batch)?;
+        self.find_silent_publishers(now, batch)?;
         self.feed.tick(now, &mut batch.publications);
         batch.publish();
         self.reports.heartbeats(&self.engine, now, batch);
         Ok(())
     }
 
-    /// Publishes one market event.
+    /// Ends a turn: what was recorded for long enough goes to the tape.
+    pub(super) fn end_turn(&mut self, now: UnixNanos) {
+        if let Some(tape) = &mut self.tape {
+            tape.end_turn(&self.feed, now);
+        }
+    }
+
+    /// Records and publishes one market event.
     pub(super) fn publish(&mut self, event: &MarketEvent, now: UnixNanos, batch: &mut Batch) {
+        if let Some(tape) = &mut self.tape {
+            tape.record(event, now);
+        }
         self.feed.apply(event, now, &mut batch.publications);
         batch.publish();
     }
@@ -254,7 +286,7 @@ impl Core {
         Ok(())
     }
 
-    fn symbol_of(&self, instrument: InstrumentId) -> String {
+    pub(super) fn symbol_of(&self, instrument: InstrumentId) -> String {
         self.instruments.by_id(instrument).map_or_else(String::new, |one| one.symbol.to_string())
     }
 
@@ -269,6 +301,7 @@ impl Core {
             self.feed.unsubscribed(stream, now);
         }
         self.reports.forget(session, now);
+        self.publisher_gone(session, now, batch)?;
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)
     }

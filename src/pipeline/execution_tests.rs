@@ -56,6 +56,7 @@ impl Desk {
         let options = PipelineOptions {
             instruments: Arc::new(instruments),
             source_instruments: HashMap::new(),
+            publishers: Vec::new(),
             orders: OrdersConfig::default(),
             feed: FeedConfig::default(),
             epoch: Epoch(1),
@@ -67,7 +68,7 @@ impl Desk {
             },
         };
         let mut core = Core::new(&options, journal.clone());
-        core.open().unwrap();
+        core.open(UnixNanos(day_start)).unwrap();
         let sessions = [("acme", "alice"), ("acme", "bob")].map(|(firm, user)| session(firm, user)).into();
         Self { core, journal, folder, sessions, nonce: 0, now: UnixNanos(day_start) }
     }

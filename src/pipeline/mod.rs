@@ -11,6 +11,7 @@ mod core;
 mod day;
 mod executions;
 mod orders;
+mod publish;
 mod release;
 mod resume;
 mod session_handle;
@@ -195,7 +196,7 @@ impl Driver {
         mut sources: mpsc::Receiver<SourceBatch>,
         mut stopped: oneshot::Receiver<()>,
     ) {
-        if let Err(error) = self.core.open() {
+        if let Err(error) = self.core.open(self.clock.now()) {
             return self.fail(&error);
         }
         let mut waiting = Vec::with_capacity(COMMANDS_PER_BATCH_MAX);
@@ -224,6 +225,7 @@ impl Driver {
             if let Err(error) = result {
                 return self.fail(&error);
             }
+            self.core.end_turn(self.clock.now());
             if self.release.send(batch).is_err() {
                 self.shutdown.stop(StopReason::StageFailed("release"));
                 return;

@@ -28,12 +28,12 @@ struct Names {
 }
 
 /// One order message on its way through the checks.
-struct Message<'a> {
-    session: &'a Arc<SessionHandle>,
-    id: Option<RequestId>,
-    order: AuthenticRequest,
+pub(super) struct Message<'a> {
+    pub(super) session: &'a Arc<SessionHandle>,
+    pub(super) id: Option<RequestId>,
+    pub(super) order: AuthenticRequest,
     owner: OwnerId,
-    now: UnixNanos,
+    pub(super) now: UnixNanos,
 }
 
 impl Core {
@@ -55,6 +55,7 @@ impl Core {
             Ok(DecodedBody::Cancel(cancel)) => {
                 Names { own: cancel.cl_ord_id, cancels: Some(cancel.orig_cl_ord_id) }
             }
+            Ok(DecodedBody::Publish(_)) => return self.publish_from(&message, batch),
             Err(error) => {
                 let code = error.code;
                 return self.refuse(&message, code.into(), batch);
@@ -216,7 +217,7 @@ impl Core {
     }
 
     /// A refusal that leaves the identifier free.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         message: &Message<'_>,
         refused: Refused,
@@ -226,9 +227,10 @@ impl Core {
         let reply = ErrorReply {
             retry_after_ms: refused.retry_after_ms,
             rate_limits: self.rate_limits(message),
-            cl_ord_id: message.order.decoded().ok().map(|body| match body {
-                DecodedBody::New(order) => order.cl_ord_id,
-                DecodedBody::Cancel(cancel) => cancel.cl_ord_id,
+            cl_ord_id: message.order.decoded().ok().and_then(|body| match body {
+                DecodedBody::New(order) => Some(order.cl_ord_id),
+                DecodedBody::Cancel(cancel) => Some(cancel.cl_ord_id),
+                DecodedBody::Publish(_) => None,
             }),
             ..ErrorReply::new(message.id.clone(), refused.code)
         };

@@ -22,6 +22,7 @@ fn core(journal: &Journal) -> Core {
     let options = PipelineOptions {
         instruments: Arc::new(Instruments::new()),
         source_instruments: HashMap::new(),
+        publishers: Vec::new(),
         orders: OrdersConfig { nonces_max: 1_000, ..OrdersConfig::default() },
         feed: FeedConfig::default(),
         epoch: Epoch(1),

@@ -14,15 +14,17 @@ use super::accept;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::EngineOptions;
+use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
+use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
     self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules, verdict,
 };
 use crate::shutdown::{Shutdown, StopReason};
-use crate::source::{self, Outlet, Source, SourceError};
+use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
 use crate::types::{Code, Epoch, InstrumentId, Instruments};
 
 /// Why a server did not start. Nothing was accepted.
@@ -31,6 +33,9 @@ pub enum StartError {
     /// The sealed log cannot be opened.
     #[error("cannot open the sealed log")]
     Log(#[from] OpenLogError),
+    /// The record of market data cannot be opened.
+    #[error("cannot open the tape; verify it, move it away, or set tape.enabled = false")]
+    Tape(#[source] OpenLogError),
     /// Certificates, revocation lists, keys or policy cannot be used.
     #[error("cannot load certificates and policy")]
     Identity(#[source] IdentityError),
@@ -68,7 +73,7 @@ impl StartError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
-            Self::Log(error) => Some(error.code()),
+            Self::Log(error) | Self::Tape(error) => Some(error.code()),
             Self::Identity(error) => Some(error.code()),
             Self::Source(_) => Some(Code::CfgSourceUnusable),
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
@@ -100,7 +105,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
-    let Opened { instruments, sources, source_instruments } = open_sources(config)?;
+    let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
     let address = config.server.listen;
     let listen = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -111,6 +116,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let options = PipelineOptions {
         instruments: Arc::new(instruments),
         source_instruments,
+        publishers,
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
@@ -122,7 +128,10 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
             ..EngineOptions::default()
         },
     };
-    let core = Core::new(&options, journal.clone());
+    let mut core = Core::new(&options, journal.clone());
+    if config.tape.enabled {
+        core = core.with_tape(open_tape(config, configuration, &journal, &options)?);
+    }
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
     let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone())
@@ -203,11 +212,33 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Opens the record of market data, which begins with the run's epoch.
+fn open_tape(
+    config: &Config,
+    configuration: &[u8],
+    journal: &Journal,
+    options: &PipelineOptions,
+) -> Result<Recorder, StartError> {
+    let tape = &config.tape;
+    let opened = journal::tape::open(tape, &config.log, journal, configuration).map_err(StartError::Tape)?;
+    let system = |source| StartError::System { what: "the tape's thread", source };
+    let writer = Tape::start(opened, journal.clone()).map_err(system)?;
+    let recorder = RecorderOptions {
+        epoch: options.epoch,
+        next: 0,
+        block_events: tape.block_events,
+        block_ns: tape.block_ms.saturating_mul(1_000_000),
+        keyframe_blocks: tape.keyframe_blocks,
+    };
+    Ok(Recorder::new(writer, &options.instruments, recorder))
+}
+
 /// Sources that are open, and what they feed.
 struct Opened {
     instruments: Instruments,
     sources: Vec<Source>,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
+    publishers: Vec<PublisherTerms>,
 }
 
 fn open_sources(config: &Config) -> Result<Opened, StartError> {
@@ -217,9 +248,19 @@ fn open_sources(config: &Config) -> Result<Opened, StartError> {
     if synthetic.count() > 1 {
         return Err(StartError::TwoSyntheticMarkets);
     }
-    let mut opened =
-        Opened { instruments: Instruments::new(), sources: Vec::new(), source_instruments: HashMap::new() };
+    let mut opened = Opened {
+        instruments: Instruments::new(),
+        sources: Vec::new(),
+        source_instruments: HashMap::new(),
+        publishers: Vec::new(),
+    };
     for source in configured {
+        if let SourceConfig::Publisher(config) = source {
+            let terms =
+                source::open_publisher(config, &mut opened.instruments).map_err(StartError::Source)?;
+            opened.publishers.push(terms);
+            continue;
+        }
         let before = opened.instruments.count();
         let source = source::open(source, &mut opened.instruments).map_err(StartError::Source)?;
         let fed = opened.instruments.iter().skip(before).map(|one| one.id);

@@ -163,7 +163,7 @@ impl Conversation {
     }
 
     fn signed(&self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Step {
-        if !matches!(signed.op, SignedOp::OrderNew | SignedOp::OrderCancel) {
+        if !matches!(signed.op, SignedOp::OrderNew | SignedOp::OrderCancel | SignedOp::Publish) {
             return self.refuse(id, signed.op.as_str(), Code::SesOpNotOffered, "", false);
         }
         match self.gate.authenticate(signed, received) {

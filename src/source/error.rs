@@ -213,6 +213,12 @@ pub enum SourceError {
         /// Orders allowed.
         max: usize,
     },
+    /// A publisher is configured with a name that no principal can have.
+    #[error("{principal:?} is no principal: firm/user")]
+    Principal {
+        /// The name, escaped.
+        principal: String,
+    },
     /// The timer of the source's thread cannot be started.
     #[error("cannot start the source's timer")]
     Timer(#[source] io::Error),
@@ -249,6 +255,7 @@ impl SourceError {
             | Self::SymbolAbsent { .. }
             | Self::Mapping { .. }
             | Self::SymbolCount { .. }
+            | Self::Principal { .. }
             | Self::Timer(_) => Code::PubSourceUnreadable,
         }
     }

@@ -13,6 +13,7 @@ mod file;
 mod itch;
 mod messages;
 mod outlet;
+mod publisher;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
@@ -37,6 +38,7 @@ pub use batch::{
 pub use error::SourceError;
 pub use fault::SourceFault;
 pub use outlet::Outlet;
+pub use publisher::{PublisherTerms, open_publisher};
 pub use synthetic::SYMBOLS_MAX;
 
 use messages::Exchange;
@@ -56,7 +58,7 @@ enum Kind {
     Synthetic(Box<synthetic::SyntheticMarket>),
 }
 
-/// Opens a source and adds its instruments to the table.
+/// Opens a source that runs on a thread, and adds its instruments to the table. A publisher does not: [`open_publisher`].
 ///
 /// A recording is read up to its 10,000,000th record (messages: its 1,000,000th line; about a second) to learn the decimals and the price
 /// step of its instruments, which the file does not say. A fault behind its header is not reported here but
@@ -83,6 +85,8 @@ pub fn open(config: &SourceConfig, instruments: &mut Instruments) -> Result<Sour
         SourceConfig::Itch(config) => {
             (Box::new(itch::Recording::open(config, instruments)?), config.playback())
         }
+        // Its data comes through the gate: `open_publisher` has its terms, and there is nothing to run.
+        SourceConfig::Publisher(_) => return Err(SourceError::Empty),
         SourceConfig::Synthetic(config) => {
             let market = synthetic::SyntheticMarket::open(config, instruments)?;
             return Ok(Source { name: "synthetic".into(), kind: Kind::Synthetic(Box::new(market)) });

@@ -13,6 +13,8 @@ pub struct Entitlement {
     pub denies: Vec<Grant>,
     /// Rights to trade; `None` means no orders at all.
     pub orders: Option<OrderRights>,
+    /// Rights to publish market data; `None` means none.
+    pub publish: Option<PublishRights>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,
 }
@@ -57,6 +59,15 @@ pub struct OrderRights {
     pub open_orders_max: u32,
     /// Orders and cancels a second, sustained; the burst is one second's worth. Never 0.
     pub orders_per_second: u32,
+}
+
+/// Rights to publish market data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishRights {
+    /// Name of the rule it came from.
+    pub rule: Arc<str>,
+    /// Symbols that may be published; each must be an instrument of this principal's own source, too.
+    pub symbols: SymbolPatterns,
 }
 
 /// Ceilings of one session. Every one of them is announced in `welcome`.
@@ -136,7 +147,7 @@ impl Entitlement {
     /// Whether anything is granted; a principal with nothing is refused at the upgrade.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.orders.is_none()
+        self.grants.is_empty() && self.orders.is_none() && self.publish.is_none()
     }
 
     /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
@@ -182,6 +193,15 @@ impl Entitlement {
     pub fn may_subscribe_to_everything(&self, channel: Channel) -> bool {
         self.grants.iter().any(|grant| grant.channels.contains(&channel) && grant.symbols.cover_everything())
             && !self.denies.iter().any(|deny| deny.channels.contains(&channel))
+    }
+
+    /// Whether `symbol` may be published.
+    ///
+    /// # Errors
+    /// The code that answers the request: no right to publish at all, or not this symbol.
+    pub fn may_publish(&self, symbol: &str) -> Result<(), Code> {
+        let rights = self.publish.as_ref().ok_or(Code::PubNotEntitled)?;
+        if rights.symbols.cover(symbol) { Ok(()) } else { Err(Code::PubSymbolNotEntitled) }
     }
 
     /// The rights under which `symbol` may be traded.

@@ -87,7 +87,16 @@ pub enum MarketEventKind {
         trade_id: u64,
     },
     /// A fill of a resting order, as MBO recordings report it: counted, and without effect on the book.
-    Fill,
+    Fill {
+        /// Which order.
+        order: OrderId,
+        /// Where it rests; `None` if the source does not say.
+        side: Option<BookSide>,
+        /// At which price.
+        price: Price,
+        /// How much of it.
+        quantity: Quantity,
+    },
     /// The best bid and offer are these now (sources that show no orders).
     Top {
         /// Best bid, if any.

@@ -388,7 +388,6 @@ async fn signed_operations_that_are_not_offered_say_so() {
         (SignedOp::OrderReplace, r#"{"cl_ord_id":"r","orig_cl_ord_id":"c","qty":"1"}"#),
         (SignedOp::OrderMassCancel, r#"{"cl_ord_id":"m"}"#),
         (SignedOp::OrderDeadMan, r#"{"timeout_ms":1000}"#),
-        (SignedOp::Publish, r#"{"pub_seq":1,"symbol":"SEAL","messages":[]}"#),
     ] {
         assert_error(&bob.order(op, body).await, "SF-SES-020");
         let logged = scene.logged("reject", |event| event.text("op") == op.as_str()).await;

@@ -51,7 +51,7 @@ impl NaiveBook {
                 }
             }
             MarketEventKind::Clear => self.0.clear(),
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill => {}
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => {}
             MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => {}
             MarketEventKind::Top { .. } | MarketEventKind::Level { .. } => {
                 panic!("a book of orders is told in orders: {kind:?}")

@@ -158,7 +158,7 @@ terms! {
         OrderMassCancel = "order.mass_cancel",
         /// Arm or disarm the dead-man timer. Reserved.
         OrderDeadMan = "order.dead_man",
-        /// Publish market data. Reserved.
+        /// Publish market data.
         Publish = "publish",
     }
 }

@@ -19,6 +19,7 @@ Anchors come from outside the log; without one the verdict is UNANCHORED.
       --k0 <FILE>               The first epoch key, from compliance's safe (k0.hex): every seal is checked
       --expect-size <N>         The log must have at least this many entries
       --from-checkpoint <FILE>  A checkpoint kept elsewhere to start from: nothing before its segment is checked
+      --tape <DIRECTORY>        The tape: that it reaches every link in the log, and that it is what they say
       --threads <N>             Threads, 1 to 256; by default as many as there are processors
       --bundle <FILE>           Verify this bundle (`sealfeed audit prove` makes them) instead of a log
       --witness <KEY|FILE>      With --bundle: a witness that must have cosigned; may be given several times
@@ -75,6 +76,7 @@ fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
             Arg::Long("k0") => asked.k0 = Some(parser.value()?.into()),
             Arg::Long("expect-size") => asked.expect_size = Some(parser.value()?.parse()?),
             Arg::Long("from-checkpoint") => asked.from_checkpoint = Some(parser.value()?.into()),
+            Arg::Long("tape") => asked.tape = Some(parser.value()?.into()),
             Arg::Long("threads") => {
                 let threads = parser.value()?.parse()?;
                 if !(1..=256).contains(&threads) {

@@ -37,6 +37,8 @@ pub struct Asked {
     pub expect_size: Option<u64>,
     /// File with the checkpoint to start from.
     pub from_checkpoint: Option<PathBuf>,
+    /// Folder of the tape that the log's links are compared with.
+    pub tape: Option<PathBuf>,
     /// Threads, from 1; as many as there are processors by default.
     pub threads: Option<u16>,
     /// JSON instead of text.

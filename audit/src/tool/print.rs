@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::utc;
 use crate::chain::hex;
-use crate::verify::{Report, Verdict};
+use crate::verify::{Report, TapeFound, Verdict};
 
 /// Findings shown in the text; the JSON has all.
 const FINDINGS_SHOWN: usize = 10;
@@ -66,6 +66,18 @@ pub fn text(report: &Report) -> String {
     lines.extend(
         recoveries.map(|found| format!("  recovery     entry {} at {}", found.seq, utc(found.utc_ns))),
     );
+    if let Some(tape) = &report.tape {
+        let TapeFound { log_id, links, size, links_unchecked, other_links } = *tape;
+        lines.push(format!(
+            "  tape         {}: {links} links agree with it, the last over {size} entries",
+            hex(&log_id)
+        ));
+        if links_unchecked + other_links > 0 {
+            lines.push(format!(
+                "  not checked  {links_unchecked} links below or behind what the tape holds, {other_links} links to other tapes"
+            ));
+        }
+    }
     if report.live {
         lines.push("  live         its writer is at work; checked up to its last complete group".to_owned());
     }
@@ -92,6 +104,12 @@ pub fn json(report: &Report) -> String {
             "first": pruned.first_seq, "seq": pruned.seq, "utc_ns": pruned.utc_ns, "keeps_from": pruned.keeps_from,
         })
     });
+    let tape = report.tape.map(|tape| {
+        json!({
+            "log": hex(&tape.log_id), "links": tape.links, "size": tape.size,
+            "links_unchecked": tape.links_unchecked, "other_links": tape.other_links,
+        })
+    });
     let object = json!({
         "verdict": report.verdict.to_string(),
         "findings": findings,
@@ -113,6 +131,7 @@ pub fn json(report: &Report) -> String {
         "runs": report.runs,
         "stopped": report.stopped,
         "live": report.live,
+        "tape": tape,
         "strays": report.strays,
         "not_checked": report.not_checked,
     });

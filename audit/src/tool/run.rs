@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Asked, json, text};
 use crate::storage::DiskStorage;
-use crate::verify::{Progress, verify_planned};
+use crate::verify::{Progress, verify_planned, verify_tape};
 
 /// Exit code for arguments that cannot be used.
 const USAGE: u8 = 2;
@@ -32,6 +32,10 @@ pub fn verify_and_print(program: &str, asked: &Asked) -> u8 {
         bar.set_message(rates(progress, bar.elapsed()));
     });
     bar.finish_and_clear();
+    let result = result.and_then(|mut report| match &asked.tape {
+        Some(tape) => verify_tape(&mut report, &asked.directory, tape).map(|()| report),
+        None => Ok(report),
+    });
     match result {
         Ok(report) => {
             let said = if asked.json { json(&report) + "\n" } else { text(&report) };

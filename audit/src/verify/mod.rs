@@ -11,12 +11,14 @@ mod prune;
 mod report;
 mod seals;
 mod segments;
+mod tape;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use report::{Bad, Progress, PrunedFound, RecoveryFound, Report, Verdict};
+pub use report::{Bad, Progress, PrunedFound, RecoveryFound, Report, TapeFound, Verdict};
+pub use tape::{verify_tape, verify_tape_storage};
 
 use crate::chain::hex;
 use crate::checkpoint::{self, TreeHead};
@@ -61,6 +63,9 @@ pub enum VerifyError {
         #[source]
         source: io::Error,
     },
+    /// There is no log in the folder given as the tape.
+    #[error("the tape's folder holds no log")]
+    NoTape,
     /// A checkpoint given as anchor is none of this log, or its signature is wrong.
     #[error("anchor checkpoint number {index} cannot be used")]
     BadCheckpoint {
@@ -83,7 +88,7 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoLog => 66,
+            Self::NoLog | Self::NoTape => 66,
             Self::Io { .. } => 74,
             Self::BadCheckpoint { .. } | Self::BadReceipt { .. } => 2,
         }

@@ -129,6 +129,21 @@ pub struct PrunedFound {
     pub keeps_from: u64,
 }
 
+/// What the links to another log came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TapeFound {
+    /// The other log.
+    pub log_id: Hash,
+    /// Links that were compared with it.
+    pub links: u64,
+    /// Size that the last of them states: entries of the other log that this one vouches for.
+    pub size: u64,
+    /// Links whose size was pruned from it, or lies behind what is broken.
+    pub links_unchecked: u64,
+    /// Links to other logs than this one.
+    pub other_links: u64,
+}
+
 /// How far a verification has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -185,6 +200,8 @@ pub struct Report {
     pub stopped: bool,
     /// Whether a writer was at work.
     pub live: bool,
+    /// The other log that its links were compared with, where that was asked for.
+    pub tape: Option<TapeFound>,
     /// Files that are none of the log's.
     pub strays: Vec<String>,
     /// What was not checked, and why.

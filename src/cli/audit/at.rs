@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::book;
 use super::rows::{ENDS_HERE, Row, open, parse_time};
 use super::sessions::Sessions;
 use crate::clock::format_utc;
+use crate::config::tape_directory;
 use crate::types::UnixNanos;
 
 /// Arguments of `audit at`.
@@ -24,6 +26,9 @@ pub(super) struct AtArgs {
     principal: String,
     /// The log's directory.
     directory: PathBuf,
+    /// The tape's directory, for the books as they stood; by default beside the log, `<DIRECTORY>.tape`.
+    #[arg(long, value_name = "DIRECTORY")]
+    tape: Option<PathBuf>,
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -89,6 +94,19 @@ impl Moment {
         self.orders.insert(id, value);
     }
 
+    /// Symbols that a principal has market data of, each with the most levels that it is shown; 0 are all of them.
+    fn subscribed(&self, principal: &str) -> BTreeMap<String, usize> {
+        let mut symbols = BTreeMap::new();
+        let of_principal = self.sessions.open.values().filter(|session| session.principal == principal);
+        for ((_, symbol), (depth, _)) in of_principal.flat_map(|session| &session.products) {
+            let depth = usize::try_from(*depth).unwrap_or_default();
+            let most: &mut usize = symbols.entry(symbol.clone()).or_insert(depth);
+            *most = if *most == 0 || depth == 0 { 0 } else { depth.max(*most) };
+        }
+        symbols.remove("*");
+        symbols
+    }
+
     fn to_json(&self, arguments: &AtArgs) -> Value {
         let mut sessions = Vec::new();
         for (name, session) in &self.sessions.open {
@@ -133,7 +151,13 @@ pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
         }
         moment.learn(&row, &arguments.principal);
     }
-    let found = moment.to_json(arguments);
+    let mut found = moment.to_json(arguments);
+    let symbols = moment.subscribed(&arguments.principal);
+    let tape = arguments.tape.clone().unwrap_or_else(|| tape_directory(&arguments.directory));
+    // Where no tape was kept, that is said, unless it was asked for.
+    if arguments.tape.is_some() || tape.exists() {
+        found["books"] = book::at(&tape, UnixNanos(arguments.time), &symbols)?;
+    }
     if arguments.json {
         anstream::println!("{found}");
         return Ok(ExitCode::SUCCESS);
@@ -178,6 +202,7 @@ fn print(found: &Value) {
             anstream::println!("    {channel} {symbol}, {depth}, since {}", shown(&subscription["since"]));
         }
     }
+    book::print(&found["books"]);
     anstream::println!("open orders: {}", list("open_orders").len());
     for order in list("open_orders") {
         let (id, name) = (shown(&order["order_id"]), shown(&order["cl_ord_id"]));

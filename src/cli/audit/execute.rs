@@ -44,7 +44,7 @@ pub(super) fn run(directory: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
 
 /// Size of the last checkpoint in the log's own file, its signature unchecked; 0 if there is none. What is missing below it was
 /// there once: no crash takes it away.
-fn last_checkpoint(directory: &Path) -> u64 {
+pub(in crate::cli) fn last_checkpoint(directory: &Path) -> u64 {
     let tail = || {
         let mut file = std::fs::File::open(directory.join("checkpoints"))?;
         let length = file.metadata()?.len();

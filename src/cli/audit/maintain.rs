@@ -27,3 +27,9 @@ pub(super) fn configured(path: &Path) -> anyhow::Result<crate::config::LogConfig
     let config = crate::config::load(path).with_context(|| format!("cannot use {path:?}"))?;
     Ok(config.log)
 }
+
+/// The same of the tape that a configuration file names.
+pub(super) fn configured_tape(path: &Path) -> anyhow::Result<crate::config::LogConfig> {
+    let config = crate::config::load(path).with_context(|| format!("cannot use {path:?}"))?;
+    Ok(config.tape.log(&config.log))
+}

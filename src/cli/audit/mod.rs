@@ -1,6 +1,7 @@
 //! `sealfeed audit`: for whoever has to believe the log.
 
 mod at;
+mod book;
 mod execute;
 mod export;
 mod hashed;
@@ -24,6 +25,9 @@ mod trace;
 mod verify;
 
 use std::process::ExitCode;
+
+pub(super) use execute::last_checkpoint;
+pub(super) use rows::parse_time;
 
 use clap::{Args, Subcommand};
 

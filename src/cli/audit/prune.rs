@@ -19,6 +19,9 @@ pub(super) struct PruneArgs {
     /// The server's configuration: it names the log and, under `[log.retention]`, how long it is kept.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// The tape instead, as long as `[tape.retention]` says.
+    #[arg(long)]
+    tape: bool,
     /// Public key of the log (log.pub), from elsewhere than the log: what does not verify with it does not leave.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -31,7 +34,11 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(arguments: &PruneArgs) -> anyhow::Result<ExitCode> {
-    let log = maintain::configured(&arguments.config)?;
+    let log = if arguments.tape {
+        maintain::configured_tape(&arguments.config)?
+    } else {
+        maintain::configured(&arguments.config)?
+    };
     let policy = policy(&log.retention)?;
     let storage = maintain::storage(&log.directory);
     if arguments.dry_run {

@@ -63,7 +63,7 @@ pub(super) enum Output {
     Csv,
 }
 
-pub(super) fn parse_time(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn parse_time(text: &str) -> Result<u64, String> {
     if let Ok(ns) = text.parse() {
         return Ok(ns);
     }

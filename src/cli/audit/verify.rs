@@ -40,6 +40,9 @@ pub(super) struct VerifyArgs {
     /// A checkpoint kept elsewhere (a signed note) to start from: only segments from the one that holds its size are checked.
     #[arg(long, value_name = "FILE")]
     from_checkpoint: Option<PathBuf>,
+    /// The tape's directory: that it reaches every link in the log, and that it is what they say.
+    #[arg(long, value_name = "DIRECTORY")]
+    tape: Option<PathBuf>,
     /// Threads; by default as many as there are processors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -62,6 +65,7 @@ pub(super) fn run(arguments: &VerifyArgs) -> ExitCode {
         k0: arguments.k0.clone(),
         expect_size: arguments.expect_size,
         from_checkpoint: arguments.from_checkpoint.clone(),
+        tape: arguments.tape.clone(),
         threads: arguments.threads,
         json: arguments.json,
     };

@@ -77,7 +77,13 @@ fn trades_and_fills_do_not_change_the_book() {
         aggressor: Some(Side::Sell),
         trade_id: 1,
     };
-    assert_eq!(check(&[add(1, Side::Buy, 99, 5), trade, MarketEventKind::Fill]).0, [(99, 5, 1)]);
+    let fill = MarketEventKind::Fill {
+        order: OrderId(1),
+        side: Some(Side::Buy),
+        price: Price::from_nanos(99),
+        quantity: Quantity::from_nanos(1),
+    };
+    assert_eq!(check(&[add(1, Side::Buy, 99, 5), trade, fill]).0, [(99, 5, 1)]);
 }
 
 #[test]

@@ -287,7 +287,11 @@ impl Record {
                 return Some(Self { action: MboAction::Trade, side, price, quantity, order_id: None });
             }
             MarketEventKind::Clear => return Some(nothing(MboAction::Clear)),
-            MarketEventKind::Fill => return Some(nothing(MboAction::Fill)),
+            MarketEventKind::Fill { order, side, price, quantity } => {
+                let side = side.map_or(Aggressor::None, Aggressor::from);
+                let (price, quantity, order_id) = (Some(price), Some(quantity), Some(order.0));
+                return Some(Self { action: MboAction::Fill, side, price, quantity, order_id });
+            }
             MarketEventKind::Level { .. }
             | MarketEventKind::Top { .. }
             | MarketEventKind::Status { .. }

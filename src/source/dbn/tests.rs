@@ -140,7 +140,10 @@ fn every_action_of_a_book_of_orders_becomes_its_event() {
             mbo(Action::Trade, NoSide, 0),
             MarketEventKind::Trade { price, quantity, aggressor: None, trade_id: 0 },
         ),
-        (mbo(Action::Fill, NoSide, flags::LAST), MarketEventKind::Fill),
+        (
+            mbo(Action::Fill, NoSide, flags::LAST),
+            MarketEventKind::Fill { order, side: None, price, quantity },
+        ),
     ];
     let records = cases.each_ref().map(|(record, _)| record.clone());
     let replay = replay(&records);

@@ -206,7 +206,9 @@ fn of_order(row: &Row) -> Result<Option<MarketEventKind>, SourceError> {
         },
         Action::Clear => MarketEventKind::Clear,
         Action::Trade => trade(row)?,
-        Action::Fill => MarketEventKind::Fill,
+        Action::Fill => {
+            MarketEventKind::Fill { order, side: row.side, price: row.price()?, quantity: row.quantity()? }
+        }
         Action::None => return Ok(None),
     }))
 }

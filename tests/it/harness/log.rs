@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use sealfeed::config::tape_directory;
 use sealfeed::execute::replay::{Report, reexecute};
 use sealfeed::{execute, journal};
 use sealfeed_audit::reader::entries;
-use sealfeed_audit::verify::{Anchors, Verdict, verify};
+use sealfeed_audit::verify::{Anchors, Verdict, verify, verify_tape};
 use serde_json::Value;
 
 /// One event of the log.
@@ -71,6 +72,17 @@ pub(super) fn assert_verified(folder: &Path) {
     };
     let report = verify(folder, &anchors, &mut |_| {}).unwrap();
     assert_eq!(report.verdict, Verdict::Verified, "{report:?}");
+}
+
+/// Asserts that the tape beside the log verifies as a log, and that the audit log's links fit it to its end.
+pub(super) fn assert_tape_verified(folder: &Path) {
+    let tape = tape_directory(folder);
+    assert_verified(&tape);
+    let mut report = verify(folder, &Anchors::default(), &mut |_| {}).unwrap();
+    verify_tape(&mut report, folder, &tape).unwrap();
+    assert_eq!(report.verdict, Verdict::Unanchored, "{report:?}");
+    let taped = verify(&tape, &Anchors::default(), &mut |_| {}).unwrap();
+    assert_eq!(report.tape.unwrap().size, taped.entries, "the last link covers the whole tape");
 }
 
 /// Asserts that the venue, given the log's inputs again, gives every output that the log holds.

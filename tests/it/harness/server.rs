@@ -9,7 +9,9 @@ use sealfeed::config::{Config, load_text};
 use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
-use super::log::{Logged, assert_executes_again, assert_holds_no_secret, assert_verified, read};
+use super::log::{
+    Logged, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified, read,
+};
 use super::{LIMIT, Pki, telemetry};
 
 /// The policy of [`Server::start`].
@@ -150,6 +152,9 @@ impl Server {
         super::soon("the stop", running.stop()).await.unwrap();
         let log = &config.log.directory;
         assert_verified(log);
+        if config.tape.enabled {
+            assert_tape_verified(log);
+        }
         assert_executes_again(log);
         assert_holds_no_secret(log, &Pki::get().folder, &telemetry::traced());
         (read(log), folder)

@@ -51,4 +51,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Run chrony or another NTP or PTP client, and let it poll often enough.",
         explain: "By what the system says of its clock, nothing synchronises it, or its error may be more than clock.tolerance_us, or it was set by more than that. The server goes on: every entry states the bound of its clock's error, and a CLOCK entry states the breach. The kernel adds 0.5 ms to the bound for every second since the clock was last corrected: with the default of 50 ms a client has to poll at least every 64 s (chrony: maxpoll 6). A container uses the clock of its host, which is the one to be synchronised.",
     },
+    Entry {
+        code: Code::AudTapeFailed,
+        text: "SF-AUD-007",
+        retry: Retry::Never,
+        message: "the record of market data failed",
+        hint: "Make room on its disk or repair it, run sealfeed audit verify on the tape, and start the server again.",
+        explain: "The tape could not be written any more, or its disk is nearly full. Market data and orders go on, since no answer waits for the tape, but what is published is not recorded until the next start: it cannot be resumed from the tape or shown by sealfeed audit at. The audit log has an entry of kind tape that says up to which event the record goes.",
+    },
 ];

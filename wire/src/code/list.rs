@@ -284,6 +284,18 @@ pub enum Code {
     PubRecordUnusable = 6009,
     /// `SF-PUB-010`: a market data source cannot be read.
     PubSourceUnreadable = 6010,
+    /// `SF-PUB-011`: the principal may not publish.
+    PubNotEntitled = 6011,
+    /// `SF-PUB-012`: the principal may not publish the symbol.
+    PubSymbolNotEntitled = 6012,
+    /// `SF-PUB-013`: the symbol is not published by this principal.
+    PubSymbolNotYours = 6013,
+    /// `SF-PUB-014`: a message is none that can be published.
+    PubMessageInvalid = 6014,
+    /// `SF-PUB-015`: the `pub_seq` was used with another body.
+    PubSequenceReused = 6015,
+    /// `SF-PUB-016`: the publisher is gone.
+    PubPublisherGone = 6016,
     /// `SF-AUD-001`: the audit log is not available.
     AudLogUnavailable = 7001,
     /// `SF-AUD-002`: the audit log is low on space.
@@ -296,6 +308,8 @@ pub enum Code {
     AudLogLocked = 7005,
     /// `SF-AUD-006`: the clock does not keep its tolerance.
     AudClockTolerance = 7006,
+    /// `SF-AUD-007`: the record of market data failed.
+    AudTapeFailed = 7007,
     /// `SF-CFG-001`: the configuration has an unknown key.
     CfgKeyUnknown = 8001,
     /// `SF-CFG-002`: a file cannot be read.

@@ -1,4 +1,4 @@
-//! `SF-PUB-*`: publishers and other sources of market data.
+//! `SF-PUB-*`: publishers and other sources of market data. Clients see `SF-PUB-005` and those from 011 on, in answers to `publish`.
 
 use super::{Code, Entry, Retry};
 
@@ -82,5 +82,53 @@ pub(super) const TABLE: &[Entry] = &[
         message: "a market data source cannot be read",
         hint: "Check the file and the disk.",
         explain: "The system or the decompression reports an error, or the file is another one than when it was opened. The source ends, its instruments are stale.",
+    },
+    Entry {
+        code: Code::PubNotEntitled,
+        text: "SF-PUB-011",
+        retry: Retry::Never,
+        message: "the principal may not publish",
+        hint: "Ask the operator for publish rights.",
+        explain: "No rule grants the principal the right to publish.",
+    },
+    Entry {
+        code: Code::PubSymbolNotEntitled,
+        text: "SF-PUB-012",
+        retry: Retry::Never,
+        message: "the principal may not publish the symbol",
+        hint: "See whoami for what is granted.",
+        explain: "The principal may publish, but not this symbol.",
+    },
+    Entry {
+        code: Code::PubSymbolNotYours,
+        text: "SF-PUB-013",
+        retry: Retry::Never,
+        message: "the symbol is not published by this principal",
+        hint: "Publish the instruments of your own source.",
+        explain: "No source of type publisher names this symbol with this principal. Every instrument has one source.",
+    },
+    Entry {
+        code: Code::PubMessageInvalid,
+        text: "SF-PUB-014",
+        retry: Retry::Never,
+        message: "a message is none that can be published",
+        hint: "Send trade, bbo, snapshot or delta with the instrument's decimals.",
+        explain: "The list of messages is empty, or one of them has an unknown type, an unknown, missing or wrong field, a number that the instrument cannot have, or shows what the instrument's source is not configured to show. Nothing of the list was published.",
+    },
+    Entry {
+        code: Code::PubSequenceReused,
+        text: "SF-PUB-015",
+        retry: Retry::Never,
+        message: "the pub_seq was used with another body",
+        hint: "Go on above the last pub_seq.",
+        explain: "A pub_seq seen before is acknowledged and not published again. The last one was sent with other bytes.",
+    },
+    Entry {
+        code: Code::PubPublisherGone,
+        text: "SF-PUB-016",
+        retry: Retry::Never,
+        message: "the publisher is gone",
+        hint: "Publish a snapshot after connecting again.",
+        explain: "The session that published an instrument has ended. The instrument is stale until its publisher sends a snapshot, or a bbo or trade where it shows no book.",
     },
 ];

@@ -118,6 +118,7 @@ impl Segments<'_> {
             epochs: chain.as_ref().map_or(0, |chain| chain.epoch + 1),
             stopped: self.notable.last_kind == kind::STOP,
             live: self.live,
+            tape: None,
             strays,
             not_checked,
         })
