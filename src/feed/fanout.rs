@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::inbox::{Delivery, Inbox, Item, ReaderId};
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
+use crate::types::Sequence;
 
 /// Bytes of frames after which a delivery leaves even before its batch is over: the shards are to work meanwhile.
 const DELIVERY_BYTES: usize = 64 * 1024;
@@ -38,8 +39,9 @@ impl Fanout {
         Self::default()
     }
 
-    /// Lets `queue` get everything that is published to `stream` from now on. Subscribing again changes nothing.
-    pub fn subscribe(&mut self, stream: StreamId, queue: &OutboundQueue) {
+    /// Lets `queue` get everything that is published to `stream` from now on, behind message `seq`. Subscribing again
+    /// changes nothing.
+    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, queue: &OutboundQueue) {
         let reader = queue.reader();
         let streams = self.by_reader.entry(reader).or_default();
         if streams.contains(&stream) {
@@ -55,7 +57,7 @@ impl Fanout {
             Some((_, readers)) => *readers += 1,
             None => shards.push((shard, 1)),
         }
-        self.shards[shard].delivery.items.push(Item::Join { stream, reader });
+        self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get() });
     }
 
     /// Ends that. A queue that was not subscribed stays so.
@@ -84,7 +86,8 @@ impl Fanout {
     pub fn publish(&mut self, publication: &Publication) {
         for (shard, _) in self.by_stream.get(publication.stream.index()).into_iter().flatten() {
             let Shard { inbox, delivery } = &mut self.shards[*shard];
-            delivery.publish(publication.stream, publication.encoding.frame(), &publication.message);
+            let Publication { stream, encoding, seq, message } = publication;
+            delivery.publish(*stream, seq.get(), encoding.frame(), message);
             if delivery.bytes.len() >= DELIVERY_BYTES {
                 inbox.deliver(delivery);
             }
@@ -151,7 +154,12 @@ mod tests {
 
     fn publication(instrument: u32, message: &'static str) -> Publication {
         let message = Bytes::from_static(message.as_bytes());
-        Publication { stream: stream(instrument), encoding: Encoding::of(&message), message }
+        Publication {
+            stream: stream(instrument),
+            seq: Sequence::ZERO.next(),
+            encoding: Encoding::of(&message),
+            message,
+        }
     }
 
     fn inbox() -> Arc<Inbox> {
@@ -169,10 +177,10 @@ mod tests {
         let mut fanout = Fanout::new();
         let (one, two) = (inbox(), inbox());
         let readers = [(&one, 1), (&one, 2), (&two, 3)].map(|(at, n)| OutboundQueue::new(Arc::clone(at), n));
-        fanout.subscribe(stream(1), &readers[0]);
-        fanout.subscribe(stream(1), &readers[0]);
-        fanout.subscribe(stream(1), &readers[1]);
-        fanout.subscribe(stream(7), &readers[2]);
+        fanout.subscribe(stream(1), Sequence::ZERO, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, &readers[1]);
+        fanout.subscribe(stream(7), Sequence::ZERO, &readers[2]);
         assert_eq!(fanout.subscribers(stream(1)), 2);
         for (instrument, text) in [(1, "{a"), (7, "b"), (9, "c")] {
             fanout.publish(&publication(instrument, text));
@@ -184,9 +192,9 @@ mod tests {
         assert_eq!(
             first.items,
             [
-                Item::Join { stream: stream(1), reader: 1 },
-                Item::Join { stream: stream(1), reader: 2 },
-                Item::Frames { stream: stream(1), bytes: 0..4, messages: 1 },
+                Item::Join { stream: stream(1), reader: 1, seq: 0 },
+                Item::Join { stream: stream(1), reader: 2, seq: 0 },
+                Item::Frames { stream: stream(1), bytes: 0..4, messages: 1, last: 1 },
             ]
         );
     }
@@ -197,7 +205,7 @@ mod tests {
         let reader = OutboundQueue::new(Arc::clone(&inbox), 5);
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         fanout.send(&reader, text("snapshot"));
-        fanout.subscribe(stream(1), &reader);
+        fanout.subscribe(stream(1), Sequence::ZERO, &reader);
         fanout.publish(&publication(1, "a"));
         fanout.send(&reader, text("fill"));
         fanout.publish(&publication(1, "b"));
@@ -207,10 +215,10 @@ mod tests {
             taken(&inbox).items,
             [
                 Item::Message { reader: 5, message: text("snapshot") },
-                Item::Join { stream: stream(1), reader: 5 },
-                Item::Frames { stream: stream(1), bytes: 0..3, messages: 1 },
+                Item::Join { stream: stream(1), reader: 5, seq: 0 },
+                Item::Frames { stream: stream(1), bytes: 0..3, messages: 1, last: 1 },
                 Item::Message { reader: 5, message: text("fill") },
-                Item::Frames { stream: stream(1), bytes: 3..6, messages: 1 },
+                Item::Frames { stream: stream(1), bytes: 3..6, messages: 1, last: 1 },
                 Item::Finish { reader: 5, ending: Ending::SLOW, notice: None },
             ]
         );
@@ -220,8 +228,8 @@ mod tests {
     fn after_the_last_reader_of_a_shard_left_nothing_more_comes() {
         let (mut fanout, inbox) = (Fanout::new(), inbox());
         let readers = [1, 2].map(|reader| OutboundQueue::new(Arc::clone(&inbox), reader));
-        readers.iter().for_each(|reader| fanout.subscribe(stream(0), reader));
-        fanout.subscribe(stream(1), &readers[1]);
+        readers.iter().for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, reader));
+        fanout.subscribe(stream(1), Sequence::ZERO, &readers[1]);
         fanout.unsubscribe(stream(0), &readers[0]);
         fanout.unsubscribe(stream(0), &readers[0]);
         assert_eq!(fanout.subscribers(stream(0)), 1);

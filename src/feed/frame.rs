@@ -63,21 +63,19 @@ pub(super) fn frame_bytes(frames: &[u8]) -> usize {
     usize::try_from(payload).unwrap_or(usize::MAX).saturating_add(header).min(frames.len())
 }
 
-/// Bytes of as many whole frames at the beginning of `frames` as fit into `bytes_max`; of the first one if that does not.
+/// As many whole frames at the beginning of `frames` as fit into `bytes_max`, or the first one if that does not: their
+/// bytes and their number. For runs that may not fit as a whole: it walks along them.
 #[must_use]
-pub fn whole_frames(frames: &[u8], bytes_max: usize) -> usize {
-    if frames.len() <= bytes_max {
-        return frames.len();
-    }
-    let mut end = frame_bytes(frames);
+pub fn whole_frames(frames: &[u8], bytes_max: usize) -> (usize, u64) {
+    let (mut end, mut count) = (frame_bytes(frames), u64::from(!frames.is_empty()));
     while end < frames.len() {
         let next = end + frame_bytes(&frames[end..]);
         if next > bytes_max {
             break;
         }
-        end = next;
+        (end, count) = (next, count + 1);
     }
-    end
+    (end, count)
 }
 
 #[cfg(test)]
@@ -111,8 +109,10 @@ mod tests {
         let ends = [12, 12 + 204, 12 + 204 + 32];
         for bytes_max in 0..300 {
             let expected = ends.iter().rfind(|end| **end <= bytes_max).unwrap_or(&ends[0]);
-            assert_eq!(whole_frames(&frames, bytes_max), *expected, "{bytes_max}");
+            let (bytes, count) = whole_frames(&frames, bytes_max);
+            assert_eq!(bytes, *expected, "{bytes_max}");
+            assert_eq!(ends.get(usize::try_from(count).unwrap() - 1), Some(expected));
         }
-        assert_eq!(whole_frames(&[], 5), 0);
+        assert_eq!(whole_frames(&[], 5), (0, 0));
     }
 }

@@ -32,6 +32,8 @@ pub enum Item {
         bytes: Range<usize>,
         /// How many messages.
         messages: u64,
+        /// Sequence number of the last; each is one above the one before.
+        last: u64,
     },
     /// From here on, a reader gets a stream.
     Join {
@@ -39,6 +41,8 @@ pub enum Item {
         stream: StreamId,
         /// Who.
         reader: ReaderId,
+        /// Number of the stream's last message before.
+        seq: u64,
     },
     /// From here on, it does not, not even what it has not got yet.
     Leave {
@@ -76,16 +80,19 @@ pub struct Delivery {
 
 impl Delivery {
     /// Appends a message of a stream.
-    pub fn publish(&mut self, stream: StreamId, kind: FrameKind, message: &[u8]) {
+    pub fn publish(&mut self, stream: StreamId, seq: u64, kind: FrameKind, message: &[u8]) {
         let start = self.bytes.len();
         push_frame(&mut self.bytes, kind, message);
         let end = self.bytes.len();
         match self.items.last_mut() {
-            Some(Item::Frames { stream: last, bytes, messages }) if *last == stream => {
+            Some(Item::Frames { stream: before, bytes, messages, last })
+                if *before == stream && seq == *last + 1 =>
+            {
                 bytes.end = end;
                 *messages += 1;
+                *last = seq;
             }
-            _ => self.items.push(Item::Frames { stream, bytes: start..end, messages: 1 }),
+            _ => self.items.push(Item::Frames { stream, bytes: start..end, messages: 1, last: seq }),
         }
     }
 
@@ -106,8 +113,9 @@ impl Delivery {
         let offset = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         self.items.extend(other.items.drain(..).map(|item| match item {
-            Item::Frames { stream, bytes, messages } => {
-                Item::Frames { stream, bytes: bytes.start + offset..bytes.end + offset, messages }
+            Item::Frames { stream, bytes, messages, last } => {
+                let bytes = bytes.start + offset..bytes.end + offset;
+                Item::Frames { stream, bytes, messages, last }
             }
             other => other,
         }));
@@ -236,10 +244,10 @@ mod tests {
         let (wakes, inbox) = inbox();
         let mut batch = Delivery::default();
         for n in 0..3 {
-            batch.publish(stream(1), FrameKind::Text, b"a");
-            batch.publish(stream(1), FrameKind::Text, b"b");
-            batch.publish(stream(2), FrameKind::Text, b"c");
-            batch.items.push(Item::Join { stream: stream(1), reader: n });
+            batch.publish(stream(1), 2 * n + 1, FrameKind::Text, b"a");
+            batch.publish(stream(1), 2 * n + 2, FrameKind::Text, b"b");
+            batch.publish(stream(2), 7, FrameKind::Text, b"c");
+            batch.items.push(Item::Join { stream: stream(1), reader: n, seq: 0 });
             inbox.deliver(&mut batch);
             assert!(batch.is_empty());
         }
@@ -247,13 +255,13 @@ mod tests {
         let mut taken = Delivery::default();
         inbox.take(&mut taken);
         assert_eq!(taken.bytes, b"\x81\x01a\x81\x01b\x81\x01c".repeat(3));
-        let frames = |stream, bytes, messages| Item::Frames { stream, bytes, messages };
+        let frames = |stream, bytes, messages, last| Item::Frames { stream, bytes, messages, last };
         let expected = (0..3).flat_map(|n: u64| {
             let start = 9 * usize::try_from(n).unwrap();
             [
-                frames(stream(1), start..start + 6, 2),
-                frames(stream(2), start + 6..start + 9, 1),
-                Item::Join { stream: stream(1), reader: n },
+                frames(stream(1), start..start + 6, 2, 2 * n + 2),
+                frames(stream(2), start + 6..start + 9, 1, 7),
+                Item::Join { stream: stream(1), reader: n, seq: 0 },
             ]
         });
         assert_eq!(taken.items, expected.collect::<Vec<_>>());
@@ -268,11 +276,11 @@ mod tests {
             let (_, inbox) = inbox();
             let inbox = Arc::new(inbox);
             let mut batch = Delivery::default();
-            batch.publish(stream(1), FrameKind::Text, &vec![b'x'; INBOX_BYTES_MAX]);
+            batch.publish(stream(1), 1, FrameKind::Text, &vec![b'x'; INBOX_BYTES_MAX]);
             inbox.deliver(&mut batch);
             let releasing = Arc::clone(&inbox);
             let thread = std::thread::spawn(move || {
-                batch.publish(stream(1), FrameKind::Text, b"next");
+                batch.publish(stream(1), 2, FrameKind::Text, b"next");
                 releasing.deliver(&mut batch);
             });
             let mut taken = Delivery::default();

@@ -16,8 +16,21 @@ pub const CHUNK_BYTES: usize = 32 * 1024;
 pub struct Cursor {
     /// Bytes of the log before it, from the beginning of time.
     pub at: u64,
-    /// Messages of the log before it.
+    /// Messages of the log before it, notices among them.
     pub messages: u64,
+    /// Sequence number of the stream there: of the last message before it. Zero: unknown, nothing came yet.
+    pub seq: u64,
+}
+
+/// Frames of one stream that follow one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Whole frames.
+    pub frames: &'a [u8],
+    /// How many.
+    pub messages: u64,
+    /// Sequence number of the last of them. If there are several, each is one above the one before.
+    pub last: u64,
 }
 
 /// Frames of one stream, the latest ones.
@@ -31,14 +44,8 @@ pub struct StreamLog {
 struct Chunk {
     start: u64,
     bytes: Vec<u8>,
-    /// Messages of the log up to the end of this chunk.
-    messages: u64,
-}
-
-impl Chunk {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
+    /// The cursor behind it.
+    end: Cursor,
 }
 
 impl StreamLog {
@@ -48,31 +55,30 @@ impl StreamLog {
         self.end
     }
 
-    /// Appends whole frames, `messages` of them.
-    pub fn append(&mut self, mut frames: &[u8], messages: u64) {
+    /// Appends a run.
+    pub fn append(&mut self, run: Run<'_>) {
+        let (mut frames, mut left) = (run.frames, run.messages);
         while !frames.is_empty() {
-            let room = self.chunks.back().map_or(0, |chunk| CHUNK_BYTES.saturating_sub(chunk.bytes.len()));
-            let fits = whole_frames(frames, room);
-            let (now, later) = if fits <= room {
-                frames.split_at(fits)
-            } else {
-                self.chunks.push_back(Chunk { start: self.end.at, bytes: Vec::new(), messages: 0 });
-                frames.split_at(whole_frames(frames, CHUNK_BYTES))
+            let filled = self.chunks.back().map_or(CHUNK_BYTES, |chunk| chunk.bytes.len());
+            let room = CHUNK_BYTES.saturating_sub(filled);
+            let (mut bytes, mut count) =
+                if frames.len() <= room { (frames.len(), left) } else { whole_frames(frames, room) };
+            if bytes > room {
+                self.chunks.push_back(Chunk { start: self.end.at, bytes: Vec::new(), end: self.end });
+                let fits = frames.len() <= CHUNK_BYTES;
+                (bytes, count) = if fits { (frames.len(), left) } else { whole_frames(frames, CHUNK_BYTES) };
+            }
+            let (now, later) = frames.split_at(bytes);
+            (frames, left) = (later, left.saturating_sub(count));
+            self.end = Cursor {
+                at: self.end.at + now.len() as u64,
+                messages: self.end.messages + count,
+                seq: run.last.saturating_sub(left),
             };
             if let Some(chunk) = self.chunks.back_mut() {
                 chunk.bytes.extend_from_slice(now);
+                chunk.end = self.end;
             }
-            self.end.at += now.len() as u64;
-            frames = later;
-        }
-        self.end.messages += messages;
-        self.count();
-    }
-
-    /// Chunks filled by one append share its messages: a reader counts them when it has the last of them.
-    fn count(&mut self) {
-        if let Some(chunk) = self.chunks.back_mut() {
-            chunk.messages = self.end.messages;
         }
     }
 
@@ -83,11 +89,10 @@ impl StreamLog {
         if cursor.at == self.end.at {
             return Some((&[], self.end));
         }
-        let place = self.chunks.partition_point(|chunk| chunk.end() <= cursor.at);
+        let place = self.chunks.partition_point(|chunk| chunk.end.at <= cursor.at);
         let chunk = self.chunks.get(place)?;
         let offset = usize::try_from(cursor.at.checked_sub(chunk.start)?).ok()?;
-        let next = Cursor { at: chunk.end(), messages: chunk.messages.max(cursor.messages) };
-        Some((&chunk.bytes[offset..], next))
+        Some((&chunk.bytes[offset..], chunk.end))
     }
 
     /// Bytes it holds.
@@ -102,7 +107,7 @@ impl StreamLog {
         if let Some(chunk) = self.chunks.front_mut() {
             chunk.bytes.clear();
             chunk.start = self.end.at;
-            chunk.messages = self.end.messages;
+            chunk.end = self.end;
         }
     }
 
@@ -137,12 +142,19 @@ mod tests {
         frames
     }
 
+    fn append(log: &mut StreamLog, lengths: &[usize]) {
+        let messages = lengths.len() as u64;
+        log.append(Run { frames: &frames(lengths), messages, last: log.end().messages + messages });
+    }
+
     /// Everything from a cursor on, and how many reads it took.
     fn rest(log: &StreamLog, mut cursor: Cursor) -> (Vec<u8>, usize) {
         let (mut bytes, mut reads) = (Vec::new(), 0);
         while cursor != log.end() {
             let (some, next) = log.read(cursor).expect("nothing was trimmed");
             assert!(!some.is_empty() && next.at == cursor.at + some.len() as u64);
+            assert_eq!(next.seq, next.messages, "each of these messages has a number");
+            assert_eq!(next.messages - cursor.messages, whole_frames(some, usize::MAX).1);
             assert!(some.len() <= CHUNK_BYTES || frame_bytes(some) == some.len());
             bytes.extend_from_slice(some);
             (cursor, reads) = (next, reads + 1);
@@ -159,7 +171,8 @@ mod tests {
             for run in &runs {
                 cursors.push((log.end(), all.len()));
                 let frames = frames(run);
-                log.append(&frames, run.len() as u64);
+                let messages = run.len() as u64;
+                log.append(Run { frames: &frames, messages, last: log.end().messages + messages });
                 all.extend_from_slice(&frames);
             }
             for (cursor, from) in cursors {
@@ -174,7 +187,7 @@ mod tests {
     fn small_frames_are_read_a_chunk_at_a_time_and_chunks_end_between_frames() {
         let mut log = StreamLog::default();
         for _ in 0..1_000 {
-            log.append(&frames(&[126, 126]), 2);
+            append(&mut log, &[126, 126]);
         }
         let (bytes, reads) = rest(&log, Cursor::default());
         assert_eq!(reads, bytes.len().div_ceil(CHUNK_BYTES - CHUNK_BYTES % 130));
@@ -184,7 +197,7 @@ mod tests {
     fn a_cursor_that_fell_off_is_told_and_a_cleared_log_goes_on_where_it_was() {
         let mut log = StreamLog::default();
         for _ in 0..10 {
-            log.append(&frames(&[30_000]), 1);
+            append(&mut log, &[30_000]);
         }
         log.trim(100_000);
         assert!(log.bytes() <= 100_000);
@@ -192,7 +205,7 @@ mod tests {
         let end = log.end();
         log.clear();
         assert_eq!((log.bytes(), log.read(end)), (0, Some((&[][..], end))));
-        log.append(&frames(&[5]), 1);
+        append(&mut log, &[5]);
         assert_eq!(rest(&log, end).0, frames(&[5]));
         assert_eq!(log.end().messages, 11);
     }

@@ -12,6 +12,7 @@
 
 mod bars;
 pub mod book;
+mod delivered;
 mod depth;
 mod encoding;
 mod fanout;
@@ -28,11 +29,12 @@ mod stream;
 pub mod tape;
 
 pub use book::{Book, Changes};
+pub use delivered::Delivered;
 pub use encoding::Encoding;
 pub use fanout::Fanout;
 pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId};
-pub use log::{CHUNK_BYTES, Cursor, StreamLog};
+pub use log::{CHUNK_BYTES, Cursor, Run, StreamLog};
 pub use market::EVENT_RECORDS_MAX;
 pub use publisher::{Feed, FeedOptions};
 pub use queue::{Ending, OutboundQueue};

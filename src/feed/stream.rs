@@ -73,6 +73,8 @@ pub struct Publication {
     pub stream: StreamId,
     /// What the bytes are. Notices about a stream (heartbeats and their like) are JSON for the readers of records, too.
     pub encoding: Encoding,
+    /// Where the stream stands with it: its own number, or the last one before a notice, which has none.
+    pub seq: Sequence,
     /// A JSON text, or one record; shared by all of them.
     pub message: Bytes,
 }
@@ -238,7 +240,7 @@ impl Stream {
                 && let Some(stream) = StreamId::of(self.instrument, self.kind, encoding)
             {
                 self.last_out = out.now;
-                out.publications.push(Publication { stream, encoding, message });
+                out.publications.push(Publication { stream, encoding, seq: self.seq, message });
             }
         }
     }
@@ -258,7 +260,7 @@ impl Stream {
                 && let Some(stream) = StreamId::of(self.instrument, self.kind, reads)
             {
                 let (encoding, message) = (Encoding::Json, message.clone());
-                out.publications.push(Publication { stream, encoding, message });
+                out.publications.push(Publication { stream, encoding, seq: self.seq, message });
             }
         }
     }

@@ -339,6 +339,16 @@ events! {
         /// How many certificates at the end of the chain are not here because the entry would be too long; 0 if none.
         left_out: u32,
     }
+    /// Messages of streams that were sealed and given to a session's socket since its last entry of this kind. Written when a
+    /// subscription or the session ends, and at intervals.
+    279 "delivered" Delivered {
+        /// Whose session.
+        principal: String,
+        /// Names the run of all these sequences, 16 hex digits.
+        epoch: String,
+        /// What.
+        ranges: Vec<DeliveredRange>,
+    }
     /// Market data of a publisher was authentic and fresh and passed every check; it leaves behind this entry.
     282 "publish" Publish {
         /// Who.
@@ -398,6 +408,21 @@ impl<'de> Deserialize<'de> for Der {
         // Events are read from the log alone; nobody reads them from text.
         Vec::deserialize(deserializer).map(Self)
     }
+}
+
+/// Messages of one stream, from one number to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredRange {
+    /// The stream's channel.
+    pub channel: String,
+    /// The stream's symbol.
+    pub symbol: String,
+    /// Levels of the stream a side; 0 for all of them, and for channels without.
+    pub depth: u32,
+    /// Number of the first message.
+    pub first: u64,
+    /// Number of the last one. What lies between was delivered, too.
+    pub last: u64,
 }
 
 /// One instrument, as orders in it are read and matched.

@@ -7,6 +7,7 @@ use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Answer;
 use crate::feed::{Ending, OutboundQueue, Publication, StreamId};
+use crate::types::Sequence;
 
 /// Outputs of one turn, in order, and the entry they all wait for.
 #[derive(Default)]
@@ -54,6 +55,8 @@ pub(super) enum Output {
     Subscribe {
         /// Which stream.
         stream: StreamId,
+        /// Number of its last message before.
+        seq: Sequence,
         /// Whose queue.
         queue: Arc<OutboundQueue>,
     },

@@ -169,7 +169,11 @@ impl Core {
                 batch.finish(&session.queue, ending, None);
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
-            Command::Closed { session, event } => self.closed(&session, event, now, batch)?,
+            Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
+            Command::Closed { session, delivered, event } => {
+                self.delivered(&session, &delivered)?;
+                self.closed(&session, event, now, batch)?;
+            }
         }
         self.subscription_count.send_if_modified(|count| {
             let now = u32::try_from(self.subscriptions.count()).unwrap_or(u32::MAX);

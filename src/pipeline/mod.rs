@@ -9,6 +9,7 @@ mod answers;
 mod batch;
 mod core;
 mod day;
+mod delivered;
 mod executions;
 mod orders;
 mod publish;
@@ -31,7 +32,7 @@ use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::feed::Ending;
+use crate::feed::{Delivered, Ending};
 use crate::gate::AuthenticRequest;
 use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
@@ -103,10 +104,19 @@ pub enum Command {
         /// Its last message, if it gets one.
         notice: Option<Vec<u8>>,
     },
+    /// So much of its streams has left for a session; recorded, not answered.
+    Delivered {
+        /// Which one.
+        session: Arc<SessionHandle>,
+        /// What, since this was said last.
+        ranges: Vec<Delivered>,
+    },
     /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
     Closed {
         /// Which one.
         session: Arc<SessionHandle>,
+        /// What had left for it since [`Command::Delivered`] was said last.
+        delivered: Vec<Delivered>,
         /// How.
         event: Disconnect,
     },

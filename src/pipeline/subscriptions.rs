@@ -167,9 +167,9 @@ impl Core {
             batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
         }
         batch.send(&session.queue, encoded(&reply));
-        for (_, Granted { joined, messages, .. }) in granted {
+        for (_, Granted { stream, joined, messages, .. }) in granted {
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
-            batch.outputs.push(Output::Subscribe { stream: joined, queue: queue() });
+            batch.outputs.push(Output::Subscribe { stream: joined, seq: stream.seq, queue: queue() });
         }
         Ok(())
     }

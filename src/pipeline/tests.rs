@@ -49,7 +49,7 @@ fn closed(number: u64) -> Command {
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
     };
-    Command::Closed { session: Arc::new(session), event }
+    Command::Closed { session: Arc::new(session), delivered: Vec::new(), event }
 }
 
 #[tokio::test(flavor = "multi_thread")]

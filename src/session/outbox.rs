@@ -52,7 +52,8 @@ impl Outbox {
     /// Moves whole frames to the end of `out`: as many as fit into `bytes_max`, one at least.
     pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<u8>) {
         let waiting = &self.frames[self.at..];
-        let taken = whole_frames(waiting, bytes_max);
+        let taken =
+            if waiting.len() <= bytes_max { waiting.len() } else { whole_frames(waiting, bytes_max).0 };
         out.extend_from_slice(&waiting[..taken]);
         self.at += taken;
         if self.at == self.frames.len() {

@@ -61,13 +61,8 @@ fn info(tape: &Path) -> Value {
 /// A server that has replayed the recording as fast as it could, and was stopped.
 async fn replayed(path: PathBuf) -> (TempDir, PathBuf) {
     let server = Server::start(|config| {
-        let source = DbnSourceConfig {
-            path,
-            speed: Speed::Max,
-            repeat: false,
-            wait_for_subscribers: 0,
-            stall_ms: 21:fn publishers(config: stall_ms: None,mut Config, stall_ms: u64) {,
-        };
+        let source =
+            DbnSourceConfig { path, speed: Speed::Max, repeat: false, wait_for_subscribers: 0, stall_ms: 0 };
         config.sources = vec![SourceConfig::Dbn(source)];
     })
     .await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::book;
 use super::rows::{ENDS_HERE, Row, open, parse_time};
-use super::sessions::Sessions;
+use super::sessions::{Sessions, Stream};
 use crate::clock::format_utc;
 use crate::config::tape_directory;
 use crate::types::UnixNanos;
@@ -126,6 +126,7 @@ impl Moment {
                 "certificate": session.certificate,
                 "since": session.since,
                 "subscriptions": subscriptions,
+                "delivered": delivered(&session.delivered),
             }));
         }
         json!({
@@ -166,6 +167,12 @@ pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What had left for a session by the last entry that says so; what left after it is not known yet at that moment.
+fn delivered(streams: &BTreeMap<Stream, Vec<(u64, u64)>>) -> Vec<Value> {
+    let of = |((channel, symbol, depth, epoch), ranges): (&Stream, &Vec<(u64, u64)>)| json!({"channel": channel, "symbol": symbol, "depth": depth, "epoch": epoch, "ranges": ranges});
+    streams.iter().map(of).collect()
+}
+
 /// Text of a value, harmless on a terminal.
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string())
@@ -200,6 +207,10 @@ fn print(found: &Value) {
                 Some(levels) => format!("{levels} levels"),
             };
             anstream::println!("    {channel} {symbol}, {depth}, since {}", shown(&subscription["since"]));
+        }
+        for stream in session["delivered"].as_array().into_iter().flatten() {
+            let (channel, symbol) = (shown(&stream["channel"]), shown(&stream["symbol"]));
+            anstream::println!("    delivered of {channel} {symbol}: messages {}", shown(&stream["ranges"]));
         }
     }
     book::print(&found["books"]);

@@ -20,7 +20,12 @@ pub(super) struct Session {
     pub(super) since: String,
     /// Products, each with its depth and when it was granted.
     pub(super) products: BTreeMap<Product, (u64, String)>,
+    /// Messages that left for it, by stream.
+    pub(super) delivered: BTreeMap<Stream, Vec<(u64, u64)>>,
 }
+
+/// A stream of a session: channel, symbol, depth (0 for all) and the run of its numbers.
+pub(super) type Stream = (String, String, u64, String);
 
 /// What an entry changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,7 @@ impl Sessions {
                     certificate: text("certificate"),
                     since: row.time(),
                     products: BTreeMap::new(),
+                    delivered: BTreeMap::new(),
                 };
                 self.open.insert(name, session);
                 Vec::new()
@@ -63,6 +69,10 @@ impl Sessions {
             "disconnect" => self.end(&name),
             "subscribe" => self.subscribe(&name, row),
             "unsubscribe" => self.unsubscribe(&name, row),
+            "delivered" => {
+                self.deliver(&name, row);
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }
@@ -89,6 +99,21 @@ impl Sessions {
         let Some(session) = self.open.get_mut(name) else { return Vec::new() };
         let gone = products(row, "symbols").filter(|product| session.products.remove(product).is_some());
         gone.map(|product| Change::Off(session.principal.clone(), product)).collect()
+    }
+
+    fn deliver(&mut self, name: &str, row: &Row) {
+        let Some(session) = self.open.get_mut(name) else { return };
+        let epoch = row.text("epoch").unwrap_or_default();
+        for range in row.fields.get("ranges").and_then(Value::as_array).into_iter().flatten() {
+            let text = |field: &str| range[field].as_str().unwrap_or_default().to_owned();
+            let number = |field: &str| range[field].as_u64().unwrap_or_default();
+            let stream = (text("channel"), text("symbol"), number("depth"), epoch.to_owned());
+            let ranges = session.delivered.entry(stream).or_default();
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == number("first") => *last = number("last"),
+                _ => ranges.push((number("first"), number("last"))),
+            }
+        }
     }
 
     /// In how many sessions of a principal a product is switched on.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::deadlines::{Deadlines, Due};
 use super::streams::{Key, Piece, Streams};
 use super::{Arrival, Slots};
-use crate::feed::{CHUNK_BYTES, Ending, FrameKind};
+use crate::feed::{CHUNK_BYTES, Delivered, Ending, FrameKind, StreamId};
 use crate::pipeline::{Command, TrySend};
 use crate::session::SessionContext;
 use crate::session::active::{End, closed, until};
@@ -313,7 +313,7 @@ impl Connection {
     /// The pipeline is gone: the server is stopping. What concerns the end is done without it.
     fn without_pipeline(&mut self, command: Command, turn: &mut Turn<'_>) {
         match command {
-            Command::Closed { session, event } => {
+            Command::Closed { session, event, .. } => {
                 // If the journal is gone as well the server knows why.
                 let _ = turn.context.journal.record_in(&session.trail, event);
             }
@@ -344,12 +344,30 @@ impl Connection {
     }
 
     /// Its subscription to a stream ends.
-    pub(super) fn leave(&mut self, stream: crate::feed::StreamId, streams: &mut Streams) {
-        let is_it = |key: &Key| streams.stream_of(*key) == Some(stream);
+    pub(super) fn leave(&mut self, stream: StreamId, turn: &mut Turn<'_>) {
+        let is_it = |key: &Key| turn.streams.stream_of(*key) == Some(stream);
         let Some(place) = self.subscriptions.iter().position(is_it) else { return };
         let key = self.subscriptions.swap_remove(place);
         self.ready.retain(|ready| *ready != key);
-        streams.leave(key);
+        let delivered = turn.streams.delivered(key);
+        turn.streams.leave(key);
+        self.say_delivered(delivered.into_iter().collect(), turn);
+    }
+
+    /// Says what has left for it since it was said last.
+    pub(super) fn report(&mut self, turn: &mut Turn<'_>) {
+        // What cannot be passed on now is said another time.
+        if self.commands.is_empty() {
+            let ranges = self.subscriptions.iter().filter_map(|key| turn.streams.delivered(*key)).collect();
+            self.say_delivered(ranges, turn);
+        }
+    }
+
+    fn say_delivered(&mut self, ranges: Vec<Delivered>, turn: &mut Turn<'_>) {
+        if !ranges.is_empty() {
+            let session = Arc::clone(self.conversation.handle());
+            self.hand_on(Command::Delivered { session, ranges }, turn);
+        }
     }
 
     /// Whether subscriptions may still be made for it.
@@ -435,7 +453,9 @@ impl Connection {
         if matches!(self.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
+        let mut delivered = Vec::new();
         for key in self.subscriptions.drain(..) {
+            delivered.extend(turn.streams.delivered(key));
             turn.streams.leave(key);
         }
         self.ready.clear();
@@ -456,7 +476,7 @@ impl Connection {
         let handle = Arc::clone(self.conversation.handle());
         let event = closed(&handle, end, self.conversation.received(), sent);
         // Recorded by the pipeline, behind every order of this session that still waits there.
-        self.hand_on(Command::Closed { session: handle, event }, turn);
+        self.hand_on(Command::Closed { session: handle, delivered, event }, turn);
     }
 
     /// The connection takes nothing more.

@@ -21,7 +21,7 @@ use super::connection::{Connection, Scratch, Turn};
 use super::deadlines::Timers;
 use super::streams::Streams;
 use super::{Arrival, Door, WAKER};
-use crate::feed::{Delivery, Item, ReaderId};
+use crate::feed::{Delivery, Item, ReaderId, Run};
 use crate::session::SessionContext;
 use crate::session::active::End;
 use crate::shutdown::StopReason;
@@ -31,6 +31,8 @@ use crate::types::Code;
 const EVENTS_MAX: usize = 1_024;
 /// How long a command waits for room in the pipeline's queue before it is offered again.
 const RETRY: Duration = Duration::from_millis(1);
+/// How often it is recorded what has left for whom, beside the ends of subscriptions and sessions.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// What may come into a log at once, beyond what its slowest reader may lag behind.
 const LOG_SLACK_BYTES: usize = 2 * 1024 * 1024;
 
@@ -59,6 +61,8 @@ pub(super) struct Shard {
     /// The inbox was not looked into in the last round.
     owes_delivery: bool,
     is_stopping: bool,
+    /// When it is said next what has left for everybody.
+    report_at: Instant,
     now: Instant,
 }
 
@@ -83,6 +87,7 @@ impl Shard {
             spare: Vec::new(),
             owes_delivery: false,
             is_stopping: false,
+            report_at: Instant::now() + REPORT_INTERVAL,
             now: Instant::now(),
         }
     }
@@ -111,8 +116,9 @@ impl Shard {
         if self.owes_delivery || !self.readable.is_empty() || !self.writable.is_empty() {
             return Some(Duration::ZERO);
         }
-        let timer = self.timers.next().map(|at| at.saturating_duration_since(self.now));
-        if self.waiting.is_empty() { timer } else { Some(timer.map_or(RETRY, |timer| timer.min(RETRY))) }
+        let next = self.timers.next().map_or(self.report_at, |timer| timer.min(self.report_at));
+        let timer = next.saturating_duration_since(self.now);
+        Some(if self.waiting.is_empty() { timer } else { timer.min(RETRY) })
     }
 
     /// A socket has something, or takes something again.
@@ -179,6 +185,13 @@ impl Shard {
                 });
             },
         );
+        if self.now >= self.report_at {
+            self.report_at = self.now + REPORT_INTERVAL;
+            let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
+            for place in places {
+                self.turn(place, |connection, turn| connection.report(turn));
+            }
+        }
         self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
     }
 
@@ -261,18 +274,18 @@ impl Shard {
         self.door.inbox.take(&mut delivery);
         for item in delivery.items.drain(..) {
             match item {
-                Item::Frames { stream, bytes, messages } => {
-                    self.streams.append(stream, &delivery.bytes[bytes], messages);
+                Item::Frames { stream, bytes, messages, last } => {
+                    self.streams.append(stream, Run { frames: &delivery.bytes[bytes], messages, last });
                 }
-                Item::Join { stream, reader } => {
+                Item::Join { stream, reader, seq } => {
                     let Some(place) = self.places.get(&reader).copied() else { continue };
                     let connection = self.connections.get_mut(place).filter(|one| one.may_join());
                     if let Some(connection) = connection {
-                        connection.join(self.streams.join(stream, place));
+                        connection.join(self.streams.join(stream, place, seq));
                     }
                 }
                 Item::Leave { stream, reader } => {
-                    self.of(reader, |connection, turn| connection.leave(stream, turn.streams));
+                    self.of(reader, |connection, turn| connection.leave(stream, turn));
                 }
                 Item::Message { reader, message } => {
                     self.of(reader, |connection, turn| connection.message(&message, turn));

@@ -6,7 +6,7 @@
 
 use slab::Slab;
 
-use crate::feed::{Cursor, StreamId, StreamLog};
+use crate::feed::{Cursor, Delivered, Run, StreamId, StreamLog};
 
 /// A subscription's place in the table.
 pub(super) type Key = usize;
@@ -24,6 +24,8 @@ struct Subscription {
     place: Option<usize>,
     /// Where it ends, if it is frozen.
     until: Option<Cursor>,
+    /// Number of the last message that was said to have left.
+    reported: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,10 +75,10 @@ impl Streams {
         self.by_id[id.index()].get_or_insert_with(Box::default)
     }
 
-    /// Lets a connection read a stream from here on.
-    pub(super) fn join(&mut self, id: StreamId, connection: usize) -> Key {
+    /// Lets a connection read a stream from here on, behind message `seq`.
+    pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64) -> Key {
         let place = self.stream(id).readers.len();
-        let cursor = self.stream(id).log.end();
+        let cursor = Cursor { seq, ..self.stream(id).log.end() };
         let key = self.subscriptions.insert(Subscription {
             stream: id,
             connection,
@@ -84,6 +86,7 @@ impl Streams {
             is_ready: false,
             place: Some(place),
             until: None,
+            reported: seq,
         });
         self.stream(id).readers.push(key);
         key
@@ -103,7 +106,7 @@ impl Streams {
         let end = stream.log.end();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
         subscription.until.get_or_insert(end);
-        let becomes_ready = !subscription.is_ready && subscription.cursor != end;
+        let becomes_ready = !subscription.is_ready && subscription.cursor.at != end.at;
         subscription.is_ready |= becomes_ready;
         self.stream(id).behind += usize::from(becomes_ready);
         becomes_ready
@@ -131,14 +134,22 @@ impl Streams {
         }
     }
 
+    /// What has left on a subscription since this was asked last.
+    pub(super) fn delivered(&mut self, key: Key) -> Option<Delivered> {
+        let subscription = self.subscriptions.get_mut(key)?;
+        let (stream, last) = (subscription.stream, subscription.cursor.seq);
+        let first = std::mem::replace(&mut subscription.reported, last) + 1;
+        (first <= last).then_some(Delivered { stream, first, last })
+    }
+
     /// Appends frames to a stream.
-    pub(super) fn append(&mut self, id: StreamId, frames: &[u8], messages: u64) {
+    pub(super) fn append(&mut self, id: StreamId, run: Run<'_>) {
         let log_bytes_max = self.log_bytes_max;
         let stream = self.stream(id);
         if stream.behind == 0 && !stream.has_news {
             stream.log.clear();
         }
-        stream.log.append(frames, messages);
+        stream.log.append(run);
         stream.log.trim(log_bytes_max);
         if !std::mem::replace(&mut stream.has_news, true) {
             self.news.push(id);
@@ -157,7 +168,7 @@ impl Streams {
                 let Some(subscription) = subscriptions.get_mut(*key) else { continue };
                 if subscription.is_ready {
                     tell(subscription.connection, None);
-                } else if subscription.cursor != end {
+                } else if subscription.cursor.at != end.at {
                     subscription.is_ready = true;
                     stream.behind += 1;
                     tell(subscription.connection, Some(*key));
@@ -216,6 +227,12 @@ mod tests {
         StreamId::from_index(number)
     }
 
+    /// Appends one message, whose number is one above the last one's.
+    fn append(streams: &mut Streams, number: u32, text: &str) {
+        let last = streams.stream(stream(number)).log.end().seq + 1;
+        streams.append(stream(number), Run { frames: &frame(text), messages: 1, last });
+    }
+
     /// Whom an announcement makes ready, by connection, and who was so before.
     fn announced(streams: &mut Streams) -> (Vec<(usize, Key)>, Vec<usize>) {
         let (mut ready, mut behind) = (Vec::new(), Vec::new());
@@ -236,30 +253,34 @@ mod tests {
     #[test]
     fn a_subscription_reads_what_comes_after_it_joined_and_is_announced_once() {
         let mut streams = streams();
-        let first = streams.join(stream(1), 10);
-        streams.append(stream(1), &frame("a"), 1);
-        let second = streams.join(stream(1), 20);
-        streams.append(stream(1), &frame("b"), 1);
+        let first = streams.join(stream(1), 10, 0);
+        append(&mut streams, 1, "a");
+        let second = streams.join(stream(1), 20, 1);
+        append(&mut streams, 1, "b");
         assert_eq!(announced(&mut streams), (vec![(10, first), (20, second)], vec![]));
         assert_eq!(read(&mut streams, second), Some((frame("b"), 1, false)));
-        streams.append(stream(1), &frame("c"), 1);
+        append(&mut streams, 1, "c");
         assert_eq!(announced(&mut streams), (vec![(20, second)], vec![10]));
         assert_eq!(
             read(&mut streams, first),
             Some(([frame("a"), frame("b"), frame("c")].concat(), 3, false))
         );
         assert_eq!(streams.lag(second), frame("c").len());
+        let range = |first, last| Some(Delivered { stream: stream(1), first, last });
+        assert_eq!([streams.delivered(first), streams.delivered(first)], [range(1, 3), None]);
+        read(&mut streams, second);
+        assert_eq!(streams.delivered(second), range(2, 3), "it joined behind the first");
     }
 
     #[test]
     fn who_left_is_not_announced_and_an_unread_stream_is_forgotten() {
         let mut streams = streams();
-        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection));
-        streams.append(stream(7), &frame("a"), 1);
+        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection, 0));
+        append(&mut streams, 7, "a");
         assert_eq!(announced(&mut streams).0.len(), 3);
         streams.leave(keys[0]);
         streams.freeze(keys[1]);
-        streams.append(stream(7), &frame("b"), 1);
+        append(&mut streams, 7, "b");
         assert_eq!(announced(&mut streams), (vec![], vec![3]));
         assert_eq!(
             read(&mut streams, keys[1]),
@@ -274,9 +295,9 @@ mod tests {
     #[test]
     fn a_subscription_that_lags_behind_the_log_is_told() {
         let mut streams = streams();
-        let key = streams.join(stream(1), 1);
+        let key = streams.join(stream(1), 1, 0);
         for _ in 0..10 {
-            streams.append(stream(1), &frame(&"x".repeat(30_000)), 1);
+            append(&mut streams, 1, &"x".repeat(30_000));
         }
         announced(&mut streams);
         assert_eq!(read(&mut streams, key), None);
