@@ -8,7 +8,7 @@ mod problem;
 use std::path::PathBuf;
 
 use clap::Args;
-use sealfeed_client::{Client, ClientConfig, ConfigError, Context, UrlError};
+use sealfeed_client::{Client, ClientConfig, ConfigError, Context, Protocol, UrlError};
 
 pub(super) use problem::{EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem, refusal_exit};
 
@@ -87,8 +87,14 @@ impl Target {
 
     /// Connects and proves the session.
     pub(super) async fn connect(&self) -> Result<Client, Problem> {
-        let config =
+        self.connect_by(Protocol::Json).await
+    }
+
+    /// As [`Self::connect`], by a sub-protocol.
+    pub(super) async fn connect_by(&self, protocol: Protocol) -> Result<Client, Problem> {
+        let mut config =
             ClientConfig::from_context(&self.context).map_err(|error| config_problem(&error, &self.place))?;
+        config.protocol = protocol;
         Client::connect_with(&config)
             .await
             .map_err(|error| Problem::of_connect(&error).at(self.place.clone()))

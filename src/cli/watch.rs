@@ -5,6 +5,7 @@
 //! for, three times in a row at most.
 
 mod ladder;
+mod rows;
 mod show;
 
 use std::process::ExitCode;
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use sealfeed_client::{BookError, Client, Event, GapOrigin, LocalBook, Market, clock, subscription};
+use sealfeed_client::{
+    BookError, Client, Event, GapOrigin, LocalBook, Market, Protocol, clock, subscription,
+};
 use sealfeed_wire::reply::Subscribed;
-use sealfeed_wire::{BookDecimals, Channel, Decimals, Depth, StreamSymbol, Symbol};
+use sealfeed_wire::{BookDecimals, Channel, Conflation, Decimals, Depth, StreamSymbol, Symbol};
 
 use self::ladder::Picture;
 use self::show::{Screen, notice};
@@ -44,6 +47,12 @@ pub(super) struct WatchArgs {
     /// How to print; a table on a terminal, JSON lines in a pipe.
     #[arg(long, value_enum, default_value = "auto")]
     output: Output,
+    /// How market data comes: JSON texts or DBN records.
+    #[arg(long, value_enum, default_value = "json")]
+    protocol: WatchProtocol,
+    /// Shortest time between two messages of bbo and book, in milliseconds: 0, 100, 250 or 1000.
+    #[arg(long, value_name = "MS", value_parser = parse_conflation)]
+    conflate_ms: Option<Conflation>,
     #[command(flatten)]
     connection: ConnectArgs,
 }
@@ -56,6 +65,18 @@ enum WatchChannel {
     Bbo,
     /// The levels of the book.
     Book,
+    /// Every order.
+    Mbo,
+    /// Bars of one second.
+    #[value(name = "ohlcv-1s")]
+    Ohlcv1s,
+    /// Bars of one minute.
+    #[value(name = "ohlcv-1m")]
+    Ohlcv1m,
+    /// What may happen in the instrument.
+    Status,
+    /// What the instrument is.
+    Definition,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,12 +86,32 @@ enum Output {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WatchProtocol {
+    Json,
+    Dbn,
+}
+
+impl From<WatchProtocol> for Protocol {
+    fn from(protocol: WatchProtocol) -> Self {
+        match protocol {
+            WatchProtocol::Json => Self::Json,
+            WatchProtocol::Dbn => Self::Dbn,
+        }
+    }
+}
+
 impl From<WatchChannel> for Channel {
     fn from(channel: WatchChannel) -> Self {
         match channel {
             WatchChannel::Trades => Self::Trades,
             WatchChannel::Bbo => Self::Bbo,
             WatchChannel::Book => Self::Book,
+            WatchChannel::Mbo => Self::Mbo,
+            WatchChannel::Ohlcv1s => Self::Ohlcv1s,
+            WatchChannel::Ohlcv1m => Self::Ohlcv1m,
+            WatchChannel::Status => Self::Status,
+            WatchChannel::Definition => Self::Definition,
         }
     }
 }
@@ -78,6 +119,11 @@ impl From<WatchChannel> for Channel {
 fn parse_depth(text: &str) -> Result<Depth, String> {
     let depth = text.parse().ok().and_then(|number: u16| Depth::try_from(number).ok());
     depth.ok_or_else(|| "not one of 10, 50 and 0 (all)".to_owned())
+}
+
+fn parse_conflation(text: &str) -> Result<Conflation, String> {
+    let interval = text.parse().ok().and_then(|number: u16| Conflation::try_from(number).ok());
+    interval.ok_or_else(|| "not one of 0 (every message), 100, 250 and 1000".to_owned())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments the same way")]
@@ -97,8 +143,15 @@ async fn watch(arguments: &WatchArgs) -> Result<(), Problem> {
             .fix("Leave --depth out, or watch --channel book.")
             .exit(EXIT_USAGE));
     }
+    if arguments.conflate_ms.is_some() && !matches!(arguments.channel, WatchChannel::Book | WatchChannel::Bbo)
+    {
+        return Err(Problem::new("only bbo and book can be conflated")
+            .at("the arguments")
+            .fix("Leave --conflate-ms out, or watch --channel book or bbo.")
+            .exit(EXIT_USAGE));
+    }
     let target = arguments.connection.target()?;
-    let client = target.connect().await?;
+    let client = target.connect_by(arguments.protocol.into()).await?;
     let outcome = follow(&client, arguments).await;
     client.close().await;
     outcome.map_err(|problem| problem.at(target.place()))
@@ -135,6 +188,7 @@ async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
 async fn subscribe(client: &Client, arguments: &WatchArgs) -> Result<Subscribed, Problem> {
     let mut wanted = subscription(arguments.channel.into(), [arguments.symbol]);
     wanted.depth = arguments.depth;
+    wanted.conflate_ms = arguments.conflate_ms;
     let granted = client.subscribe(wanted).await.map_err(|error| Problem::of_request(&error))?;
     match granted.refused.get(&StreamSymbol::One(arguments.symbol)) {
         None => Ok(granted),

@@ -292,11 +292,22 @@ impl Default for OrdersConfig {
 pub struct FeedConfig {
     /// After how long an idle stream sends a heartbeat, in milliseconds, 100 to 60,000.
     pub heartbeat_ms: u64,
+    /// Bytes of the newest messages of each stream and encoding that are kept for clients who resume, at most 256 MiB; 0 keeps none.
+    pub resume_stream_bytes_max: usize,
+    /// Bytes kept over all streams; the private ones of execution reports may take as much again.
+    pub resume_bytes_max: usize,
+    /// How long a stream is kept after its last reader has left, in milliseconds, at most 86,400,000.
+    pub resume_keep_ms: u64,
 }
 
 impl Default for FeedConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 5_000 }
+        Self {
+            heartbeat_ms: 5_000,
+            resume_stream_bytes_max: 1024 * 1024,
+            resume_bytes_max: 256 * 1024 * 1024,
+            resume_keep_ms: 60_000,
+        }
     }
 }
 

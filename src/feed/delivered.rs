@@ -1,6 +1,6 @@
 //! What a reader has got of a stream, for the sealed log: ranges of sequence numbers, nothing is copied.
 
-use super::stream::{StreamId, StreamKind};
+use super::stream::StreamId;
 use crate::types::{Channel, InstrumentId};
 
 /// Messages of one stream that were sealed for one reader.
@@ -30,10 +30,6 @@ impl Delivered {
     /// Levels of the stream a side; 0 for all of them, and for channels without.
     #[must_use]
     pub fn depth(&self) -> u32 {
-        match self.stream.parts().1 {
-            StreamKind::Book10 => 10,
-            StreamKind::Book50 => 50,
-            StreamKind::Trades | StreamKind::Bbo | StreamKind::BookFull => 0,
-        }
+        self.stream.parts().1.depth().get().into()
     }
 }

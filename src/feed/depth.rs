@@ -1,4 +1,4 @@
-//! What a client of a depth-limited book holds, and what it has to be sent after an event to hold the book's top again.
+//! What a client of a depth-limited or conflated book holds, and what it has to be sent after an event to hold the book's top again.
 
 use sealfeed_wire::Level;
 
@@ -8,7 +8,7 @@ use crate::types::{BookSide, Quantity, Side};
 /// The best levels of a book as its stream last published them.
 #[derive(Debug)]
 pub(super) struct DepthView {
-    /// Levels a side; `usize::MAX` never occurs, the full book needs no view.
+    /// Levels a side; `usize::MAX` for all of them.
     levels_max: usize,
     bids: Vec<Level>,
     asks: Vec<Level>,
@@ -39,8 +39,17 @@ impl DepthView {
         delta.clear();
         for side in [Side::Buy, Side::Sell] {
             if self.is_touched(side, changes.side(side)) {
-                self.follow_side(side, book, delta.side_mut(side));
+                self.follow_side(side, book.levels(side), delta.side_mut(side));
             }
+        }
+    }
+
+    /// As [`Self::follow`], to the book as it was when its last event ended, over any number of events.
+    pub(super) fn follow_whole(&mut self, book: &Book, delta: &mut Changes) {
+        delta.clear();
+        for side in [Side::Buy, Side::Sell] {
+            let levels = book.whole_levels(side, self.levels_max);
+            self.follow_side(side, levels.into_iter(), delta.side_mut(side));
         }
     }
 
@@ -53,10 +62,10 @@ impl DepthView {
     }
 
     /// One walk along the two sorted lists.
-    fn follow_side(&mut self, side: BookSide, book: &Book, delta: &mut Vec<Level>) {
+    fn follow_side(&mut self, side: BookSide, levels: impl Iterator<Item = Level>, delta: &mut Vec<Level>) {
         let mut next = std::mem::take(&mut self.next);
         next.clear();
-        next.extend(book.levels(side).take(self.levels_max));
+        next.extend(levels.take(self.levels_max));
         let is_full = next.len() >= self.levels_max;
         let held = self.side(side);
         let mut old = held.iter().peekable();

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::FrameKind;
 use super::inbox::{Delivery, Inbox, Item, ReaderId};
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
@@ -87,8 +86,8 @@ impl Fanout {
     pub fn publish(&mut self, publication: &Publication) {
         for (shard, _) in self.by_stream.get(publication.stream.index()).into_iter().flatten() {
             let Shard { inbox, delivery } = &mut self.shards[*shard];
-            let kind = FrameKind::of(&publication.message);
-            delivery.publish(publication.stream, publication.seq.get(), kind, &publication.message);
+            let Publication { stream, encoding, seq, message } = publication;
+            delivery.publish(*stream, seq.get(), encoding.frame(), message);
             if delivery.bytes.len() >= DELIVERY_BYTES {
                 inbox.deliver(delivery);
             }
@@ -146,6 +145,7 @@ impl Fanout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::Encoding;
     use crate::types::{Channel, Depth, InstrumentId};
 
     fn stream(instrument: u32) -> StreamId {
@@ -154,7 +154,12 @@ mod tests {
 
     fn publication(instrument: u32, message: &'static str) -> Publication {
         let message = Bytes::from_static(message.as_bytes());
-        Publication { stream: stream(instrument), seq: Sequence::ZERO.next(), message }
+        Publication {
+            stream: stream(instrument),
+            seq: Sequence::ZERO.next(),
+            encoding: Encoding::of(&message),
+            message,
+        }
     }
 
     fn inbox() -> Arc<Inbox> {

@@ -3,6 +3,8 @@
 //! Written here and not by a library, because they go once into a shared log and never into one connection's buffer.
 //! Source: RFC 6455 section 5.2. Messages are never fragmented.
 
+use super::encoding::Encoding;
+
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -21,12 +23,12 @@ impl FrameKind {
     /// What a message of the feed leaves as: JSON, which always begins with a brace, as text, and records as binary.
     #[must_use]
     pub fn of(message: &[u8]) -> Self {
-        if message.first() == Some(&b'{') { Self::Text } else { Self::Binary }
+        Encoding::of(message).frame()
     }
 }
 
 /// Bytes of a frame's header at most.
-pub(super) const FRAME_HEADER_BYTES_MAX: usize = 10;
+pub const FRAME_HEADER_BYTES_MAX: usize = 10;
 
 /// Puts a frame behind what is in `out`.
 pub fn push_frame(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {

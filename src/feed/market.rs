@@ -1,32 +1,32 @@
-//! One instrument on its way out: its book, its best bid and offer, and its streams.
+//! One instrument on its way out: its book, its best bid and offer, its bars, its status, and its streams.
+
+mod publish;
+mod save;
+mod state;
 
 use bytes::Bytes;
-use sealfeed_wire::market::{
-    Bbo, Delta, Snapshot, Trade, encode_bbo, encode_delta, encode_heartbeat, encode_snapshot, encode_stale,
-    encode_trade,
-};
-use sealfeed_wire::{Aggressor, Level, TradeId, checksum};
+use sealfeed_wire::market::{encode_heartbeat, encode_stale};
+use sealfeed_wire::{Conflation, Level};
 
+use super::bars::{Bars, Closed};
 use super::book::{Book, Changes};
 use super::depth::DepthView;
-use super::stream::{
-    EventTimes, Publication, STREAMS_PER_INSTRUMENT, Stream, StreamId, StreamKind, Subscribed,
-};
-use crate::journal::tape::{MarketState, StreamState};
+use super::encoding::Encoding;
+use super::kind::{EVENT_KINDS, StreamKind};
+use super::ring::Missed;
+use super::stream::{EventTimes, Outgoing, Stream, StreamId, Subscribed};
 use crate::types::{
-    BookDecimals, Channel, Depth, Epoch, Instrument, InstrumentId, MarketDepth, MarketEvent, MarketEventKind,
-    Price, Quantity, Sequence, Side, Symbol, TimeArithmetic, TopLevel, UnixNanos,
+    Channel, Depth, Epoch, Instrument, MarketDepth, MarketEvent, MarketEventKind, Sequence, Side, TopLevel,
+    UnixNanos,
 };
+use state::{Facts, Versions};
 
 /// An event that goes on for so many records without an end is cut and published: about 50 MB of them are held till then.
 pub const EVENT_RECORDS_MAX: usize = 1 << 20;
 
-/// Every so many deltas one carries a checksum; snapshots all do. The protocol promises every 100th at least.
-const DELTAS_PER_CHECKSUM: u64 = 50;
-
 /// Best bid and best offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Best {
+pub(super) struct Best {
     bid: Option<Level>,
     ask: Option<Level>,
 }
@@ -36,14 +36,27 @@ struct Best {
 pub(super) struct Scratch {
     changes: Changes,
     delta: Changes,
+    closed: Vec<Closed>,
+}
+
+/// A stream, and what of the market it has published.
+#[derive(Debug)]
+struct Published {
+    stream: Stream,
+    /// State of the market that its last message, or its present state, was made from.
+    version: u64,
+    /// The interval of a conflated stream in which its last message went out.
+    slot: u64,
+    /// Best bid and offer as published last; for `bbo`.
+    best: Best,
+    /// Levels as published last; for every live `book` but the full, unconflated one, which is the market's own.
+    view: Option<DepthView>,
 }
 
 /// State of one instrument.
 #[derive(Debug)]
 pub(super) struct Market {
-    symbol: Symbol,
-    decimals: BookDecimals,
-    depth: MarketDepth,
+    instrument: Instrument,
     book: Book,
     /// As of the last event that ended, like everything that is published.
     best: Best,
@@ -51,29 +64,33 @@ pub(super) struct Market {
     best_next: Option<Best>,
     /// Trades to which the source gave no number.
     trades_counted: u64,
+    bars: Bars,
+    facts: Facts,
+    versions: Versions,
     /// Times of the last record.
     times: EventTimes,
     is_stale: bool,
-    /// By kind; made at the first subscription and kept.
-    streams: [Option<Stream>; STREAMS_PER_INSTRUMENT as usize],
-    /// What the streams of depth 10 and 50 have published, once they exist.
-    views: [Option<DepthView>; 2],
+    /// Last numbers of the streams of events, which count whether or not anybody ever reads them.
+    counted: [Sequence; EVENT_KINDS.len()],
+    /// Made at the first subscription and kept: a stream's number means the same to everybody.
+    streams: Vec<Published>,
 }
 
 impl Market {
     pub(super) fn new(instrument: &Instrument) -> Self {
         Self {
-            symbol: instrument.symbol,
-            decimals: instrument.decimals,
-            depth: instrument.depth,
+            instrument: instrument.clone(),
             book: Book::default(),
             best: Best::default(),
             best_next: None,
             trades_counted: 0,
+            bars: Bars::default(),
+            facts: Facts::new(instrument),
+            versions: Versions::default(),
             times: EventTimes::default(),
             is_stale: false,
-            streams: [const { None }; STREAMS_PER_INSTRUMENT as usize],
-            views: [None, None],
+            counted: [Sequence::ZERO; EVENT_KINDS.len()],
+            streams: Vec::new(),
         }
     }
 
@@ -92,36 +109,43 @@ impl Market {
     /// Whether its source shows enough for this channel.
     pub(super) fn offers(&self, channel: Channel) -> bool {
         match channel {
-            Channel::Trades => true,
-            Channel::Bbo => self.depth != MarketDepth::Trades,
-            Channel::Book => self.depth.has_book(),
-            _ => false,
+            Channel::Bbo => self.instrument.depth != MarketDepth::Trades,
+            Channel::Book => self.instrument.depth.has_book(),
+            Channel::Mbo => self.instrument.depth == MarketDepth::Orders,
+            Channel::Trades | Channel::Ohlcv1s | Channel::Ohlcv1m | Channel::Status | Channel::Definition => {
+                true
+            }
+            Channel::Orders => false,
         }
     }
 
+    /// Whether a stream can be written as DBN records: sizes are whole units there, and a book has ten levels.
+    pub(super) fn offers_records(&self, kind: StreamKind) -> bool {
+        let is_whole = self.instrument.decimals.quantity.get() == 0;
+        is_whole && !matches!(kind, StreamKind::Book(Depth::Fifty | Depth::Full, _))
+    }
+
     /// Applies one record, and publishes what it completes.
-    pub(super) fn apply(
-        &mut self,
-        event: &MarketEvent,
-        now: UnixNanos,
-        scratch: &mut Scratch,
-        out: &mut Vec<Publication>,
-    ) {
+    pub(super) fn apply(&mut self, event: &MarketEvent, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
         self.is_stale &= !self.is_lively(&event.kind);
         self.times = EventTimes { event: event.ts_event, received: event.ts_recv };
-        match (event.kind, self.depth) {
+        self.advance_bars(event, &mut scratch.closed, out);
+        self.publish_record(event, out);
+        match (event.kind, self.instrument.depth) {
             (MarketEventKind::Trade { price, quantity, aggressor, trade_id }, _) => {
-                self.publish_trade(price, quantity, aggressor, trade_id, now, out);
+                self.publish_trade(price, quantity, aggressor, trade_id, out);
             }
             (MarketEventKind::Top { bid, ask }, MarketDepth::Top) => {
                 self.best_next = Some(Best { bid: bid.map(level), ask: ask.map(level) });
             }
             (MarketEventKind::Clear, MarketDepth::Top) => self.best_next = Some(Best::default()),
+            (MarketEventKind::Status { state, reason }, _) => self.set_status(state, reason, out),
+            (MarketEventKind::Definition(definition), _) => self.set_definition(&definition, out),
             (kind, depth) if depth.has_book() => self.book.apply(&kind),
             _ => {}
         }
         if event.last || self.book.open_records() >= EVENT_RECORDS_MAX {
-            self.end_event(now, scratch, out);
+            self.end_event(scratch, out);
         }
     }
 
@@ -129,261 +153,131 @@ impl Market {
     /// book is broken; nor does what is said about the instrument.
     fn is_lively(&self, kind: &MarketEventKind) -> bool {
         match kind {
-            MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => self.depth == MarketDepth::Trades,
+            MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => {
+                self.instrument.depth == MarketDepth::Trades
+            }
             MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
             _ => true,
         }
     }
 
-    /// What the market needs to go on from here, for a keyframe of the tape; appends to `events` what makes its book again. `None`
-    /// between the records of an event.
-    pub(super) fn save(&self, id: InstrumentId, events: &mut Vec<MarketEvent>) -> Option<MarketState> {
-        if self.book.open_records() > 0 || self.best_next.is_some() {
-            return None;
-        }
-        let EventTimes { event, received } = self.times;
-        let of = |kind, last| MarketEvent { instrument: id, ts_event: event, ts_recv: received, last, kind };
-        if self.depth == MarketDepth::Top && self.best != Best::default() {
-            let (bid, ask) = (self.best.bid.map(top), self.best.ask.map(top));
-            events.push(of(MarketEventKind::Top { bid, ask }, true));
-        }
-        let parts = self.book_parts();
-        if !parts.is_empty() {
-            events.push(of(MarketEventKind::Clear, false));
-        }
-        let last = parts.len().saturating_sub(1);
-        events.extend(parts.into_iter().enumerate().map(|(index, kind)| of(kind, index == last)));
-        let streams = self.streams.iter().flatten().map(|stream| {
-            let (_, kind) = stream.id.parts();
-            let channel = kind.channel().as_str().to_owned();
-            StreamState { channel, depth: u32::from(kind.depth().get()), seq: stream.seq().get() }
-        });
-        Some(MarketState {
-            trades_counted: self.trades_counted,
-            ts_event: event.0,
-            ts_recv: received.0,
-            is_stale: self.is_stale,
-            streams: streams.collect(),
-        })
-    }
-
-    /// What makes the book out of an empty one: its orders, by name, or its levels.
-    fn book_parts(&self) -> Vec<MarketEventKind> {
-        if self.depth == MarketDepth::Levels {
-            let side = |side| {
-                let levels = self.book.levels(side);
-                levels.map(move |Level { price, quantity, orders }| MarketEventKind::Level {
-                    side,
-                    price,
-                    quantity,
-                    orders,
-                })
-            };
-            return side(Side::Buy).chain(side(Side::Sell)).collect();
-        }
-        let mut orders: Vec<_> = self.book.orders().collect();
-        orders.sort_unstable_by_key(|(order, ..)| *order);
-        let adds = orders.into_iter();
-        adds.map(|(order, side, price, quantity)| MarketEventKind::Add { order, side, price, quantity })
-            .collect()
-    }
-
-    /// Puts a market whose book was made again into the state that was saved with it; `false` if it cannot have been its own.
-    pub(super) fn load(&mut self, id: InstrumentId, state: &MarketState, epoch: Epoch) -> bool {
-        self.trades_counted = state.trades_counted;
-        self.times = EventTimes { event: UnixNanos(state.ts_event), received: UnixNanos(state.ts_recv) };
-        self.is_stale = state.is_stale;
-        state.streams.iter().all(|saved| self.load_stream(id, saved, epoch).is_some())
-    }
-
-    fn load_stream(&mut self, id: InstrumentId, saved: &StreamState, epoch: Epoch) -> Option<()> {
-        let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
-        let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
-        let (kind, seq) = (StreamKind::of(channel, depth)?, Sequence::new(saved.seq)?);
-        let stream = Stream::restored(StreamId::new(id, channel, depth)?, self.symbol, epoch, seq);
-        self.make_view(kind);
-        self.streams[kind as usize] = Some(stream);
-        Some(())
-    }
-
     /// Counts a new subscriber in, and says what it needs to follow. The stream is made if it is the first one ever.
-    pub(super) fn subscribe(&mut self, id: StreamId, epoch: Epoch, now: UnixNanos) -> Subscribed {
-        let (_, kind) = id.parts();
-        self.make_view(kind);
-        let symbol = self.symbol;
-        let stream = self.streams[kind as usize].get_or_insert_with(|| Stream::new(id, symbol, epoch));
-        stream.subscribers = stream.subscribers.saturating_add(1);
-        if stream.subscribers == 1 {
-            stream.last_out = now;
+    pub(super) fn subscribe(
+        &mut self,
+        id: StreamId,
+        (kind, encoding): (StreamKind, Encoding),
+        epoch: Epoch,
+        now: UnixNanos,
+    ) -> Subscribed {
+        let place = self.place(kind, epoch);
+        let (version, best) = (self.version(kind), self.best);
+        let published = &mut self.streams[place];
+        if !published.stream.is_live() && kind.event().is_none() {
+            // Nobody followed: the present state is a message that nobody got, unless it is the one of before.
+            if published.version != version {
+                published.stream.skip();
+            }
+            (published.version, published.best) = (version, best);
+            published.view = view(kind, &self.book);
         }
-        let (seq, beat) = (stream.seq(), stream.beat(now));
+        published.stream.join(encoding, now);
+        let (seq, beat) = (published.stream.seq(), published.stream.beat(now));
         let stale = self.is_stale.then(|| encoded(|out| encode_stale(out, &beat)));
-        Subscribed { stream: id, epoch, seq, state: self.state(kind, now), stale }
+        let state = self.state(&self.streams[place], encoding, now);
+        Subscribed { stream: id, epoch, seq, state, stale }
     }
 
     /// Counts a subscriber out.
-    pub(super) fn unsubscribed(&mut self, kind: StreamKind) {
-        if let Some(stream) = &mut self.streams[kind as usize] {
-            stream.subscribers = stream.subscribers.saturating_sub(1);
+    pub(super) fn unsubscribed(&mut self, kind: StreamKind, encoding: Encoding, now: UnixNanos) {
+        if let Some(published) = self.streams.iter_mut().find(|published| published.stream.kind == kind) {
+            published.stream.leave(encoding, now);
         }
     }
 
-    /// A heartbeat for every stream that is read and had nothing to say for `idle_ns`.
-    /// Sends a heartbeat on every idle stream that is read; `stale` in its place as long as the source says nothing.
-    pub(super) fn heartbeats(&mut self, idle_ns: u64, now: UnixNanos, out: &mut Vec<Publication>) {
+    /// The messages of a stream behind `after`.
+    pub(super) fn missed(&self, kind: StreamKind, encoding: Encoding, after: Sequence) -> Missed {
+        let found = self.streams.iter().find(|published| published.stream.kind == kind);
+        found.map_or(Missed::NotHeld, |published| published.stream.missed(encoding, after))
+    }
+
+    /// Lets time pass: bars that are over, conflated streams that are due, heartbeats on what was silent for `idle_ns` (`stale`
+    /// in their place as long as the source says nothing), and the end of what nobody has read for long.
+    pub(super) fn tick(&mut self, idle_ns: u64, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
+        self.bars.tick(out.now, &mut scratch.closed);
+        self.publish_closed(&mut scratch.closed, out);
+        self.publish_conflated(scratch, out);
         let encode = if self.is_stale { encode_stale } else { encode_heartbeat };
-        for stream in self.streams.iter_mut().flatten() {
-            if stream.subscribers > 0 && now.since(stream.last_out) >= idle_ns {
-                stream.last_out = now;
-                let beat = stream.beat(now);
-                let message = encoded(|out| encode(out, &beat));
-                out.push(Publication { stream: stream.id, seq: beat.seq, message });
+        for published in &mut self.streams {
+            if published.stream.is_idle(idle_ns, out.now) {
+                let beat = published.stream.beat(out.now);
+                published.stream.notify(out, |text| encode(text, &beat));
+            }
+            published.stream.expire(out.now, &mut out.encoder.rings);
+            if !published.stream.is_live() {
+                published.view = None;
             }
         }
     }
 
     /// Tells every reader, once, that the source has stalled or ended. The next record that proves otherwise lifts it.
-    pub(super) fn mark_stale(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
+    pub(super) fn mark_stale(&mut self, out: &mut Outgoing<'_>) {
         if std::mem::replace(&mut self.is_stale, true) {
             return;
         }
-        for stream in self.streams.iter_mut().flatten().filter(|stream| stream.subscribers > 0) {
-            stream.last_out = now;
-            let beat = stream.beat(now);
-            let message = encoded(|out| encode_stale(out, &beat));
-            out.push(Publication { stream: stream.id, seq: beat.seq, message });
+        for published in &mut self.streams {
+            let beat = published.stream.beat(out.now);
+            published.stream.notify(out, |text| encode_stale(text, &beat));
         }
     }
 
-    fn publish_trade(
-        &mut self,
-        price: Price,
-        quantity: Quantity,
-        aggressor: Option<Side>,
-        trade_id: u64,
-        now: UnixNanos,
-        out: &mut Vec<Publication>,
-    ) {
-        let trade_id = if trade_id == 0 {
-            self.trades_counted += 1;
-            self.trades_counted
-        } else {
-            trade_id
-        };
-        let Some(stream) = &mut self.streams[StreamKind::Trades as usize] else { return };
-        let decimals = self.decimals;
-        let side = aggressor.map_or(Aggressor::None, Aggressor::from);
-        stream.publish(self.times, now, out, |header, message| {
-            let trade = Trade { header, price, quantity, side, trade_id: Some(TradeId::from(trade_id)) };
-            encode_trade(message, &trade, decimals);
+    /// The stream of a kind; made now if it is asked for the first time.
+    fn place(&mut self, kind: StreamKind, epoch: Epoch) -> usize {
+        if let Some(place) = self.streams.iter().position(|published| published.stream.kind == kind) {
+            return place;
+        }
+        // What has a present state starts with that as message 1; events have been counted all along.
+        let seq = kind.event().map_or(Sequence::ZERO.next(), |event| self.counted[event]);
+        let Instrument { id, symbol, .. } = self.instrument;
+        self.streams.push(Published {
+            stream: Stream::new(id, kind, symbol, epoch, seq),
+            version: self.version(kind),
+            slot: 0,
+            best: self.best,
+            view: None,
         });
+        self.streams.len() - 1
     }
 
-    fn end_event(&mut self, now: UnixNanos, scratch: &mut Scratch, out: &mut Vec<Publication>) {
-        let best = if self.depth.has_book() {
+    fn end_event(&mut self, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
+        let has_book = self.instrument.depth.has_book();
+        let best = if has_book {
             self.book.end_event(&mut scratch.changes);
             if scratch.changes.is_empty() {
                 return;
             }
+            self.versions.book += 1;
             Best { bid: self.book.best(Side::Buy), ask: self.book.best(Side::Sell) }
         } else {
             self.best_next.take().unwrap_or(self.best)
         };
         if best != self.best {
             self.best = best;
-            self.publish_best(now, out);
+            self.versions.best += 1;
+            self.publish_best(out);
         }
-        if self.depth.has_book() {
-            self.publish_books(now, scratch, out);
+        if has_book {
+            self.publish_books(scratch, out);
         }
-    }
-
-    fn publish_best(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
-        let Some(stream) = &mut self.streams[StreamKind::Bbo as usize] else { return };
-        let (best, decimals) = (self.best, self.decimals);
-        stream.publish(self.times, now, out, |header, message| {
-            encode_bbo(message, &Bbo { header, bid: best.bid, ask: best.ask }, decimals);
-        });
-    }
-
-    fn publish_books(&mut self, now: UnixNanos, scratch: &mut Scratch, out: &mut Vec<Publication>) {
-        let Self { book, decimals, times, streams, views, .. } = self;
-        let Scratch { changes, delta } = scratch;
-        for kind in [StreamKind::Book10, StreamKind::Book50, StreamKind::BookFull] {
-            let Some(stream) = &mut streams[kind as usize] else { continue };
-            let sent = match view_mut(views, kind) {
-                Some(view) => {
-                    view.follow(book, changes, delta);
-                    &*delta
-                }
-                None => &*changes,
-            };
-            if sent.is_empty() {
-                continue;
-            }
-            stream.publish(*times, now, out, |header, message| {
-                let is_due = header.seq.get().is_multiple_of(DELTAS_PER_CHECKSUM);
-                let checksum = is_due.then(|| book_checksum(book, *decimals));
-                encode_delta(
-                    message,
-                    &Delta { header, bids: &sent.bids, asks: &sent.asks, checksum },
-                    *decimals,
-                );
-            });
-        }
-    }
-
-    /// The present state of a stream, encoded; `None` for a channel of events.
-    fn state(&self, kind: StreamKind, now: UnixNanos) -> Option<Bytes> {
-        let header = self.streams[kind as usize].as_ref()?.state_header(self.times, now);
-        let decimals = self.decimals;
-        let snapshot = |bids: &[Level], asks: &[Level]| {
-            let checksum = checksum::checksum(bids, asks, decimals);
-            encoded(|out| encode_snapshot(out, &Snapshot { header, bids, asks, checksum }, decimals))
-        };
-        match kind {
-            StreamKind::Trades => None,
-            StreamKind::Bbo => {
-                let bbo = Bbo { header, bid: self.best.bid, ask: self.best.ask };
-                Some(encoded(|out| encode_bbo(out, &bbo, decimals)))
-            }
-            StreamKind::Book10 => self.views[0].as_ref().map(|view| snapshot(view.bids(), view.asks())),
-            StreamKind::Book50 => self.views[1].as_ref().map(|view| snapshot(view.bids(), view.asks())),
-            StreamKind::BookFull => {
-                let whole = |side| self.book.whole_levels(side, usize::MAX);
-                Some(snapshot(&whole(Side::Buy), &whole(Side::Sell)))
-            }
-        }
-    }
-
-    /// Makes the view that a stream of this kind needs, at its first subscription.
-    fn make_view(&mut self, kind: StreamKind) {
-        let (place, levels_max) = match kind {
-            StreamKind::Book10 => (0, 10),
-            StreamKind::Book50 => (1, 50),
-            StreamKind::Trades | StreamKind::Bbo | StreamKind::BookFull => return,
-        };
-        let book = &self.book;
-        self.views[place].get_or_insert_with(|| DepthView::new(levels_max, book));
     }
 }
 
-fn view_mut(views: &mut [Option<DepthView>; 2], kind: StreamKind) -> Option<&mut DepthView> {
+/// The view that a live stream of this kind needs.
+fn view(kind: StreamKind, book: &Book) -> Option<DepthView> {
     match kind {
-        StreamKind::Book10 => views[0].as_mut(),
-        StreamKind::Book50 => views[1].as_mut(),
-        StreamKind::Trades | StreamKind::Bbo | StreamKind::BookFull => None,
+        StreamKind::Book(Depth::Full, Conflation::Off) => None,
+        StreamKind::Book(depth, _) => Some(DepthView::new(depth.levels_max(), book)),
+        _ => None,
     }
-}
-
-/// The checksum of the book as it is now: the same at every depth, because it is over the ten best levels.
-fn book_checksum(book: &Book, decimals: BookDecimals) -> u32 {
-    let top = |side| book.levels(side).take(checksum::CHECKSUM_LEVELS).collect::<Vec<Level>>();
-    checksum::checksum(&top(Side::Buy), &top(Side::Sell), decimals)
-}
-
-fn top(level: Level) -> TopLevel {
-    TopLevel { price: level.price, quantity: level.quantity, orders: level.orders }
 }
 
 fn level(top: TopLevel) -> Level {

@@ -6,34 +6,43 @@
 //! that has a reader. There it goes into the [`StreamLog`] that all readers of the shard share. The feed knows readers by
 //! number, not sessions.
 //!
-//! Memory: an instrument has at most [`STREAMS_PER_INSTRUMENT`] streams; a book is as large as its source keeps it; an open event
-//! is cut at [`EVENT_RECORDS_MAX`] records; inboxes and logs are bounded in bytes, and a reader who lags behind a log is closed
-//! with 4001.
+//! Memory: an instrument has at most [`STREAMS_PER_INSTRUMENT`] streams, and those that nobody ever read take none; a book is as
+//! large as its source keeps it; an open event is cut at [`EVENT_RECORDS_MAX`] records; what is kept for resumption is bounded
+//! by [`RingBounds`]; inboxes and logs are bounded in bytes, and a reader who lags behind a log is closed with 4001.
 
+mod bars;
 pub mod book;
 mod delivered;
 mod depth;
+mod encoding;
 mod fanout;
 mod frame;
 mod inbox;
+mod kind;
 mod log;
 mod market;
 mod publisher;
 mod queue;
+pub mod records;
+mod ring;
 mod stream;
 pub mod tape;
 
 pub use book::{Book, Changes};
 pub use delivered::Delivered;
+pub use encoding::Encoding;
 pub use fanout::Fanout;
-pub use frame::{FrameKind, push_frame, whole_frames};
+pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId};
 pub use log::{CHUNK_BYTES, Cursor, Run, StreamLog};
 pub use market::EVENT_RECORDS_MAX;
 pub use publisher::{Feed, FeedOptions};
 pub use queue::{Ending, OutboundQueue};
-pub use stream::{Publication, STREAMS_PER_INSTRUMENT, StreamId, Subscribed};
+pub use ring::{Missed, Ring, RingBounds, RingBudget};
+pub use stream::{Publication, STREAMS_PER_INSTRUMENT, StreamId, StreamRequest, Subscribed};
 
+#[cfg(test)]
+mod channel_tests;
 #[cfg(test)]
 mod client;
 #[cfg(test)]

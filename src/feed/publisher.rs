@@ -3,10 +3,13 @@
 use sealfeed_wire::Level;
 
 use super::book::Book;
+use super::encoding::Encoding;
+use super::kind::StreamKind;
 use super::market::{Market, Scratch};
-use super::stream::{Publication, StreamId, Subscribed};
+use super::ring::{Missed, RingBounds, RingBudget};
+use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
 use crate::journal::tape::MarketState;
-use crate::types::{Channel, Code, Depth, Epoch, InstrumentId, Instruments, MarketEvent, Side, UnixNanos};
+use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
 
 /// What a feed is told once.
 #[derive(Clone, Copy, Debug)]
@@ -15,19 +18,24 @@ pub struct FeedOptions {
     pub epoch: Epoch,
     /// A stream that is read and silent for so long gets a heartbeat, in nanoseconds.
     pub heartbeat_ns: u64,
+    /// What is kept for readers who come back.
+    pub rings: RingBounds,
 }
 
 /// Books, streams and their sequence numbers.
 ///
-/// A stream comes into being at its first subscription and then stays: without subscribers it goes on counting what it
-/// would have sent, and encodes nothing. What is published is always a whole book: subscribing between the records of one event
-/// gives the state before it.
+/// The numbers of a stream mean the same to everybody. A stream of events counts from the beginning of the epoch. A stream
+/// with a present state comes into being at its first subscription, with that state as message 1, and then stays; while
+/// nobody follows it, it publishes nothing, and the next subscriber's state takes the next number. A stream is encoded while
+/// somebody reads that encoding, and for [`RingBounds::keep_ns`] after the last one left. What is published is always a whole
+/// book: subscribing between the records of one event gives the state before it.
 #[derive(Debug)]
 pub struct Feed {
     /// By instrument.
     markets: Vec<Market>,
     options: FeedOptions,
     scratch: Scratch,
+    encoder: Encoder,
 }
 
 impl Feed {
@@ -35,7 +43,8 @@ impl Feed {
     #[must_use]
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
-        Self { markets, options, scratch: Scratch::default() }
+        let encoder = Encoder::new(RingBudget::new(options.rings));
+        Self { markets, options, scratch: Scratch::default(), encoder }
     }
 
     /// Whether this channel can be had for the instrument: its source must show enough.
@@ -44,54 +53,71 @@ impl Feed {
         self.markets.get(instrument.index()).is_some_and(|market| market.offers(channel))
     }
 
-    /// Applies one record of a market, and appends to `out` what it publishes at `now`: a trade at once, book and best bid and
-    /// offer when the record is the last of its event. A record of an unknown instrument is ignored.
+    /// Applies one record of a market, and appends to `out` what it publishes at `now`: records, trades and bars at once,
+    /// book and best bid and offer when the record is the last of its event. A record of an unknown instrument is ignored.
     pub fn apply(&mut self, event: &MarketEvent, now: UnixNanos, out: &mut Vec<Publication>) {
-        if let Some(market) = self.markets.get_mut(event.instrument.index()) {
-            market.apply(event, now, &mut self.scratch, out);
+        let Self { markets, scratch, encoder, .. } = self;
+        if let Some(market) = markets.get_mut(event.instrument.index()) {
+            market.apply(event, scratch, &mut Outgoing { now, publications: out, encoder });
         }
     }
 
-    /// Counts a subscriber in. `depth` matters to `book` alone.
+    /// Counts a subscriber in.
     ///
     /// # Errors
-    /// The instrument is unknown, or does not have the channel.
+    /// The instrument is unknown, does not have the channel, or cannot be written in the encoding.
     pub fn subscribe(
         &mut self,
-        channel: Channel,
         instrument: InstrumentId,
-        depth: Depth,
+        request: StreamRequest,
         now: UnixNanos,
     ) -> Result<Subscribed, Code> {
         let market = self.markets.get_mut(instrument.index()).ok_or(Code::SubSymbolUnknown)?;
-        let id = StreamId::new(instrument, channel, depth).ok_or(Code::SubChannelNotOffered)?;
+        let StreamRequest { channel, depth, conflation, encoding } = request;
+        let kind = StreamKind::of(channel, depth, conflation).ok_or(Code::SubChannelNotOffered)?;
+        let id = StreamId::of(instrument, kind, encoding).ok_or(Code::SubChannelNotOffered)?;
         if !market.offers(channel) {
             return Err(Code::SubChannelNotOffered);
         }
-        Ok(market.subscribe(id, self.options.epoch, now))
+        if encoding == Encoding::Dbn && !market.offers_records(kind) {
+            return Err(Code::SubRecordsNotOffered);
+        }
+        Ok(market.subscribe(id, (kind, encoding), self.options.epoch, now))
     }
 
     /// Counts a subscriber out that [`Self::subscribe`] counted in.
-    pub fn unsubscribed(&mut self, stream: StreamId) {
-        let (instrument, kind) = stream.parts();
+    pub fn unsubscribed(&mut self, stream: StreamId, now: UnixNanos) {
+        let (instrument, kind, encoding) = stream.parts();
         if let Some(market) = self.markets.get_mut(instrument.index()) {
-            market.unsubscribed(kind);
+            market.unsubscribed(kind, encoding, now);
         }
     }
 
-    /// Appends a heartbeat for every stream that is read and was idle for [`FeedOptions::heartbeat_ns`]. To be called several
-    /// times in that span; it looks at every stream.
-    pub fn heartbeats(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
-        for market in &mut self.markets {
-            market.heartbeats(self.options.heartbeat_ns, now, out);
+    /// The messages of a stream behind `after`, up to its last one, if all of them are held in memory.
+    #[must_use]
+    pub fn missed(&self, stream: StreamId, after: Sequence) -> Missed {
+        let (instrument, kind, encoding) = stream.parts();
+        let market = self.markets.get(instrument.index());
+        market.map_or(Missed::NotHeld, |market| market.missed(kind, encoding, after))
+    }
+
+    /// Lets time pass: appends bars that are over, the messages of conflated streams that are due, and a heartbeat for every
+    /// stream that is read and was idle for [`FeedOptions::heartbeat_ns`]. To be called several times in the shortest
+    /// interval there is; it looks at every stream.
+    pub fn tick(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
+        let Self { markets, options, scratch, encoder } = self;
+        let mut out = Outgoing { now, publications: out, encoder };
+        for market in markets {
+            market.tick(options.heartbeat_ns, scratch, &mut out);
         }
     }
 
     /// Says that the source of an instrument stalled or ended: appends a `stale` message for every stream that is read, once,
     /// and gives it to later subscribers. The next record of the instrument's quotes lifts it; where there are only trades, the next trade.
     pub fn mark_stale(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Vec<Publication>) {
-        if let Some(market) = self.markets.get_mut(instrument.index()) {
-            market.mark_stale(now, out);
+        let Self { markets, encoder, .. } = self;
+        if let Some(market) = markets.get_mut(instrument.index()) {
+            market.mark_stale(&mut Outgoing { now, publications: out, encoder });
         }
     }
 
@@ -125,8 +151,7 @@ impl Feed {
         }
         let epoch = self.options.epoch;
         let fits = states.len() == self.markets.len();
-        let mut markets = self.markets.iter_mut().zip((0..).map(InstrumentId)).zip(states);
-        fits && markets.all(|((market, id), state)| market.load(id, state, epoch))
+        fits && self.markets.iter_mut().zip(states).all(|(market, state)| market.load(state, epoch))
     }
 
     /// The best level of one side as of the last event that ended; of any source that shows it.

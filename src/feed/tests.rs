@@ -1,7 +1,7 @@
 //! The feed as its readers see it: by sentence, and with clients that follow random markets.
 
 use proptest::prelude::*;
-use sealfeed_wire::{Level, MarketMessage};
+use sealfeed_wire::{Conflation, Level, MarketMessage};
 
 use super::client::{BookClient, decode};
 use super::*;
@@ -10,19 +10,34 @@ use crate::types::{
     MarketEvent, MarketEventKind, OrderId, Price, Quantity, Sequence, Side, Symbol, TopLevel, UnixNanos,
 };
 
-const ORDERS: InstrumentId = InstrumentId(0);
+pub(super) const ORDERS: InstrumentId = InstrumentId(0);
 const TOP: InstrumentId = InstrumentId(1);
-const TRADES: InstrumentId = InstrumentId(2);
+pub(super) const TRADES: InstrumentId = InstrumentId(2);
 const LEVELS: InstrumentId = InstrumentId(3);
-const NOW: UnixNanos = UnixNanos(1_000);
-const HEARTBEAT_NS: u64 = 500;
+pub(super) const NOW: UnixNanos = UnixNanos(1_000);
+pub(super) const HEARTBEAT_NS: u64 = 500;
+/// Streams are kept for a hundred heartbeats after their last reader.
+pub(super) const RINGS: RingBounds =
+    RingBounds { ring_bytes_max: 1 << 20, total_bytes_max: 1 << 24, keep_ns: 100 * HEARTBEAT_NS };
 
 fn decimals() -> BookDecimals {
-    BookDecimals { price: Decimals::new(9).unwrap(), quantity: Decimals::new(9).unwrap() }
+    decimals_of(Decimals::MAX)
 }
 
-/// One instrument of each market depth.
+pub(super) fn decimals_of(quantity: Decimals) -> BookDecimals {
+    BookDecimals { price: Decimals::MAX, quantity }
+}
+
 fn feed() -> Feed {
+    feed_of(Decimals::MAX)
+}
+
+/// One instrument of each market depth, with these decimals of quantities.
+pub(super) fn feed_of(quantity: Decimals) -> Feed {
+    feed_with(quantity, RINGS)
+}
+
+pub(super) fn feed_with(quantity: Decimals, rings: RingBounds) -> Feed {
     let mut instruments = Instruments::new();
     let depths = [
         ("O", MarketDepth::Orders),
@@ -34,7 +49,7 @@ fn feed() -> Feed {
         let added = instruments.add(|id| Instrument {
             id,
             symbol: Symbol::new(symbol).unwrap(),
-            decimals: decimals(),
+            decimals: decimals_of(quantity),
             tick: Price::from_nanos(1),
             lot: Quantity::from_nanos(1),
             depth,
@@ -42,24 +57,24 @@ fn feed() -> Feed {
         });
         assert!(added.is_some());
     }
-    Feed::new(&instruments, FeedOptions { epoch: Epoch(0xe), heartbeat_ns: HEARTBEAT_NS })
+    Feed::new(&instruments, FeedOptions { epoch: Epoch(0xe), heartbeat_ns: HEARTBEAT_NS, rings })
 }
 
-fn event(instrument: InstrumentId, kind: MarketEventKind, last: bool) -> MarketEvent {
+pub(super) fn event(instrument: InstrumentId, kind: MarketEventKind, last: bool) -> MarketEvent {
     MarketEvent { instrument, ts_event: UnixNanos(10), ts_recv: UnixNanos(20), last, kind }
 }
 
-fn add(order: u64, side: Side, price: i64, quantity: u64) -> MarketEventKind {
+pub(super) fn add(order: u64, side: Side, price: i64, quantity: u64) -> MarketEventKind {
     let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(quantity));
     MarketEventKind::Add { order: OrderId(order), side, price, quantity }
 }
 
-fn reduce(order: u64, quantity: u64) -> MarketEventKind {
+pub(super) fn reduce(order: u64, quantity: u64) -> MarketEventKind {
     let (price, quantity) = (Price::ZERO, Quantity::from_nanos(quantity));
     MarketEventKind::Reduce { order: OrderId(order), side: Side::Buy, price, quantity }
 }
 
-fn trade(price: i64, aggressor: Option<Side>, trade_id: u64) -> MarketEventKind {
+pub(super) fn trade(price: i64, aggressor: Option<Side>, trade_id: u64) -> MarketEventKind {
     let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(1));
     MarketEventKind::Trade { price, quantity, aggressor, trade_id }
 }
@@ -75,11 +90,15 @@ fn apply(feed: &mut Feed, instrument: InstrumentId, kind: MarketEventKind, last:
     out.iter().map(|publication| decode(&publication.message)).collect()
 }
 
-fn subscribe(feed: &mut Feed, channel: Channel, instrument: InstrumentId) -> Subscribed {
-    feed.subscribe(channel, instrument, Depth::Ten, NOW).unwrap()
+pub(super) fn request(channel: Channel) -> StreamRequest {
+    StreamRequest { channel, depth: Depth::Ten, conflation: Conflation::Off, encoding: Encoding::Json }
 }
 
-fn levels(levels: &[Level]) -> Vec<(i64, u64, u32)> {
+fn subscribe(feed: &mut Feed, channel: Channel, instrument: InstrumentId) -> Subscribed {
+    feed.subscribe(instrument, request(channel), NOW).unwrap()
+}
+
+pub(super) fn levels(levels: &[Level]) -> Vec<(i64, u64, u32)> {
     levels.iter().map(|level| (level.price.nanos(), level.quantity.nanos(), level.orders)).collect()
 }
 
@@ -218,11 +237,11 @@ fn a_channel_that_the_source_does_not_show_is_refused() {
     for (instrument, channel, expected) in [
         (TOP, Channel::Book, Code::SubChannelNotOffered),
         (TRADES, Channel::Bbo, Code::SubChannelNotOffered),
-        (ORDERS, Channel::Mbo, Code::SubChannelNotOffered),
+        (TOP, Channel::Mbo, Code::SubChannelNotOffered),
         (InstrumentId(9), Channel::Trades, Code::SubSymbolUnknown),
     ] {
         assert!(!feed.offers(channel, instrument));
-        assert_eq!(feed.subscribe(channel, instrument, Depth::Ten, NOW), Err(expected));
+        assert_eq!(feed.subscribe(instrument, request(channel), NOW), Err(expected));
     }
 }
 
@@ -230,7 +249,7 @@ fn a_channel_that_the_source_does_not_show_is_refused() {
 fn without_subscribers_the_sequence_goes_on_and_nothing_is_encoded() {
     let mut feed = feed();
     let first = subscribe(&mut feed, Channel::Book, ORDERS);
-    feed.unsubscribed(first.stream);
+    feed.unsubscribed(first.stream, NOW);
     assert_eq!(apply(&mut feed, ORDERS, add(1, Side::Buy, 99, 5), true), []);
     let again = subscribe(&mut feed, Channel::Book, ORDERS);
     assert_eq!((again.stream, again.epoch), (first.stream, first.epoch));
@@ -243,10 +262,10 @@ fn a_stream_that_is_read_and_idle_gets_heartbeats() {
     let mut feed = feed();
     let trades = subscribe(&mut feed, Channel::Trades, TRADES);
     let book = subscribe(&mut feed, Channel::Book, ORDERS);
-    feed.unsubscribed(book.stream);
+    feed.unsubscribed(book.stream, NOW);
     let mut beats_at = |now| {
         let mut out = Vec::new();
-        feed.heartbeats(UnixNanos(now), &mut out);
+        feed.tick(UnixNanos(now), &mut out);
         out
     };
     let due = NOW.0 + HEARTBEAT_NS;
@@ -278,7 +297,7 @@ fn a_source_that_ends_is_told_to_every_reader_once_and_to_later_ones() {
 }
 
 /// Orders, prices and quantities few enough that records meet, and levels enough that depth 50 overflows.
-fn kind() -> impl Strategy<Value = MarketEventKind> {
+pub(super) fn kind() -> impl Strategy<Value = MarketEventKind> {
     let side = || prop_oneof![Just(Side::Buy), Just(Side::Sell)];
     let order = || 1_u64..300;
     prop_oneof![
@@ -308,13 +327,14 @@ proptest! {
         let mut out = Vec::new();
         for (place, (kind, last)) in records.iter().enumerate() {
             for (_, depth) in arrivals.iter().filter(|(arrival, _)| *arrival == place) {
-                let subscribed = feed.subscribe(Channel::Book, ORDERS, *depth, NOW).unwrap();
+                let wanted = StreamRequest { depth: *depth, ..request(Channel::Book) };
+                let subscribed = feed.subscribe(ORDERS, wanted, NOW).unwrap();
                 let client = BookClient::new(depth.levels_max(), decimals(), &subscribed.state.unwrap());
                 prop_assert_eq!(client.seq, subscribed.seq);
                 clients.push((subscribed.stream, *depth, client));
                 if place % 5 == 4 {
                     let (left, _, _) = clients.remove(0);
-                    feed.unsubscribed(left);
+                    feed.unsubscribed(left, NOW);
                 }
             }
             out.clear();
@@ -363,7 +383,7 @@ fn an_instrument_shown_in_levels_has_trades_best_prices_and_every_depth_of_its_b
         (Channel::Book, Depth::Fifty),
         (Channel::Book, Depth::Full),
     ] {
-        feed.subscribe(channel, LEVELS, depth, NOW).unwrap();
+        feed.subscribe(LEVELS, StreamRequest { depth, ..request(channel) }, NOW).unwrap();
     }
     assert_eq!(apply(&mut feed, LEVELS, set(Side::Buy, 99, 5), false), []);
     let messages = apply(&mut feed, LEVELS, set(Side::Sell, 101, 4), true);
@@ -383,14 +403,15 @@ fn an_instrument_shown_in_levels_has_trades_best_prices_and_every_depth_of_its_b
 #[test]
 fn trades_do_not_lift_the_stale_mark_of_a_book_and_the_next_record_of_the_book_does() {
     let mut feed = feed();
-    feed.subscribe(Channel::Book, LEVELS, Depth::Full, NOW).unwrap();
+    let full = StreamRequest { depth: Depth::Full, ..request(Channel::Book) };
+    feed.subscribe(LEVELS, full, NOW).unwrap();
     apply(&mut feed, LEVELS, set(Side::Buy, 99, 5), true);
     let mut out = Vec::new();
     feed.mark_stale(LEVELS, NOW, &mut out);
     assert_eq!(out.len(), 1);
     let is_stale = |feed: &mut Feed| {
-        let subscribed = feed.subscribe(Channel::Book, LEVELS, Depth::Full, NOW).unwrap();
-        feed.unsubscribed(subscribed.stream);
+        let subscribed = feed.subscribe(LEVELS, full, NOW).unwrap();
+        feed.unsubscribed(subscribed.stream, NOW);
         subscribed.stale.is_some()
     };
     apply(&mut feed, LEVELS, trade(99, None, 1), true);
@@ -400,6 +421,6 @@ fn trades_do_not_lift_the_stale_mark_of_a_book_and_the_next_record_of_the_book_d
     assert!(!is_stale(&mut feed));
     feed.mark_stale(TRADES, NOW, &mut out);
     feed.apply(&event(TRADES, trade(1, None, 2), true), NOW, &mut out);
-    let trades = feed.subscribe(Channel::Trades, TRADES, Depth::Full, NOW).unwrap();
+    let trades = subscribe(&mut feed, Channel::Trades, TRADES);
     assert!(trades.stale.is_none(), "where there are only trades, a trade is all there can be");
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sealfeed_wire::{Channel, Code};
+use sealfeed_wire::{Channel, Code, Conflation};
 
 use super::policy_file::{
     DenyText, LimitsText, MatchText, OrdersText, PolicyFile, PolicyFileError, RuleText,
@@ -225,6 +225,7 @@ fn private_channel(rights: &OrderRights) -> Grant {
         channels: vec![Channel::Orders],
         symbols: SymbolPatterns::new(["*"]),
         depth_max: 0,
+        conflate_min: Conflation::Off,
     }
 }
 
@@ -236,6 +237,7 @@ impl Rule {
             channels: text.channels.iter().map(|channel| channel.0).collect(),
             symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
             depth_max: text.depth_max.0,
+            conflate_min: text.conflate_ms_min.0,
         });
         Self {
             matches: Match::from_text(text.matches),
@@ -265,6 +267,7 @@ impl Deny {
                 channels,
                 symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
                 depth_max: text.depth_max.0,
+                conflate_min: text.conflate_ms_min.0,
             },
         }
     }
@@ -298,7 +301,14 @@ fn describe(verb: &str, grant: &Grant) -> String {
         (depth, "may not read") => format!(", books deeper than {depth} levels"),
         (depth, _) => format!(", books to {depth} levels"),
     };
-    format!("{verb} {} of {}{depth}", channels.join(", "), symbols.join(", "))
+    let interval = match grant.conflate_min {
+        Conflation::Off => String::new(),
+        interval if verb == "may not read" => {
+            format!(", bbo and books faster than every {} ms", interval.get())
+        }
+        interval => format!(", bbo and books every {} ms at most", interval.get()),
+    };
+    format!("{verb} {} of {}{depth}{interval}", channels.join(", "), symbols.join(", "))
 }
 
 fn describe_orders(rights: &OrderRights) -> String {

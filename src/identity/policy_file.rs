@@ -9,6 +9,7 @@
 //! channels = ["trades", "bbo", "book"]
 //! symbols = ["ES*", "SEAL"]                          # `*` stands for any run of characters
 //! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
+//! conflate_ms_min = 0                                # fastest bbo and book: 0 (default: every message), 100, 250 or 1000
 //!
 //! [rule.orders]                                      # without it: no orders
 //! symbols = ["SEAL"]
@@ -34,7 +35,7 @@
 
 use std::collections::HashSet;
 
-use sealfeed_wire::{Channel, Code, Quantity};
+use sealfeed_wire::{Channel, Code, Conflation, Quantity};
 use serde::Deserialize;
 
 use crate::types::principal::is_name;
@@ -148,6 +149,8 @@ pub(super) struct RuleText {
     pub(super) symbols: Vec<Pattern>,
     #[serde(default)]
     pub(super) depth_max: DepthMax,
+    #[serde(default)]
+    pub(super) conflate_ms_min: ConflateMin,
     pub(super) orders: Option<OrdersText>,
     pub(super) publish: Option<PublishText>,
     pub(super) limits: Option<LimitsText>,
@@ -165,6 +168,8 @@ pub(super) struct DenyText {
     pub(super) symbols: Vec<Pattern>,
     #[serde(default)]
     pub(super) depth_max: DepthMax,
+    #[serde(default)]
+    pub(super) conflate_ms_min: ConflateMin,
 }
 
 /// `None`: anything.
@@ -270,6 +275,27 @@ impl TryFrom<u32> for DepthMax {
             0 | 10 | 50 => Ok(Self(depth)),
             _ => Err(format!("depth {depth} is none of 10, 50 and 0 (full)")),
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct ConflateMin(pub(super) Conflation);
+
+impl Default for ConflateMin {
+    fn default() -> Self {
+        Self(Conflation::Off)
+    }
+}
+
+impl TryFrom<u32> for ConflateMin {
+    type Error = String;
+
+    fn try_from(interval: u32) -> Result<Self, String> {
+        let known = u16::try_from(interval).ok().and_then(|interval| Conflation::try_from(interval).ok());
+        known
+            .map(Self)
+            .ok_or_else(|| format!("interval {interval} is none of 0 (every message), 100, 250 and 1000"))
     }
 }
 

@@ -57,10 +57,16 @@ fn refused(file: &str) -> (Code, String) {
 #[test]
 fn matching_rules_add_up() {
     let entitlement = check(FILE, "acme/desk1 trader").unwrap();
-    assert_eq!(&**entitlement.may_subscribe(Channel::Trades, "SEAL", Depth::Full).unwrap(), "everybody");
-    assert_eq!(&**entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten).unwrap(), "acme-traders");
-    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Fifty).is_err());
-    assert!(entitlement.may_subscribe(Channel::Book, "SEAL", Depth::Ten).is_err());
+    assert_eq!(
+        &**entitlement.may_subscribe(Channel::Trades, "SEAL", Depth::Full, Conflation::Off).unwrap(),
+        "everybody"
+    );
+    assert_eq!(
+        &**entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).unwrap(),
+        "acme-traders"
+    );
+    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Fifty, Conflation::Off).is_err());
+    assert!(entitlement.may_subscribe(Channel::Book, "SEAL", Depth::Ten, Conflation::Off).is_err());
     assert_eq!(entitlement.limits.sessions_max, 2);
     assert_eq!(entitlement.limits.subscriptions_max, SessionLimits::default().subscriptions_max);
 }
@@ -79,7 +85,16 @@ fn order_rights_bring_their_private_channel_and_their_bounds() {
 fn without_order_rights_there_is_no_private_channel() {
     let entitlement = check(FILE, "other/desk1 trader").unwrap();
     assert!(entitlement.orders.is_none());
-    assert!(entitlement.may_subscribe(Channel::Orders, "*", Depth::Full).is_err());
+    assert!(entitlement.may_subscribe(Channel::Orders, "*", Depth::Full, Conflation::Off).is_err());
+}
+
+#[test]
+fn a_rule_that_bounds_the_interval_grants_slower_streams_only() {
+    let file = FILE.replacen("depth_max = 10", "depth_max = 10\nconflate_ms_min = 250", 1);
+    let entitlement = check(&file, "acme/desk1 trader").unwrap();
+    let ask = |conflation| entitlement.may_subscribe(Channel::Bbo, "ESH4", Depth::Ten, conflation).err();
+    assert_eq!(ask(Conflation::Ms100), Some(Code::SubConflationNotEntitled));
+    assert_eq!(ask(Conflation::Ms250), None);
 }
 
 #[test]
@@ -87,11 +102,14 @@ fn deny_wins_for_whom_it_matches() {
     assert!(
         check(FILE, "acme/desk1 trader")
             .unwrap()
-            .may_subscribe(Channel::Trades, "ESZ4", Depth::Full)
+            .may_subscribe(Channel::Trades, "ESZ4", Depth::Full, Conflation::Off)
             .is_err()
     );
     assert!(
-        check(FILE, "acme/desk1 trader").unwrap().may_subscribe(Channel::Trades, "ESH4", Depth::Full).is_ok()
+        check(FILE, "acme/desk1 trader")
+            .unwrap()
+            .may_subscribe(Channel::Trades, "ESH4", Depth::Full, Conflation::Off)
+            .is_ok()
     );
 }
 
@@ -149,6 +167,7 @@ fn unknown_keys_and_values_are_errors_with_their_line() {
         ("\"trades\", \"bbo\"", "\"trades\", \"orders\"", "comes with `[rule.orders]`"),
         ("\"ES*\"", "\"ES *\"", "no symbol pattern"),
         ("depth_max = 10", "depth_max = 11", "none of 10, 50 and 0"),
+        ("depth_max = 10", "conflate_ms_min = 200", "none of 0 (every message), 100, 250 and 1000"),
         ("\"1000.5\"", "\"-1\"", "no quantity"),
         ("\"1000.5\"", "1000.5", "invalid type"),
         ("orders_per_second = 20", "orders_per_second = 0", "not within 1 to 1000000"),
@@ -216,7 +235,7 @@ fn the_documented_example_is_a_policy() {
     let (principal, role) = who("acme/desk7 trader");
     let entitlement = policy.entitlement(&principal, role.as_ref()).unwrap();
     assert!(entitlement.may_trade("SEAL").is_ok());
-    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten).is_ok());
+    assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).is_ok());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
 use crate::feed::tape::Recorder;
-use crate::feed::{Ending, Feed, FeedOptions};
+use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
@@ -66,16 +66,23 @@ impl Core {
     /// A core with nothing in it.
     #[must_use]
     pub fn new(options: &PipelineOptions, journal: Journal) -> Self {
-        let heartbeat_ns = options.feed.heartbeat_ms * 1_000_000;
+        let FeedConfig { heartbeat_ms, resume_stream_bytes_max, resume_bytes_max, resume_keep_ms } =
+            options.feed;
+        let heartbeat_ns = heartbeat_ms * 1_000_000;
+        let rings = RingBounds {
+            ring_bytes_max: resume_stream_bytes_max,
+            total_bytes_max: resume_bytes_max,
+            keep_ns: resume_keep_ms * 1_000_000,
+        };
         Self {
             gate: Gate::new(&options.orders),
             engine: Engine::new(Arc::clone(&options.instruments), options.engine),
-            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns }),
+            feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns, rings }),
             instruments: Arc::clone(&options.instruments),
             journal,
             answers: Answers::default(),
             answers_max: options.orders.client_order_ids_max,
-            reports: Reports::new(options.epoch, heartbeat_ns),
+            reports: Reports::new(options.epoch, heartbeat_ns, rings),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             publishers: Publishers::new(&options.publishers),
@@ -150,7 +157,7 @@ impl Core {
                 self.subscribe(&session, id, &request, now, batch)?
             }
             Command::Unsubscribe { session, id, request } => {
-                self.unsubscribe(&session, id, &request, batch)?
+                self.unsubscribe(&session, id, &request, now, batch)?
             }
             Command::Order { session, id, order } => self.order(&session, id, *order, now, batch)?,
             Command::OrderStatus { session, id, client_order_id } => {
@@ -214,12 +221,12 @@ impl Core {
         }
     }
 
-    /// Lets time pass: heartbeats.
+    /// Lets time pass: bars, conflated streams, heartbeats, and what is kept for resumption.
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         self.report_space();
         self.end_day_if_over(now, batch)?;
         self.find_silent_publishers(now, batch)?;
-        self.feed.heartbeats(now, &mut batch.publications);
+        self.feed.tick(now, &mut batch.publications);
         batch.publish();
         self.reports.heartbeats(&self.engine, now, batch);
         Ok(())
@@ -295,9 +302,9 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         for stream in self.subscriptions.remove_session(session.number) {
-            self.feed.unsubscribed(stream);
+            self.feed.unsubscribed(stream, now);
         }
-        self.reports.forget(session);
+        self.reports.forget(session, now);
         self.publisher_gone(session, now, batch)?;
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::{Engine, EngineOptions};
-use crate::feed::{Inbox, OutboundQueue};
+use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::gate::SessionGate;
 use crate::journal::{self, SessionTrail};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
@@ -156,6 +156,8 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
         number: 1,
         principal,
         entitlement: Arc::new(Entitlement { orders: Some(rights), ..Entitlement::default() }),
+        encoding: Encoding::Json,
+        resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(id),
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sealfeed_wire::market::{Exec, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
 use sealfeed_wire::reply::{Subscribed, SubscribedStream};
 use sealfeed_wire::{
@@ -13,8 +14,9 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
-use super::subscriptions::{Recovery, gap, recovery};
+use super::resume::{Recovery, gap, recover};
 use crate::execute::{Engine, OrderRecord, Report, kind_of};
+use crate::feed::{Missed, Ring, RingBounds, RingBudget};
 use crate::journal::{JournalError, event};
 use crate::types::{
     Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId,
@@ -22,43 +24,62 @@ use crate::types::{
 };
 use crate::venue::VenueEvent;
 
+/// Room that an execution report gets at first.
+const EXEC_BYTES_USUAL: usize = 512;
+
 /// Private streams: one gap-free sequence of execution reports for each principal.
+///
+/// Kept for resumption like public ones: while somebody reads, and for a while after that, in a budget of their own.
 pub(super) struct Reports {
     epoch: Epoch,
     heartbeat_ns: u64,
     streams: HashMap<OwnerId, PrivateStream>,
+    rings: RingBudget,
 }
 
 #[derive(Default)]
 struct PrivateStream {
     last_sent: UnixNanos,
     readers: Vec<Arc<SessionHandle>>,
+    /// There as long as reports are encoded.
+    ring: Option<Ring>,
+    /// When the last reader left.
+    left_at: UnixNanos,
 }
 
 impl Reports {
-    pub(super) fn new(epoch: Epoch, heartbeat_ns: u64) -> Self {
-        Self { epoch, heartbeat_ns, streams: HashMap::new() }
+    pub(super) fn new(epoch: Epoch, heartbeat_ns: u64, rings: RingBounds) -> Self {
+        Self { epoch, heartbeat_ns, streams: HashMap::new(), rings: RingBudget::new(rings) }
     }
 
     /// Ends a session's subscription; whether there was one.
-    pub(super) fn unsubscribe(&mut self, session: &SessionHandle) -> bool {
+    pub(super) fn unsubscribe(&mut self, session: &SessionHandle, now: UnixNanos) -> bool {
         let mut ended = false;
         for stream in self.streams.values_mut() {
             let before = stream.readers.len();
             stream.readers.retain(|reader| reader.number != session.number);
-            ended |= stream.readers.len() < before;
+            if stream.readers.len() < before {
+                stream.left_at = now;
+                ended = true;
+            }
         }
         ended
     }
 
     /// Forgets a session that has ended.
-    pub(super) fn forget(&mut self, session: &SessionHandle) {
-        self.unsubscribe(session);
+    pub(super) fn forget(&mut self, session: &SessionHandle, now: UnixNanos) {
+        self.unsubscribe(session, now);
     }
 
-    /// Sends heartbeats on streams that have readers and were idle.
+    /// Sends heartbeats on streams that have readers and were idle, and keeps no longer what nobody has read for long.
     pub(super) fn heartbeats(&mut self, engine: &Engine, now: UnixNanos, batch: &mut Batch) {
         for (owner, stream) in &mut self.streams {
+            if stream.readers.is_empty()
+                && now.since(stream.left_at) >= self.rings.keep_ns()
+                && let Some(mut ring) = stream.ring.take()
+            {
+                ring.clear(&mut self.rings);
+            }
             if stream.readers.is_empty() || now.since(stream.last_sent) < self.heartbeat_ns {
                 continue;
             }
@@ -66,7 +87,7 @@ impl Reports {
             let mut message = Vec::with_capacity(128);
             let heartbeat = Heartbeat { stream: key(self.epoch), seq: engine.last_report(*owner), ts: now };
             encode_heartbeat(&mut message, &heartbeat);
-            stream.send(message, batch);
+            stream.send(&message.into(), batch);
         }
     }
 }
@@ -76,8 +97,7 @@ const fn key(epoch: Epoch) -> StreamKey {
 }
 
 impl PrivateStream {
-    fn send(&self, message: Vec<u8>, batch: &mut Batch) {
-        let message = bytes::Bytes::from(message);
+    fn send(&self, message: &Bytes, batch: &mut Batch) {
         for reader in &self.readers {
             batch.send(&reader.queue, message.clone());
         }
@@ -131,13 +151,14 @@ impl Core {
         let Some(report) = self.engine.report(execution) else { return Ok(()) };
         let Report { event, record, instrument, seq, previous_seq } = report;
         batch.depends_on(self.journal.record_of_order(&mut record.trail, None, event)?);
-        let stream = self.reports.streams.entry(execution.owner).or_default();
+        let Reports { epoch, streams, rings, .. } = &mut self.reports;
+        let stream = streams.entry(execution.owner).or_default();
         stream.last_sent = now;
-        if !stream.readers.is_empty() {
+        if let Some(ring) = &mut stream.ring {
             let header = StreamHeader {
                 channel: Channel::Orders,
                 symbol: instrument.symbol,
-                epoch: self.reports.epoch,
+                epoch: *epoch,
                 seq,
                 prev_seq: Some(previous_seq),
                 ts_event: now,
@@ -145,9 +166,11 @@ impl Core {
                 ts_out: now,
                 delayed_ms: None,
             };
-            let mut message = Vec::with_capacity(512);
-            encode_exec(&mut message, &to_wire(header, execution, cause, record, instrument));
-            stream.send(message, batch);
+            let mut text = Vec::with_capacity(EXEC_BYTES_USUAL);
+            encode_exec(&mut text, &to_wire(header, execution, cause, record, instrument));
+            let message = Bytes::copy_from_slice(&text);
+            ring.push(&message, rings);
+            stream.send(&message, batch);
         }
         Ok(())
     }
@@ -168,11 +191,16 @@ impl Core {
         if !stream.readers.iter().any(|reader| reader.number == session.number) {
             stream.readers.push(Arc::clone(session));
         }
-        let at = self.engine.last_report(owner);
+        stream.ring.get_or_insert_default();
+        let (at, epoch) = (self.engine.last_report(owner), self.reports.epoch);
         let resume = request.resume.first().map(|(_, point)| *point);
-        let recovery = Recovery::of(resume.map(|point| recovery(point, self.reports.epoch, at)));
+        let room = session.resume_bytes_max;
+        let ring = &self.reports.streams[&owner].ring;
+        let missed = |after| ring.as_ref().map_or(Missed::NotHeld, |ring| ring.missed(after, at));
+        let resumed = resume.map(|point| recover(point, epoch, at, missed, room));
+        let recovery = Recovery::of(resumed.as_ref());
         let stream = SubscribedStream {
-            epoch: self.reports.epoch,
+            epoch,
             seq: at,
             recovered: recovery.recovered,
             reason: recovery.reason.map(Into::into),
@@ -200,9 +228,15 @@ impl Core {
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
         batch.send(&session.queue, encoded(&reply));
-        if let (Some(point), Some(false)) = (resume, recovery.recovered) {
-            let lost = gap(key(self.reports.epoch), point, at);
-            lost.into_iter().for_each(|message| batch.send(&session.queue, message));
+        match (resume, resumed) {
+            (_, Some(Ok(missed))) => {
+                missed.into_iter().for_each(|message| batch.send(&session.queue, message))
+            }
+            (Some(point), Some(Err(_))) => {
+                let lost = gap(key(epoch), point, at);
+                lost.into_iter().for_each(|message| batch.send(&session.queue, message));
+            }
+            _ => {}
         }
         Ok(())
     }

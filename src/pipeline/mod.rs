@@ -14,6 +14,7 @@ mod executions;
 mod orders;
 mod publish;
 mod release;
+mod resume;
 mod session_handle;
 mod subscriptions;
 mod synthetic;

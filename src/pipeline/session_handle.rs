@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::feed::OutboundQueue;
+use crate::feed::{Encoding, OutboundQueue};
 use crate::journal::SessionTrail;
 use crate::types::{Entitlement, Principal, SessionId};
 
@@ -15,6 +15,11 @@ pub struct SessionHandle {
     pub principal: Principal,
     /// What it may do.
     pub entitlement: Arc<Entitlement>,
+    /// How it gets market data, as agreed on in its upgrade.
+    pub encoding: Encoding,
+    /// Bytes that the missed messages of one request may have: half of what may wait for a client, so that live data
+    /// still fits behind them.
+    pub resume_bytes_max: usize,
     /// Where its messages go.
     pub queue: Arc<OutboundQueue>,
     /// Its events in the log.

@@ -1,10 +1,9 @@
 //! Who gets which stream, and the answers to `subscribe` and `unsubscribe`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sealfeed_wire::market::{Gap, encode_gap};
 use sealfeed_wire::reply::{Done, ErrorReply, Refused, Subscribed, SubscribedStream};
 use sealfeed_wire::request::{ResumePoint, Unsubscribe};
 use sealfeed_wire::{Conflation, OnSlow, RequestId, Scaled, StreamKey, StreamSymbol, Subscribe, Symbols};
@@ -13,15 +12,24 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::core::Core;
-use crate::feed::{StreamId, Subscribed as Joined};
+use super::resume::{Recovery, bytes, gap, recover};
+use crate::feed::{Encoding, StreamId, StreamRequest, Subscribed as Joined, records};
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
 
 /// Streams of every session.
 #[derive(Default)]
 pub(super) struct Subscriptions {
-    by_session: HashMap<u64, BTreeMap<(Channel, InstrumentId), StreamId>>,
+    by_session: HashMap<u64, OfSession>,
     count: usize,
+}
+
+/// Streams of one session, and what its records need to be read.
+#[derive(Default)]
+struct OfSession {
+    streams: BTreeMap<(Channel, InstrumentId), StreamId>,
+    /// Instruments whose number in DBN records the session has been told; the first one came behind the metadata.
+    mapped: HashSet<InstrumentId>,
 }
 
 impl Subscriptions {
@@ -31,12 +39,12 @@ impl Subscriptions {
     }
 
     fn of_session(&self, session: u64) -> usize {
-        self.by_session.get(&session).map_or(0, BTreeMap::len)
+        self.by_session.get(&session).map_or(0, |of| of.streams.len())
     }
 
     /// Notes a subscription; returns the stream it replaces.
     fn insert(&mut self, session: u64, key: (Channel, InstrumentId), stream: StreamId) -> Option<StreamId> {
-        let replaced = self.by_session.entry(session).or_default().insert(key, stream);
+        let replaced = self.by_session.entry(session).or_default().streams.insert(key, stream);
         if replaced.is_none() {
             self.count += 1;
         }
@@ -44,34 +52,53 @@ impl Subscriptions {
     }
 
     fn contains(&self, session: u64, key: (Channel, InstrumentId)) -> bool {
-        self.by_session.get(&session).is_some_and(|streams| streams.contains_key(&key))
+        self.by_session.get(&session).is_some_and(|of| of.streams.contains_key(&key))
     }
 
     fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
-        let removed = self.by_session.get_mut(&session)?.remove(&key);
+        let removed = self.by_session.get_mut(&session)?.streams.remove(&key);
         self.count -= usize::from(removed.is_some());
         removed
     }
 
     fn keys(&self, session: u64, channel: Channel) -> Vec<(Channel, InstrumentId)> {
-        let of_session = self.by_session.get(&session).into_iter().flat_map(BTreeMap::keys);
+        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.keys());
         of_session.filter(|key| key.0 == channel).copied().collect()
     }
 
     /// Forgets a session; returns its streams.
     pub(super) fn remove_session(&mut self, session: u64) -> Vec<StreamId> {
-        let removed = self.by_session.remove(&session).unwrap_or_default();
+        let removed = self.by_session.remove(&session).unwrap_or_default().streams;
         self.count -= removed.len();
         removed.into_values().collect()
+    }
+
+    /// What must stand in front of the first DBN record of an instrument on a connection: the metadata, once, and the
+    /// instrument's number.
+    fn introduce(&mut self, session: u64, instrument: &Instrument, now: UnixNanos) -> Vec<Bytes> {
+        let mapped = &mut self.by_session.entry(session).or_default().mapped;
+        let is_first = mapped.is_empty();
+        if !mapped.insert(instrument.id) {
+            return Vec::new();
+        }
+        let metadata = is_first.then(|| records::metadata(now));
+        let mapping = records::symbol_mapping(instrument.id, instrument.symbol, now);
+        metadata.into_iter().chain([mapping]).map(Bytes::from).collect()
     }
 }
 
 /// One symbol's answer, and the messages that follow the reply.
 struct Granted {
     stream: SubscribedStream,
-    joined: Joined,
+    joined: StreamId,
     replaced: Option<StreamId>,
-    gap: Option<Bytes>,
+    messages: Vec<Bytes>,
+}
+
+/// What one request asks of every symbol, and the room that is left for what was missed.
+struct Asked {
+    stream: StreamRequest,
+    resume_room: usize,
 }
 
 impl Core {
@@ -94,11 +121,15 @@ impl Core {
             Err(code) => return self.refuse_subscription(session, id, request, code, batch),
         };
         let depth = request.depth.unwrap_or(Depth::Ten);
+        let conflation = request.conflate_ms.unwrap_or(Conflation::Off);
+        let encoding = session.encoding;
+        let stream = StreamRequest { channel: request.channel, depth, conflation, encoding };
+        let mut asked = Asked { stream, resume_room: session.resume_bytes_max };
         let mut reply = Subscribed {
             id,
             channel: request.channel,
             depth: (request.channel == Channel::Book).then_some(depth),
-            conflate_ms: Conflation::Off,
+            conflate_ms: conflation,
             on_slow: OnSlow::Disconnect,
             symbols: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -107,7 +138,7 @@ impl Core {
         for symbol in symbols {
             let resume =
                 request.resume.iter().find(|(key, _)| key.as_ref() == Some(&symbol)).map(|(_, at)| *at);
-            match self.join(session, request.channel, &symbol, depth, resume, now) {
+            match self.join(session, &mut asked, &symbol, resume, now) {
                 Ok(one) => {
                     reply.symbols.insert(symbol.into(), one.stream.clone());
                     granted.push((symbol, one));
@@ -129,21 +160,16 @@ impl Core {
             },
         )?;
         batch.depends_on(entry);
+        let queue = || Arc::clone(&session.queue);
+        // In front of the reply: behind it, nothing of the subscription before may come.
+        for stream in granted.iter().filter_map(|(_, one)| one.replaced) {
+            self.feed.unsubscribed(stream, now);
+            batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
+        }
         batch.send(&session.queue, encoded(&reply));
-        for (_, one) in granted {
-            let queue = || Arc::clone(&session.queue);
-            if let Some(stream) = one.replaced {
-                self.feed.unsubscribed(stream);
-                batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
-            }
-            if let Some(gap) = one.gap {
-                batch.send(&session.queue, gap);
-            }
-            for message in one.joined.state.into_iter().chain(one.joined.stale) {
-                batch.send(&session.queue, message);
-            }
-            let seq = one.stream.seq;
-            batch.outputs.push(Output::Subscribe { stream: one.joined.stream, seq, queue: queue() });
+        for (_, Granted { stream, joined, messages, .. }) in granted {
+            messages.into_iter().for_each(|message| batch.send(&session.queue, message));
+            batch.outputs.push(Output::Subscribe { stream: joined, seq: stream.seq, queue: queue() });
         }
         Ok(())
     }
@@ -165,38 +191,46 @@ impl Core {
     fn join(
         &mut self,
         session: &SessionHandle,
-        channel: Channel,
+        asked: &mut Asked,
         symbol: &Symbol,
-        depth: Depth,
         resume: Option<ResumePoint>,
         now: UnixNanos,
     ) -> Result<Granted, Code> {
+        let StreamRequest { channel, depth, conflation, encoding } = asked.stream;
         // Entitlement first: who may not see a symbol does not learn whether it exists.
-        session.entitlement.may_subscribe(channel, symbol.as_str(), depth)?;
+        session.entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
         let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
-        if !self.feed.offers(channel, instrument.id) {
-            return Err(Code::SubChannelNotOffered);
-        }
         let key = (channel, instrument.id);
         let subscriptions_max = session.entitlement.limits.subscriptions_max as usize;
-        if !self.subscriptions.contains(session.number, key)
+        if self.feed.offers(channel, instrument.id)
+            && !self.subscriptions.contains(session.number, key)
             && self.subscriptions.of_session(session.number) >= subscriptions_max
         {
             return Err(Code::SubSubscriptionsFull);
         }
-        let joined = self.feed.subscribe(channel, instrument.id, depth, now)?;
+        let joined = self.feed.subscribe(instrument.id, asked.stream, now)?;
         let replaced = self.subscriptions.insert(session.number, key, joined.stream);
-        let outcome = Recovery::of(resume.map(|at| recovery(at, joined.epoch, joined.seq)));
-        let gap = match (resume, outcome.recovered) {
-            (Some(at), Some(false)) if !channel.is_state() => {
-                let stream =
-                    StreamKey { channel, symbol: (*symbol).into(), epoch: joined.epoch, delayed_ms: None };
-                gap(stream, at, joined.seq)
-            }
-            _ => None,
+        let Joined { stream: id, epoch, seq, state, stale } = joined;
+        let missed = |after| self.feed.missed(id, after);
+        let resumed = resume.map(|at| recover(at, epoch, seq, missed, asked.resume_room));
+        let stream = subscribed(instrument, (epoch, seq), Recovery::of(resumed.as_ref()));
+        let mut messages = match encoding {
+            Encoding::Json => Vec::new(),
+            Encoding::Dbn => self.subscriptions.introduce(session.number, instrument, now),
         };
-        let stream = subscribed(instrument, &joined, outcome);
-        Ok(Granted { stream, joined, replaced, gap })
+        match (resumed, resume) {
+            (Some(Ok(missed)), _) => {
+                asked.resume_room -= bytes(&missed);
+                messages.extend(missed);
+            }
+            (Some(Err(_)), Some(at)) if !channel.is_state() => {
+                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms: None };
+                messages.extend(gap(stream, at, seq));
+            }
+            _ => messages.extend(state),
+        }
+        messages.extend(stale);
+        Ok(Granted { stream, joined: id, replaced, messages })
     }
 
     pub(super) fn unsubscribe(
@@ -204,6 +238,7 @@ impl Core {
         session: &Arc<SessionHandle>,
         id: Option<RequestId>,
         request: &Unsubscribe,
+        now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         let keys: Vec<_> = match &request.symbols {
@@ -216,12 +251,12 @@ impl Core {
         let mut ended = Vec::new();
         for key in keys {
             if let Some(stream) = self.subscriptions.remove(session.number, key) {
-                self.feed.unsubscribed(stream);
+                self.feed.unsubscribed(stream, now);
                 batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }
         }
-        if request.channel == Channel::Orders && self.reports.unsubscribe(session) {
+        if request.channel == Channel::Orders && self.reports.unsubscribe(session, now) {
             ended.push(StreamSymbol::All.to_string());
         }
         if ended.is_empty() {
@@ -273,66 +308,21 @@ impl Core {
 
 /// Refuses what this server does not offer, instead of doing something else in silence.
 fn check_options(request: &Subscribe) -> Result<(), Code> {
-    if request.conflate_ms.is_some_and(|interval| interval != Conflation::Off) {
-        return Err(Code::SubConflationNotOffered);
-    }
     if request.on_slow == Some(OnSlow::Conflate) {
         return Err(Code::SubOnSlowNotOffered);
     }
-    match request.channel {
-        Channel::Trades | Channel::Bbo | Channel::Book | Channel::Orders => Ok(()),
-        Channel::Mbo | Channel::Ohlcv1s | Channel::Ohlcv1m | Channel::Status | Channel::Definition => {
-            Err(Code::SubChannelNotOffered)
-        }
-    }
+    Ok(())
 }
 
-/// What a resumption came to: all or nothing.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Recovery {
-    /// `recovered` in the reply; `None` if the request did not resume.
-    pub(super) recovered: Option<bool>,
-    /// Why not.
-    pub(super) reason: Option<Code>,
-}
-
-impl Recovery {
-    pub(super) fn of(resumed: Option<Result<(), Code>>) -> Self {
-        match resumed {
-            None => Self::default(),
-            Some(Ok(())) => Self { recovered: Some(true), reason: None },
-            Some(Err(code)) => Self { recovered: Some(false), reason: Some(code) },
-        }
-    }
-}
-
-/// Nothing was missed, or what was missed is not held.
-pub(super) fn recovery(at: ResumePoint, epoch: Epoch, seq: Sequence) -> Result<(), Code> {
-    if at.epoch != epoch {
-        Err(Code::SubResumeEpochOver)
-    } else if at.seq == seq {
-        Ok(())
-    } else {
-        Err(Code::SubResumeNotHeld)
-    }
-}
-
-/// The notice of what a resumption on an event channel lost; `None` if that is nothing.
-pub(super) fn gap(stream: StreamKey, at: ResumePoint, seq: Sequence) -> Option<Bytes> {
-    // Of an epoch that is over, nothing is known here: all of the present one is what the client lacks.
-    let from = if at.epoch == stream.epoch { at.seq.next() } else { Sequence::default().next() };
-    (from <= seq).then(|| {
-        let mut message = Vec::with_capacity(160);
-        encode_gap(&mut message, &Gap { stream, from, to: seq });
-        message.into()
-    })
-}
-
-fn subscribed(instrument: &Instrument, joined: &Joined, recovery: Recovery) -> SubscribedStream {
+fn subscribed(
+    instrument: &Instrument,
+    (epoch, seq): (Epoch, Sequence),
+    recovery: Recovery,
+) -> SubscribedStream {
     let decimals = instrument.decimals;
     SubscribedStream {
-        epoch: joined.epoch,
-        seq: joined.seq,
+        epoch,
+        seq,
         recovered: recovery.recovered,
         reason: recovery.reason.map(Into::into),
         price_decimals: Some(decimals.price),

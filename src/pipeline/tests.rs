@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
-use crate::feed::{Inbox, OutboundQueue};
+use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
@@ -44,6 +44,8 @@ fn closed(number: u64) -> Command {
         number,
         principal,
         entitlement: Arc::new(Entitlement::default()),
+        encoding: Encoding::Json,
+        resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
     };

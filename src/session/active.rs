@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
-use sealfeed_wire::{CloseCode, SUBPROTOCOL_JSON, SessionId};
+use sealfeed_wire::{CloseCode, SessionId};
 
 use super::registry::{AddressSlot, PrincipalSlot};
 use super::shard::Arrival;
 use super::tls::TlsStream;
-use super::upgrade::{Refused, Upgrade};
+use super::upgrade::{Refused, Upgrade, protocol};
 use super::{Session, SessionContext, welcome};
-use crate::feed::{Ending, OutboundQueue};
+use crate::feed::{Encoding, Ending, OutboundQueue};
 use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::SessionHandle;
@@ -59,6 +59,7 @@ impl Active {
         identity: Identified,
         entitlement: Entitlement,
         presented: Vec<CertificateDer<'static>>,
+        encoding: Encoding,
     ) -> Result<Self, Refused> {
         let slot = context
             .registry
@@ -68,6 +69,8 @@ impl Active {
             number: slot.number,
             principal: identity.principal.clone(),
             entitlement: Arc::new(entitlement),
+            encoding,
+            resume_bytes_max: context.limits.out_queue_bytes_max / 2,
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
         });
@@ -130,7 +133,7 @@ impl Session<Active> {
                 serial: state.identity.serial.clone(),
                 certificate: sealfeed_wire::hex::encode(&state.identity.fingerprint),
                 user_agent: user_agent.to_owned(),
-                protocol: SUBPROTOCOL_JSON.to_owned(),
+                protocol: protocol(state.handle.encoding).to_owned(),
             },
         )?;
         context.journal.durable(entry).await

@@ -35,6 +35,7 @@ use tls::TlsStream;
 
 use crate::clock::Clock;
 use crate::config::LimitsConfig;
+use crate::feed::Encoding;
 use crate::identity::{Identity, Refusal};
 use crate::journal::summary::Summary;
 use crate::journal::{Journal, event};
@@ -142,7 +143,7 @@ impl Session<Identified> {
         let principal = self.state.identity.as_ref().ok().map(|identity| identity.principal.to_string());
         let received = tokio::time::timeout(deadline, upgrade::receive(stream, &context.upgrade)).await;
         let result = match received {
-            Ok(Ok(upgrade)) => self.admit().map(|session| (session, upgrade)),
+            Ok(Ok(upgrade)) => self.admit(upgrade.encoding).map(|session| (session, upgrade)),
             Ok(Err(refused)) => Err(refused),
             Err(_) => Err(Refused::new(Code::SesUpgradeTimeout, "no whole request before the deadline")),
         };
@@ -161,7 +162,7 @@ impl Session<Identified> {
     }
 
     /// The checks that need to know who it is.
-    fn admit(self) -> Result<Session<Active>, Refused> {
+    fn admit(self, encoding: Encoding) -> Result<Session<Active>, Refused> {
         let Self { context, address, state } = self;
         let refusal_detail = |refusal: &Refusal| format!("{}: {}", refusal.code.as_str(), refusal.detail);
         let identity = state
@@ -177,10 +178,7 @@ impl Session<Identified> {
             .identity
             .entitlement(&identity)
             .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
-        Active::new(&context, state.id, identity, entitlement, state.presented).map(|state| Session {
-            context,
-            address,
-            state,
-        })
+        Active::new(&context, state.id, identity, entitlement, state.presented, encoding)
+            .map(|state| Session { context, address, state })
     }
 }

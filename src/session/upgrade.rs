@@ -3,10 +3,12 @@
 //! In: bytes of an authenticated TLS connection, within a deadline and a size. Out: an accepted upgrade, or an
 //! HTTP status with a JSON body `{code, message, hint}`. Sources: RFC 9112 (requests), RFC 6455 section 4.2.
 
-use sealfeed_wire::{Code, PATH, SUBPROTOCOL_JSON};
+use sealfeed_wire::{Code, PATH, SUBPROTOCOL_DBN, SUBPROTOCOL_JSON};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+
+use crate::feed::Encoding;
 
 /// More header lines than any client of ours sends.
 const HEADERS_MAX: usize = 64;
@@ -30,6 +32,17 @@ pub struct Upgrade {
     pub already_read: Vec<u8>,
     /// `User-Agent`, control characters escaped; empty if none came.
     pub user_agent: String,
+    /// How the client wants market data: the first of the sub-protocols it offers that we know; JSON if it offers none.
+    pub encoding: Encoding,
+}
+
+/// Name of the sub-protocol that brings market data in an encoding.
+#[must_use]
+pub const fn protocol(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Json => SUBPROTOCOL_JSON,
+        Encoding::Dbn => SUBPROTOCOL_DBN,
+    }
 }
 
 /// Why an upgrade was refused.
@@ -74,9 +87,9 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, rules: &UpgradeRules)
     };
     let already_read = buffer.split_off(head_bytes);
     let request = parse(&buffer)?;
-    check(&request, rules)?;
+    let encoding = check(&request, rules)?;
     let user_agent = header(&request, "user-agent").unwrap_or_default();
-    Ok(Upgrade { request, already_read, user_agent })
+    Ok(Upgrade { request, already_read, user_agent, encoding })
 }
 
 fn find_end(buffer: &[u8]) -> Option<usize> {
@@ -109,7 +122,7 @@ fn parse(head: &[u8]) -> Result<Request, Refused> {
     Ok(request)
 }
 
-fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
+fn check(request: &Request, rules: &UpgradeRules) -> Result<Encoding, Refused> {
     if request.uri().path() != PATH || request.uri().query().is_some() {
         let path = escaped(request.uri().to_string().as_bytes());
         return Err(Refused::new(Code::SesPathUnknown, format!("path {path}")));
@@ -136,11 +149,12 @@ fn check(request: &Request, rules: &UpgradeRules) -> Result<(), Refused> {
         }
     }
     create_response(request).map_err(|error| Refused::new(Code::SesUpgradeMalformed, error.to_string()))?;
-    if offers(request).is_some_and(|mut offered| !offered.any(|name| name == SUBPROTOCOL_JSON)) {
+    let Some(mut offered) = offers(request) else { return Ok(Encoding::Json) };
+    let known = |name| [Encoding::Json, Encoding::Dbn].into_iter().find(|one| protocol(*one) == name);
+    offered.find_map(known).ok_or_else(|| {
         let offered = header(request, "sec-websocket-protocol").unwrap_or_default();
-        return Err(Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered}")));
-    }
-    Ok(())
+        Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered}"))
+    })
 }
 
 /// Sub-protocols that the client offers; `None` if it names none.
@@ -167,7 +181,7 @@ impl Upgrade {
     pub async fn accept<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> std::io::Result<()> {
         let mut response = create_response(&self.request).map_err(std::io::Error::other)?;
         if offers(&self.request).is_some() {
-            let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
+            let protocol = HeaderValue::from_static(protocol(self.encoding));
             response.headers_mut().insert("sec-websocket-protocol", protocol);
         }
         let mut head = Vec::with_capacity(256);
@@ -197,7 +211,9 @@ pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) ->
         _ => "Bad Request",
     };
     let extra = match refused.status {
-        426 => format!("Upgrade: websocket\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}\r\n"),
+        426 => {
+            format!("Upgrade: websocket\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}, {SUBPROTOCOL_DBN}\r\n")
+        }
         429 | 503 => "Retry-After: 1\r\n".to_owned(),
         _ => String::new(),
     };
@@ -279,6 +295,23 @@ mod tests {
         let mut answer = Vec::new();
         upgrade.accept(&mut answer).await.unwrap();
         assert!(String::from_utf8(answer).unwrap().contains("sec-websocket-protocol: sealfeed.v1.json\r\n"));
+    }
+
+    #[tokio::test]
+    async fn the_first_protocol_that_the_client_offers_and_we_know_is_agreed_on() {
+        for (offered, expected) in [
+            ("sealfeed.v1.dbn", SUBPROTOCOL_DBN),
+            ("chat, sealfeed.v1.dbn, sealfeed.v1.json", SUBPROTOCOL_DBN),
+            ("sealfeed.v1.json, sealfeed.v1.dbn", SUBPROTOCOL_JSON),
+        ] {
+            let upgrade = check(&with(&format!("Sec-WebSocket-Protocol: {offered}"))).await.unwrap();
+            assert_eq!(protocol(upgrade.encoding), expected, "{offered}");
+            let mut answer = Vec::new();
+            upgrade.accept(&mut answer).await.unwrap();
+            let agreed = format!("sec-websocket-protocol: {expected}\r\n");
+            assert!(String::from_utf8(answer).unwrap().contains(&agreed));
+        }
+        assert_eq!(check(GOOD).await.unwrap().encoding, Encoding::Json);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use sealfeed_wire::reply::{
     Certificate, ChannelGrant, Entitlement as WireEntitlement, Limits, OrderGrant, RateCeiling, Welcome,
     Whoami,
 };
-use sealfeed_wire::{Channel, RequestId};
+use sealfeed_wire::{Channel, Conflation, RequestId};
 
 use super::SessionContext;
 use super::inbound::encoded;
@@ -70,6 +70,9 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
             symbols: grant.symbols.iter().map(str::to_owned).collect(),
             depth_max: (*channel == Channel::Book)
                 .then(|| u16::try_from(grant.depth_max).unwrap_or(u16::MAX)),
+            conflate_ms_min: (matches!(channel, Channel::Bbo | Channel::Book)
+                && grant.conflate_min != Conflation::Off)
+                .then_some(grant.conflate_min),
             delayed_ms: None,
             rule: rule(&grant.rule),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sealfeed_wire::{Channel, Code, Depth, Quantity};
+use sealfeed_wire::{Channel, Code, Conflation, Depth, Quantity};
 
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,18 @@ pub struct Grant {
     pub symbols: SymbolPatterns,
     /// Deepest `book` it covers, in levels; 0 means the full book. In a deny: books deeper than this are refused.
     pub depth_max: u32,
+    /// Shortest interval of `bbo` and `book` that it covers; in a deny: streams with a shorter one are refused.
+    pub conflate_min: Conflation,
+}
+
+impl Grant {
+    /// Whether this, as a deny, refuses a stream: all of a channel, or what is beyond its bounds, if it has any.
+    fn refuses(&self, channel: Channel, is_deeper: bool, is_faster: bool) -> bool {
+        let bounds_depth = channel == Channel::Book && self.depth_max != 0;
+        let bounds_interval =
+            matches!(channel, Channel::Bbo | Channel::Book) && self.conflate_min != Conflation::Off;
+        is_deeper || is_faster || !(bounds_depth || bounds_interval)
+    }
 }
 
 /// Rights to place orders, and their bounds.
@@ -138,13 +150,21 @@ impl Entitlement {
         self.grants.is_empty() && self.orders.is_none() && self.publish.is_none()
     }
 
-    /// Whether `channel` of `symbol` may be read; `depth` counts for the book only.
-    /// Returns the name of the granting rule.
+    /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
+    /// One grant must cover all of it. Returns the name of the granting rule.
     ///
     /// # Errors
-    /// The code that answers the request: channel, symbol or depth not entitled, in that order.
-    pub fn may_subscribe(&self, channel: Channel, symbol: &str, depth: Depth) -> Result<&Arc<str>, Code> {
-        let is_deeper = |max: u32| max != 0 && depth.levels_max() > max as usize;
+    /// The code that answers the request: channel, symbol, depth or conflation not entitled, in that order.
+    pub fn may_subscribe(
+        &self,
+        channel: Channel,
+        symbol: &str,
+        depth: Depth,
+        conflation: Conflation,
+    ) -> Result<&Arc<str>, Code> {
+        let is_deeper = |max: u32| channel == Channel::Book && max != 0 && depth.levels_max() > max as usize;
+        let can_wait = matches!(channel, Channel::Bbo | Channel::Book);
+        let is_faster = |grant: &Grant| can_wait && conflation.get() < grant.conflate_min.get();
         let of_channel = || self.grants.iter().filter(|grant| grant.channels.contains(&channel));
         if of_channel().next().is_none() {
             return Err(Code::SubChannelNotEntitled);
@@ -152,16 +172,20 @@ impl Entitlement {
         let denied = self.denies.iter().any(|deny| {
             deny.channels.contains(&channel)
                 && deny.symbols.cover(symbol)
-                && (channel != Channel::Book || deny.depth_max == 0 || is_deeper(deny.depth_max))
+                && deny.refuses(channel, is_deeper(deny.depth_max), is_faster(deny))
         });
         let mut of_symbol = of_channel().filter(|grant| grant.symbols.cover(symbol)).peekable();
         if denied || of_symbol.peek().is_none() {
             return Err(Code::SubSymbolNotEntitled);
         }
-        of_symbol
-            .find(|grant| channel != Channel::Book || !is_deeper(grant.depth_max))
+        let mut of_depth = of_symbol.filter(|grant| !is_deeper(grant.depth_max)).peekable();
+        if of_depth.peek().is_none() {
+            return Err(Code::SubDepthNotEntitled);
+        }
+        of_depth
+            .find(|grant| !is_faster(grant))
             .map(|grant| &grant.rule)
-            .ok_or(Code::SubDepthNotEntitled)
+            .ok_or(Code::SubConflationNotEntitled)
     }
 
     /// Whether `["*"]` may be subscribed on `channel`: an unbounded grant and no deny at all on the channel.
@@ -200,6 +224,7 @@ mod tests {
             channels: channels.to_vec(),
             symbols: SymbolPatterns::new(symbols.iter().copied()),
             depth_max,
+            conflate_min: Conflation::Off,
         }
     }
 
@@ -227,11 +252,11 @@ mod tests {
             ..Entitlement::default()
         };
         assert_eq!(
-            entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten),
+            entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off),
             Err(Code::SubSymbolNotEntitled)
         );
-        assert!(entitlement.may_subscribe(Channel::Trades, "ESH4", Depth::Full).is_ok());
-        assert!(entitlement.may_subscribe(Channel::Book, "NQH4", Depth::Full).is_ok());
+        assert!(entitlement.may_subscribe(Channel::Trades, "ESH4", Depth::Full, Conflation::Off).is_ok());
+        assert!(entitlement.may_subscribe(Channel::Book, "NQH4", Depth::Full, Conflation::Off).is_ok());
         assert!(!entitlement.may_subscribe_to_everything(Channel::Book));
         assert!(entitlement.may_subscribe_to_everything(Channel::Trades));
     }
@@ -240,18 +265,40 @@ mod tests {
     fn a_book_deeper_than_every_grant_is_refused() {
         let entitlement =
             Entitlement { grants: vec![grant(&[Channel::Book], &["*"], 10)], ..Entitlement::default() };
-        assert!(entitlement.may_subscribe(Channel::Book, "X", Depth::Ten).is_ok());
+        assert!(entitlement.may_subscribe(Channel::Book, "X", Depth::Ten, Conflation::Off).is_ok());
         assert_eq!(
-            entitlement.may_subscribe(Channel::Book, "X", Depth::Fifty),
+            entitlement.may_subscribe(Channel::Book, "X", Depth::Fifty, Conflation::Off),
             Err(Code::SubDepthNotEntitled)
         );
         assert_eq!(
-            entitlement.may_subscribe(Channel::Book, "X", Depth::Full),
+            entitlement.may_subscribe(Channel::Book, "X", Depth::Full, Conflation::Off),
             Err(Code::SubDepthNotEntitled)
         );
         assert_eq!(
-            entitlement.may_subscribe(Channel::Bbo, "X", Depth::Full),
+            entitlement.may_subscribe(Channel::Bbo, "X", Depth::Full, Conflation::Off),
             Err(Code::SubChannelNotEntitled)
         );
+    }
+
+    #[test]
+    fn a_stream_that_is_faster_than_every_grant_is_refused_and_events_are_not() {
+        let slow =
+            Grant { conflate_min: Conflation::Ms250, ..grant(&[Channel::Bbo, Channel::Trades], &["*"], 0) };
+        let entitlement = Entitlement { grants: vec![slow.clone()], ..Entitlement::default() };
+        let check = |entitlement: &Entitlement, channel, conflation| {
+            entitlement.may_subscribe(channel, "X", Depth::Ten, conflation).err()
+        };
+        let too_fast = Some(Code::SubConflationNotEntitled);
+        assert_eq!(check(&entitlement, Channel::Bbo, Conflation::Off), too_fast);
+        assert_eq!(check(&entitlement, Channel::Bbo, Conflation::Ms100), too_fast);
+        assert_eq!(check(&entitlement, Channel::Bbo, Conflation::Ms1000), None);
+        assert_eq!(check(&entitlement, Channel::Trades, Conflation::Off), None);
+        let denied = Entitlement {
+            grants: vec![grant(&[Channel::Bbo], &["*"], 0)],
+            denies: vec![Grant { channels: vec![Channel::Bbo], ..slow }],
+            ..Entitlement::default()
+        };
+        assert_eq!(check(&denied, Channel::Bbo, Conflation::Off), Some(Code::SubSymbolNotEntitled));
+        assert_eq!(check(&denied, Channel::Bbo, Conflation::Ms250), None);
     }
 }

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use sealfeed::config::{DbnSourceConfig, SourceConfig, Speed};
-use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
 
 use crate::data::recorded;
 use crate::harness::{Client, Pki, Server};
-use crate::market::{QUIET, limit, quiet, settle, trading};
+use crate::market::{QUIET, quiet, settle, trading};
 use crate::oracle::{Line, Streams};
 
 const ESH4: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
@@ -222,74 +221,6 @@ async fn idle_streams_prove_their_silence_with_heartbeats() {
         for pair in times.windows(2) {
             assert!(pair[1] - pair[0] >= 100_000_000, "{channel}: {} ns apart", pair[1] - pair[0]);
         }
-    }
-    server.finish().await;
-}
-
-/// Subscribes with `resume` and returns the reply's stream and the messages up to the answer to a ping behind it.
-async fn resume(client: &mut Client, channel: &str, epoch: &Value, seq: u64) -> (Value, Vec<Value>) {
-    let mut request = json!({
-        "op": "subscribe", "channel": channel, "symbols": [QUIET],
-        "resume": {QUIET: {"epoch": epoch, "seq": seq}},
-    });
-    if channel == "book" {
-        request["depth"] = 0.into();
-    }
-    let reply = client.request(request).await;
-    assert_eq!(reply["type"], "subscribed", "{reply}");
-    // Answered by the pipeline like the subscription: whatever belongs to that has come before.
-    client.send(r#"{"op":"order.status","id":"behind","cl_ord_id":"none"}"#).await;
-    let mut messages = Vec::new();
-    loop {
-        let message = client.message().await;
-        if message["id"] == "behind" {
-            return (reply["symbols"][QUIET].clone(), messages);
-        }
-        messages.push(message);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn resuming_answers_for_all_or_for_nothing() {
-    let server = Server::start(quiet).await;
-    let mut bob = server.connect(&Pki::get().client("acme/bob")).await;
-    let mut erin = server.connect(&Pki::get().client("acme/erin")).await;
-    let mut streams = Streams::default();
-    let first = settle(&mut erin, &mut streams).await;
-    let book = streams.book(QUIET);
-    // The whole size at the best ask: one trade for each order that rests there.
-    let Line { price, quantity, orders: resting } = book.asks()[0].clone();
-    let (epoch, before) = (first["epoch"].clone(), book.chain.seq);
-    bob.request(json!({"op": "subscribe", "channel": "trades", "symbols": [QUIET]})).await;
-    let body = limit("take", "buy", &price, &quantity, "ioc").to_string();
-    let answer = bob.order(SignedOp::OrderNew, &body).await;
-    assert_eq!(answer["status"], "accepted", "{answer}");
-    let mut traded = 0;
-    while traded < resting {
-        traded = bob.message_where(|message| message["type"] == "trade").await["seq"].as_u64().unwrap();
-    }
-
-    let kinds = |messages: &[Value]| messages.iter().map(|one| one["type"].clone()).collect::<Vec<_>>();
-    let other_epoch = json!("00000000000000ff");
-    let (stream, messages) = resume(&mut erin, "book", &epoch, before).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-018")));
-    assert_eq!(kinds(&messages), ["snapshot"]);
-    let now = stream["seq"].as_u64().unwrap();
-    assert!(now > before && messages[0]["seq"] == now);
-    let (stream, messages) = resume(&mut erin, "book", &epoch, now).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(true), &Value::Null));
-    assert!(messages.iter().all(|message| message["seq"] == now), "{messages:?}");
-    let (stream, messages) = resume(&mut erin, "book", &other_epoch, now).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-019")));
-    assert_eq!(kinds(&messages), ["snapshot"]);
-
-    let (stream, messages) = resume(&mut erin, "trades", &epoch, traded).await;
-    assert_eq!((&stream["recovered"], kinds(&messages)), (&json!(true), vec![]));
-    for (epoch, reason) in [(&epoch, "SF-SUB-018"), (&other_epoch, "SF-SUB-019")] {
-        let (stream, messages) = resume(&mut erin, "trades", epoch, 0).await;
-        assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!(reason)));
-        assert_eq!(kinds(&messages), ["gap"]);
-        assert_eq!((&messages[0]["from"], &messages[0]["to"]), (&json!(1), &json!(traded)), "inclusive");
     }
     server.finish().await;
 }

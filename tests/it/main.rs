@@ -15,6 +15,7 @@ mod process;
 mod prove;
 mod query;
 
+mod channels;
 mod clock;
 mod crash;
 mod delivered;
@@ -31,6 +32,8 @@ mod orders;
 mod orders_life;
 mod publish;
 mod recorded;
+mod records;
+mod resume;
 mod retention;
 mod slow;
 mod stop;

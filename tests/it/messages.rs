@@ -103,12 +103,7 @@ async fn what_is_no_request_is_answered_with_the_code_of_its_first_fault() {
 async fn options_that_are_reserved_are_refused_and_not_ignored() {
     let (scene, mut bob) = forgiving().await;
     for (fields, code) in [
-        (json!({"channel": "bbo", "conflate_ms": 100}), "SF-SUB-009"),
         (json!({"channel": "bbo", "on_slow": "conflate"}), "SF-SUB-010"),
-        (json!({"channel": "mbo"}), "SF-SUB-012"),
-        (json!({"channel": "ohlcv-1s"}), "SF-SUB-012"),
-        (json!({"channel": "status"}), "SF-SUB-012"),
-        (json!({"channel": "definition"}), "SF-SUB-012"),
         (json!({"channel": "bbo", "conflate_ms": 7}), "SF-SUB-017"),
         (json!({"channel": "trades", "conflate_ms": 100}), "SF-SUB-016"),
         (json!({"channel": "bbo", "depth": 10}), "SF-SUB-016"),

@@ -275,7 +275,7 @@ async fn all_sessions_of_a_principal_read_one_stream_without_a_gap_and_nobody_el
     let mut third = server.connect(&Pki::get().client("acme/erin")).await;
     for (epoch, seq, recovered, gap) in [
         (&epoch, newest, true, None),
-        (&epoch, old, false, Some((old + 1, newest))),
+        (&epoch, newest + 1, false, None),
         (&json!("00000000000000ff"), newest, false, Some((1, newest))),
     ] {
         let resume = json!({"*": {"epoch": epoch, "seq": seq}});
@@ -290,6 +290,18 @@ async fn all_sessions_of_a_principal_read_one_stream_without_a_gap_and_nobody_el
                 "{gap}"
             );
         }
+    }
+
+    let resume = json!({"*": {"epoch": epoch, "seq": old}});
+    let request = json!({"op": "subscribe", "channel": "orders", "symbols": ["*"], "resume": resume});
+    let reply = third.request(request).await;
+    assert_eq!(reply["symbols"]["*"]["recovered"], true, "{reply}");
+    for seq in old + 1..=newest {
+        let report = third.message().await;
+        assert_eq!(
+            (&report["type"], &report["seq"], &report["prev_seq"]),
+            (&json!("exec"), &json!(seq), &json!(seq - 1))
+        );
     }
 
     let (events, _folder) = server.finish().await;

@@ -98,7 +98,7 @@ async fn the_answer_to_a_wrong_protocol_names_the_right_one() {
     let (scene, alice) = (Scene::start(|_| {}).await, Pki::get().client(ALICE));
     let request = format!("{UPGRADE}Sec-WebSocket-Protocol: chat\r\n\r\n");
     let (answer, _) = scene.http(&alice, request).await;
-    assert_eq!(answer.header("sec-websocket-protocol"), Some("sealfeed.v1.json"));
+    assert_eq!(answer.header("sec-websocket-protocol"), Some("sealfeed.v1.json, sealfeed.v1.dbn"));
     assert_eq!(answer.header("upgrade"), Some("websocket"));
     scene.end().await;
 }

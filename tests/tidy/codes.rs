@@ -17,6 +17,7 @@ const EXEMPT: &[(Code, &str)] = &[
     (Code::SesOperatorEnded, "comes with the admin listener"),
     (Code::SesSuperseded, "comes with the policy of simultaneous sessions"),
     (Code::SesPositionLost, "comes with resumption from memory"),
+    (Code::SubConflationNotOffered, "this version offers every interval"),
     (Code::OrdTypeNotOffered, "the venue offers both types there are"),
     (Code::OrdDeadlinePassed, "comes with deadlines of orders"),
     (

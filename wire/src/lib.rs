@@ -55,3 +55,6 @@ pub const PATH: &str = "/v1/feed";
 
 /// The sub-protocol of this version: JSON text frames both ways.
 pub const SUBPROTOCOL_JSON: &str = "sealfeed.v1.json";
+
+/// The sub-protocol whose market data is binary frames of DBN records; requests, replies and notices are JSON text frames.
+pub const SUBPROTOCOL_DBN: &str = "sealfeed.v1.dbn";

@@ -4,7 +4,8 @@
 
 use proptest::prelude::*;
 use sealfeed_wire::market::{
-    self, Bbo, BookMessage, Delta, Exec, ExecKind, Fill, Gap, Heartbeat, Liquidity, Slow, Snapshot, Trade,
+    self, Bbo, BookMessage, Definition, Delta, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Liquidity,
+    Mbo, MboAction, Ohlcv, Reason, Slow, Snapshot, Status, Trade, TradingState,
 };
 use sealfeed_wire::reply::{Encode, ErrorReply, Receipt};
 use sealfeed_wire::{
@@ -90,6 +91,39 @@ proptest! {
     }
 
     #[test]
+    fn records_of_orders_bars_and_instruments_survive_the_wire(
+        header in any_header(),
+        decimals in any_decimals(),
+        raw in any::<(i64, u64, u32)>(),
+        order in prop::option::of(any::<u64>()),
+        flags in any::<[bool; 3]>(),
+        action in prop::sample::select(&[
+            MboAction::Add, MboAction::Modify, MboAction::Cancel, MboAction::Clear, MboAction::Trade, MboAction::Fill,
+        ][..]),
+        state in prop::sample::select(&[
+            TradingState::Trading, TradingState::Halted, TradingState::Paused, TradingState::Quoting,
+            TradingState::Auction, TradingState::Unknown,
+        ][..]),
+        reason in prop::option::of("[!#-\\[\\]-~]{1,8}"),
+    ) {
+        let [has_price, last, tradable] = flags;
+        let Level { price, quantity, .. } = level(raw, decimals);
+        let (some_price, some_quantity) = (has_price.then_some(price), has_price.then_some(quantity));
+        let side = Aggressor::None;
+        let mbo = Mbo { header, action, side, price: some_price, quantity: some_quantity, order_id: order, last };
+        check(|out| market::encode_mbo(out, &mbo, decimals), &MarketMessage::Mbo(mbo));
+        let (open, high, low, close) = (price, price, price, price);
+        let bar = Ohlcv { header, open, high, low, close, volume: quantity, trades: raw.2.into() };
+        check(|out| market::encode_ohlcv(out, &bar, decimals), &MarketMessage::Ohlcv(bar));
+        let status = Status { header, state, reason: reason.map(|text| Reason::new(&text).unwrap()) };
+        check(|out| market::encode_status(out, &status), &MarketMessage::Status(status));
+        let lot = has_price.then_some(Scaled::new(quantity, decimals.quantity));
+        let tick = has_price.then_some(Scaled::new(price, decimals.price));
+        let definition = Definition { header, decimals, tick, lot, round_lot: lot, tradable, state };
+        check(|out| market::encode_definition(out, &definition), &MarketMessage::Definition(definition));
+    }
+
+    #[test]
     fn notices_survive_the_wire(header in any_header(), all: bool, a in 0..1u64 << 53, b in 0..1u64 << 53) {
         let symbol = if all { StreamSymbol::All } else { header.symbol.into() };
         let StreamHeader { channel, epoch, delayed_ms, .. } = header;
@@ -98,6 +132,8 @@ proptest! {
         let beat = Heartbeat { stream, seq: from, ts: header.ts_out };
         check(|out| market::encode_heartbeat(out, &beat), &MarketMessage::Heartbeat(beat));
         check(|out| market::encode_stale(out, &beat), &MarketMessage::Stale(beat));
+        let end = IntervalEnd { stream, seq: from, ts: header.ts_out };
+        check(|out| market::encode_interval_end(out, &end), &MarketMessage::IntervalEnd(end));
         let gap = Gap { stream, from, to };
         check(|out| market::encode_gap(out, &gap), &MarketMessage::Gap(gap));
         check(|out| market::encode_skipped(out, &gap), &MarketMessage::Skipped(gap));

@@ -168,6 +168,11 @@ fn market_written_again(out: &mut Vec<u8>, message: &MarketMessage) {
             let BookMessage { header, bids, asks, checksum } = book;
             market::encode_delta(out, &Delta { header: *header, bids, asks, checksum: *checksum }, decimals);
         }
+        MarketMessage::Mbo(mbo) => market::encode_mbo(out, mbo, decimals),
+        MarketMessage::Ohlcv(bar) => market::encode_ohlcv(out, bar, decimals),
+        MarketMessage::Status(status) => market::encode_status(out, status),
+        MarketMessage::Definition(definition) => market::encode_definition(out, definition),
+        MarketMessage::IntervalEnd(end) => market::encode_interval_end(out, end),
         MarketMessage::Exec(exec) => market::encode_exec(out, exec),
         MarketMessage::Heartbeat(heartbeat) => market::encode_heartbeat(out, heartbeat),
         MarketMessage::Stale(stale) => market::encode_stale(out, stale),

@@ -60,10 +60,10 @@ impl Client {
         let signer = config.order_key.as_ref().map(|key| Signer::new(key, &welcome.session));
         let shared = Arc::new(Shared::default());
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
-        let (task_shared, heartbeat_ms) = (Arc::clone(&shared), welcome.heartbeat_ms);
+        let (task_shared, terms) = (Arc::clone(&shared), (welcome.heartbeat_ms, config.protocol));
         let pings = outgoing.downgrade();
         let task = tokio::spawn(async move {
-            connection::run(socket, receiver, pings, heartbeat_ms, &task_shared).await;
+            connection::run(socket, receiver, pings, terms, &task_shared).await;
         });
         let request_timeout_ms = config.request_timeout_ms;
         Ok(Self { welcome, signer, shared, outgoing, task, next_id: AtomicI64::new(1), request_timeout_ms })

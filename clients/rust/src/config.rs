@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sealfeed_wire::signing::OrderKey;
+use sealfeed_wire::{SUBPROTOCOL_DBN, SUBPROTOCOL_JSON};
 use serde::Deserialize;
 
 use crate::url::{FeedUrl, UrlError};
@@ -127,6 +128,27 @@ pub struct ClientIdentity {
     pub key: PrivateKeyDer<'static>,
 }
 
+/// Sub-protocol of a connection: how market data comes. Requests and replies are the same in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// As JSON texts, with everything in them.
+    #[default]
+    Json,
+    /// As DBN records: smaller, and without what DBN has no place for (numbers of trades, `ts_out`). Books have ten levels.
+    Dbn,
+}
+
+impl Protocol {
+    /// Its name in the upgrade.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => SUBPROTOCOL_JSON,
+            Self::Dbn => SUBPROTOCOL_DBN,
+        }
+    }
+}
+
 /// Everything that a connection is made from.
 #[derive(Debug)]
 pub struct ClientConfig {
@@ -140,6 +162,8 @@ pub struct ClientConfig {
     pub order_key: Option<OrderKey>,
     /// More headers of the upgrade request, such as a bearer token where the server demands one.
     pub headers: Vec<(String, String)>,
+    /// How market data comes.
+    pub protocol: Protocol,
     /// Longest time from the first packet to `welcome`, in milliseconds.
     pub connect_timeout_ms: u64,
     /// Longest wait for the reply to one request, in milliseconds. For a signed request its end means
@@ -167,6 +191,7 @@ impl ClientConfig {
             identity,
             order_key: None,
             headers: Vec::new(),
+            protocol: Protocol::Json,
             connect_timeout_ms: Self::CONNECT_TIMEOUT_MS,
             request_timeout_ms: Self::REQUEST_TIMEOUT_MS,
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use sealfeed_wire::market::MarketMessage;
 use sealfeed_wire::message::ServerMessage;
 use sealfeed_wire::request::ResumePoint;
 use sealfeed_wire::value::RequestId;
@@ -22,8 +23,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error as WebSocketError, Utf8Bytes};
 
+use crate::config::Protocol;
 use crate::event::{CloseCause, Closed, Event};
 use crate::queue::EventQueue;
+use crate::records::Records;
 use crate::streams::{ResumeKey, Streams};
 use crate::tls;
 
@@ -129,14 +132,15 @@ pub(crate) async fn run<S>(
     socket: WebSocketStream<S>,
     outgoing: mpsc::Receiver<Message>,
     pings: mpsc::WeakSender<Message>,
-    heartbeat_ms: u64,
+    (heartbeat_ms, protocol): (u64, Protocol),
     shared: &Shared,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (sink, stream) = socket.split();
     let silence_ms = heartbeat_ms.saturating_mul(SILENT_HEARTBEATS).max(SILENCE_MS_MIN);
-    let mut reader = Reader { stream, streams: Streams::default(), shared };
+    let records = (protocol == Protocol::Dbn).then(Records::default);
+    let mut reader = Reader { stream, streams: Streams::default(), records, shared };
     let closed = tokio::select! {
         closed = reader.read(&pings, Duration::from_millis(silence_ms)) => closed,
         closed = write(sink, outgoing, &shared.events) => closed,
@@ -171,6 +175,8 @@ where
 struct Reader<'s, S> {
     stream: SplitStream<WebSocketStream<S>>,
     streams: Streams,
+    /// There on a connection whose market data comes in records.
+    records: Option<Records>,
     shared: &'s Shared,
 }
 
@@ -204,7 +210,11 @@ where
                     }
                 }
                 Some(Ok(Message::Close(frame))) => return self.farewell(frame).await,
-                Some(Ok(Message::Binary(_))) => return broken("a binary frame on a JSON connection"),
+                Some(Ok(Message::Binary(frame))) => {
+                    if let Err(closed) = self.accept_records(&frame) {
+                        return closed;
+                    }
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return lost(&error),
                 None => {
@@ -215,6 +225,17 @@ where
                 }
             }
         }
+    }
+
+    fn accept_records(&mut self, frame: &[u8]) -> Result<(), Closed> {
+        let Self { records, streams, shared, .. } = self;
+        let Some(records) = records else { return Err(broken("a binary frame on a JSON connection")) };
+        // All events of a frame together cost its bytes.
+        let mut bytes = frame.len();
+        let read = records.read(frame, |message| {
+            streams.follow(message, |event| shared.events.push(event, std::mem::take(&mut bytes)));
+        });
+        read.map_err(|error| broken(&error.to_string()))
     }
 
     fn accept(&mut self, text: &str) -> Result<(), Closed> {
@@ -235,6 +256,11 @@ where
         let events = &self.shared.events;
         match message {
             ServerMessage::Market(message) => {
+                if let (Some(records), MarketMessage::Gap(gap) | MarketMessage::Skipped(gap)) =
+                    (&mut self.records, &message)
+                {
+                    records.skip(gap);
+                }
                 self.streams.follow(message, |event| events.push(event, text.len()));
             }
             ServerMessage::Shutdown(notice) => events.push(Event::ServerShutdown(notice), text.len()),
@@ -242,7 +268,11 @@ where
             reply => {
                 if let ServerMessage::Subscribed(subscribed) = &reply {
                     let resume = waiting.as_ref().map(|waiting| waiting.resume.as_slice());
-                    self.streams.subscribed(subscribed, resume.unwrap_or_default());
+                    let resume = resume.unwrap_or_default();
+                    self.streams.subscribed(subscribed, resume);
+                    if let Some(records) = &mut self.records {
+                        records.subscribed(subscribed, resume);
+                    }
                 }
                 let unclaimed = match waiting {
                     Some(waiting) => waiting.reply.send(reply).err(),

@@ -6,7 +6,10 @@
 use std::fmt;
 
 use sealfeed_wire::close::Reconnect;
-use sealfeed_wire::market::{Bbo, BookMessage, Exec, Gap, Heartbeat, Slow, StreamKey, Trade};
+use sealfeed_wire::market::{
+    Bbo, BookMessage, Definition, Exec, Gap, Heartbeat, IntervalEnd, Mbo, Ohlcv, Slow, Status, StreamHeader,
+    StreamKey, Trade,
+};
 use sealfeed_wire::message::ServerMessage;
 use sealfeed_wire::reply::ServerShutdown;
 use sealfeed_wire::value::Sequence;
@@ -24,6 +27,8 @@ pub enum Event {
     Execution(Box<Exec>),
     /// A stream was idle and nothing of it is missing.
     Heartbeat(Heartbeat),
+    /// Every bar of a stream of bars up to a time has come.
+    IntervalEnd(IntervalEnd),
     /// The source of a stream stalls: what is known of it may be old.
     Stale(Heartbeat),
     /// Messages of a stream did not come. A book must be rebuilt from a snapshot.
@@ -69,16 +74,38 @@ pub enum Market {
     Snapshot(BookMessage),
     /// The levels that one event changed, for [`LocalBook`](crate::LocalBook).
     Delta(BookMessage),
+    /// A record of an order-by-order feed.
+    Mbo(Mbo),
+    /// The trades of one interval.
+    Ohlcv(Ohlcv),
+    /// What may happen in an instrument.
+    Status(Status),
+    /// What an instrument is.
+    Definition(Definition),
 }
 
 impl Market {
+    /// Stream and position of the message.
+    #[must_use]
+    pub const fn header(&self) -> &StreamHeader {
+        match self {
+            Self::Trade(message) => &message.header,
+            Self::Bbo(message) => &message.header,
+            Self::Snapshot(message) | Self::Delta(message) => &message.header,
+            Self::Mbo(message) => &message.header,
+            Self::Ohlcv(message) => &message.header,
+            Self::Status(message) => &message.header,
+            Self::Definition(message) => &message.header,
+        }
+    }
+
     /// The message as [`LocalBook::apply`](crate::LocalBook::apply) takes it; `None` if it is not of a book.
     #[must_use]
     pub const fn book_update(&self) -> Option<BookUpdate<'_>> {
         match self {
             Self::Snapshot(message) => Some(BookUpdate::Snapshot(message)),
             Self::Delta(message) => Some(BookUpdate::Delta(message)),
-            Self::Trade(_) | Self::Bbo(_) => None,
+            _ => None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod event;
 mod follow;
 mod order;
 mod queue;
+mod records;
 mod sequence;
 mod streams;
 mod tls;
@@ -27,7 +28,7 @@ mod url;
 
 pub use book::{BookError, BookUpdate, BookView, LocalBook};
 pub use client::{Client, clock_offset_ns, subscription};
-pub use config::{ClientConfig, ClientIdentity, ConfigError, Context, read_certificates};
+pub use config::{ClientConfig, ClientIdentity, ConfigError, Context, Protocol, read_certificates};
 pub use error::{ConnectError, RequestError, Stage};
 pub use event::{CloseCause, Closed, Event, GapOrigin, Market};
 pub use follow::{BookFollower, FollowError, Followed, SNAPSHOTS_MAX};

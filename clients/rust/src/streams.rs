@@ -45,22 +45,14 @@ impl Streams {
     /// Turns a message into events, in order: a loss that shows, then the message itself.
     pub(crate) fn follow(&mut self, message: MarketMessage, mut emit: impl FnMut(Event)) {
         match message {
-            MarketMessage::Trade(trade) => {
-                let header = trade.header;
-                self.data(&header, Event::Market(Market::Trade(trade)), emit);
-            }
-            MarketMessage::Bbo(bbo) => {
-                let header = bbo.header;
-                self.data(&header, Event::Market(Market::Bbo(bbo)), emit);
-            }
-            MarketMessage::Snapshot(book) => {
-                let header = book.header;
-                self.data(&header, Event::Market(Market::Snapshot(book)), emit);
-            }
-            MarketMessage::Delta(book) => {
-                let header = book.header;
-                self.data(&header, Event::Market(Market::Delta(book)), emit);
-            }
+            MarketMessage::Trade(message) => self.market(Market::Trade(message), emit),
+            MarketMessage::Bbo(message) => self.market(Market::Bbo(message), emit),
+            MarketMessage::Snapshot(message) => self.market(Market::Snapshot(message), emit),
+            MarketMessage::Delta(message) => self.market(Market::Delta(message), emit),
+            MarketMessage::Mbo(message) => self.market(Market::Mbo(message), emit),
+            MarketMessage::Ohlcv(message) => self.market(Market::Ohlcv(message), emit),
+            MarketMessage::Status(message) => self.market(Market::Status(message), emit),
+            MarketMessage::Definition(message) => self.market(Market::Definition(message), emit),
             MarketMessage::Exec(exec) => {
                 let header = exec.header;
                 self.data(&header, Event::Execution(exec), emit);
@@ -68,6 +60,10 @@ impl Streams {
             MarketMessage::Heartbeat(heartbeat) => {
                 self.beat(&heartbeat, &mut emit);
                 emit(Event::Heartbeat(heartbeat));
+            }
+            MarketMessage::IntervalEnd(end) => {
+                self.beat(&Heartbeat { stream: end.stream, seq: end.seq, ts: end.ts }, &mut emit);
+                emit(Event::IntervalEnd(end));
             }
             MarketMessage::Stale(stale) => {
                 self.beat(&stale, &mut emit);
@@ -83,6 +79,11 @@ impl Streams {
             }
             MarketMessage::Slow(slow) => emit(Event::Slow(slow)),
         }
+    }
+
+    fn market(&mut self, market: Market, emit: impl FnMut(Event)) {
+        let header = *market.header();
+        self.data(&header, Event::Market(market), emit);
     }
 
     fn data(&mut self, header: &StreamHeader, event: Event, mut emit: impl FnMut(Event)) {

@@ -6,7 +6,6 @@
 
 use std::io;
 
-use sealfeed_wire::SUBPROTOCOL_JSON;
 use sealfeed_wire::code::AnyCode;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -14,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Protocol};
 use crate::error::{ConnectError, Stage};
 use crate::tls;
 
@@ -74,16 +73,17 @@ where
     if response.status() != 101 {
         return Err(ConnectError::UpgradeRefused(read_refusal(stream, &response, rest).await));
     }
-    check_accepted(&response, &key)?;
+    check_accepted(&response, &key, config.protocol)?;
     Ok(rest)
 }
 
 fn request_text(config: &ClientConfig, key: &str) -> Result<String, ConnectError> {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}\r\nUser-Agent: sealfeed-client/{}\r\n",
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {}\r\nUser-Agent: sealfeed-client/{}\r\n",
         config.url.path(),
         config.url.authority(),
+        config.protocol.name(),
         env!("CARGO_PKG_VERSION"),
     );
     for (name, value) in &config.headers {
@@ -149,7 +149,7 @@ where
     }
 }
 
-fn check_accepted(response: &Response, key: &str) -> Result<(), ConnectError> {
+fn check_accepted(response: &Response, key: &str, protocol: Protocol) -> Result<(), ConnectError> {
     let is = |name, value: &str| header(response, name).is_some_and(|text| text.eq_ignore_ascii_case(value));
     let has_token = |name, token: &str| {
         header(response, name)
@@ -159,7 +159,7 @@ fn check_accepted(response: &Response, key: &str) -> Result<(), ConnectError> {
         "it does not switch to WebSocket"
     } else if header(response, "sec-websocket-accept") != Some(derive_accept_key(key.as_bytes()).as_str()) {
         "Sec-WebSocket-Accept is wrong"
-    } else if header(response, "sec-websocket-protocol") != Some(SUBPROTOCOL_JSON) {
+    } else if header(response, "sec-websocket-protocol") != Some(protocol.name()) {
         "it does not choose our sub-protocol"
     } else if header(response, "sec-websocket-extensions").is_some() {
         "it chooses an extension that we did not offer"

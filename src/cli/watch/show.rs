@@ -5,13 +5,14 @@ use std::io::{IsTerminal as _, Write as _};
 use sealfeed_client::{Event, GapOrigin, Market};
 use sealfeed_wire::decimal::{Price, Quantity};
 use sealfeed_wire::market::{
-    BookDecimals, BookMessage, Delta, Gap, Level, Snapshot, StreamHeader, encode_bbo, encode_delta,
-    encode_gap, encode_heartbeat, encode_skipped, encode_slow, encode_snapshot, encode_stale, encode_trade,
+    BookDecimals, BookMessage, Delta, Gap, Snapshot, encode_bbo, encode_definition, encode_delta, encode_gap,
+    encode_heartbeat, encode_interval_end, encode_mbo, encode_ohlcv, encode_skipped, encode_slow,
+    encode_snapshot, encode_stale, encode_status, encode_trade,
 };
 
-use super::ladder::{Picture, colour_of};
+use super::ladder::Picture;
+use super::rows;
 use super::{Output, Problem, WatchChannel, write_problem};
-use crate::clock::format_utc;
 
 /// Where and how data is written.
 pub(super) struct Screen {
@@ -49,6 +50,7 @@ impl Screen {
         match event {
             Event::Market(market) => encode_market(&mut line, market, self.decimals),
             Event::Heartbeat(heartbeat) => encode_heartbeat(&mut line, heartbeat),
+            Event::IntervalEnd(end) => encode_interval_end(&mut line, end),
             Event::Stale(stale) => encode_stale(&mut line, stale),
             Event::Gap { gap, origin } => encode_origin(&mut line, gap, *origin),
             Event::Skipped(skipped) => encode_skipped(&mut line, skipped),
@@ -59,33 +61,12 @@ impl Screen {
         std::io::stdout().write_all(&line).map_err(|error| write_problem(&error))
     }
 
-    /// Writes a trade or best bid and offer as a row, if that is the form.
+    /// Writes a message of any channel but the book as a row, if that is the form.
     pub(super) fn row(&mut self, market: &Market) -> Result<(), Problem> {
         if self.is_json {
             return Ok(());
         }
-        let (heading, row) = match market {
-            Market::Trade(trade) => (
-                format!("{:<30}  {:>12}  {:<4}  {:>14}  {:>12}", "time", "seq", "side", "price", "quantity"),
-                format!(
-                    "{}  {:>12}  {}{:<4}\u{1b}[0m  {:>14}  {:>12}",
-                    format_utc(trade.header.ts_event),
-                    trade.header.seq,
-                    colour_of(trade.side),
-                    trade.side,
-                    price(trade.price, self.decimals),
-                    quantity(trade.quantity, self.decimals),
-                ),
-            ),
-            Market::Bbo(bbo) => (
-                format!(
-                    "{:<30}  {:>12}  {:>12}  {:>14}  {:>14}  {:>12}",
-                    "time", "seq", "bid size", "bid", "ask", "ask size"
-                ),
-                bbo_row(&bbo.header, bbo.bid.as_ref(), bbo.ask.as_ref(), self.decimals),
-            ),
-            _ => return Ok(()),
-        };
+        let Some((heading, row)) = rows::of(market, self.decimals) else { return Ok(()) };
         if !self.has_heading {
             self.has_heading = true;
             self.write(&format!("{heading}\n"))?;
@@ -158,6 +139,10 @@ fn encode_market(line: &mut Vec<u8>, market: &Market, decimals: BookDecimals) {
     match market {
         Market::Trade(trade) => encode_trade(line, trade, decimals),
         Market::Bbo(bbo) => encode_bbo(line, bbo, decimals),
+        Market::Mbo(mbo) => encode_mbo(line, mbo, decimals),
+        Market::Ohlcv(bar) => encode_ohlcv(line, bar, decimals),
+        Market::Status(status) => encode_status(line, status),
+        Market::Definition(definition) => encode_definition(line, definition),
         Market::Snapshot(BookMessage { header, bids, asks, checksum }) => {
             let checksum = checksum.unwrap_or_default();
             encode_snapshot(line, &Snapshot { header: *header, bids, asks, checksum }, decimals);
@@ -175,24 +160,6 @@ fn encode_origin(line: &mut Vec<u8>, gap: &Gap, origin: GapOrigin) {
     if origin == GapOrigin::Detected && line.pop() == Some(b'}') {
         line.extend_from_slice(b",\"found_by\":\"client\"}");
     }
-}
-
-fn bbo_row(
-    header: &StreamHeader,
-    bid: Option<&Level>,
-    ask: Option<&Level>,
-    decimals: BookDecimals,
-) -> String {
-    let shown = |level: Option<&Level>| match level {
-        Some(level) => (price(level.price, decimals), quantity(level.quantity, decimals)),
-        None => ("-".to_owned(), "-".to_owned()),
-    };
-    let ((bid, bid_size), (ask, ask_size)) = (shown(bid), shown(ask));
-    format!(
-        "{}  {:>12}  {bid_size:>12}  \u{1b}[32m{bid:>14}\u{1b}[0m  \u{1b}[31m{ask:>14}\u{1b}[0m  {ask_size:>12}",
-        format_utc(header.ts_event),
-        header.seq,
-    )
 }
 
 pub(in crate::cli) fn price(price: Price, decimals: BookDecimals) -> String {

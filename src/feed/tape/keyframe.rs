@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::codec::{Origin, decode, encode};
 use super::error::TapeError;
 use super::instruments::unit;
-use crate::feed::{Feed, FeedOptions};
+use crate::feed::{Feed, FeedOptions, RingBounds};
 use crate::journal::tape::{MarketState, join_keyframe, split_keyframe};
 use crate::types::{Epoch, Instruments, MarketEvent, UnixNanos};
 
@@ -33,7 +33,10 @@ impl Keyframe {
     /// # Errors
     /// [`TapeError::Keyframe`]: state and instruments do not fit each other.
     pub fn feed(&self, heartbeat_ns: u64) -> Result<Feed, TapeError> {
-        let mut feed = Feed::new(&self.instruments, FeedOptions { epoch: self.epoch, heartbeat_ns });
+        let mut feed = Feed::new(
+            &self.instruments,
+            FeedOptions { epoch: self.epoch, heartbeat_ns, rings: RingBounds::NONE },
+        );
         if feed.load(&self.markets, &self.events) { Ok(feed) } else { Err(TapeError::Keyframe) }
     }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{ClockConfig, LogConfig, TapeConfig};
-use crate::feed::{Feed, FeedOptions, Publication};
+use crate::feed::{Encoding, Feed, FeedOptions, Publication, RingBounds, StreamRequest};
 use crate::journal::tape::{BLOCK, INSTRUMENTS, KEYFRAME, Opened, Tape};
 use crate::journal::{self, Journal};
 use crate::shutdown::Shutdown;
@@ -84,7 +84,10 @@ fn instruments() -> Instruments {
 }
 
 fn feed() -> Feed {
-    Feed::new(&instruments(), FeedOptions { epoch: EPOCH, heartbeat_ns: HEARTBEAT_NS })
+    Feed::new(
+        &instruments(),
+        FeedOptions { epoch: EPOCH, heartbeat_ns: HEARTBEAT_NS, rings: RingBounds::NONE },
+    )
 }
 
 /// Subscribes to everything there is, so that everything is encoded.
@@ -92,7 +95,9 @@ fn subscribe_to_all(feed: &mut Feed) {
     for instrument in (0..4).map(InstrumentId) {
         for channel in [Channel::Trades, Channel::Bbo, Channel::Book] {
             for depth in [Depth::Ten, Depth::Fifty, Depth::Full] {
-                let _ = feed.subscribe(channel, instrument, depth, UnixNanos(1));
+                let conflation = sealfeed_wire::Conflation::Off;
+                let wanted = StreamRequest { channel, depth, conflation, encoding: Encoding::Json };
+                let _ = feed.subscribe(instrument, wanted, UnixNanos(1));
             }
         }
     }
@@ -462,8 +467,10 @@ fn every_run_of_another_epoch_begins_with_its_own_keyframe() {
     let site = Site::new();
     let events = sample(&activity(200));
     for epoch in 1..4 {
-        let mut feed =
-            Feed::new(&instruments(), FeedOptions { epoch: Epoch(epoch), heartbeat_ns: HEARTBEAT_NS });
+        let mut feed = Feed::new(
+            &instruments(),
+            FeedOptions { epoch: Epoch(epoch), heartbeat_ns: HEARTBEAT_NS, rings: RingBounds::NONE },
+        );
         let mut recorder = site.recorder(RecorderOptions { epoch: Epoch(epoch), ..options() });
         recorder.begin(&feed, UnixNanos(epoch * 1_000_000_000));
         let later =

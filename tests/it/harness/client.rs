@@ -27,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) address: String,
     /// Signs orders.
     pub(crate) order_key: Option<OrderKey>,
+    /// Binary frames that came on the way: market data of the sub-protocol of records.
+    pub(crate) records: Vec<Vec<u8>>,
     next_id: u64,
 }
 
@@ -107,7 +109,15 @@ impl Client {
             connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[])).unwrap();
         let (session, address) = (SessionId(exported), tcp.local_addr().unwrap().to_string());
         let socket = WebSocketStream::from_partially_read(tls, rest, Role::Client, None).await;
-        let mut client = Self { socket, welcome: Value::Null, session, address, order_key, next_id: 1 };
+        let mut client = Self {
+            socket,
+            welcome: Value::Null,
+            session,
+            address,
+            order_key,
+            records: Vec::new(),
+            next_id: 1,
+        };
         client.welcome = client.message().await;
         assert_eq!(client.welcome["type"], "welcome", "{}", client.welcome);
         assert_eq!(client.welcome["session"], session.to_string());
@@ -150,6 +160,10 @@ impl Client {
                 ),
                 Some(Ok(Message::Close(Some(frame)))) => ended(Some(frame.code.into()), &frame.reason),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Binary(frame))) => {
+                    self.records.push(frame.to_vec());
+                    continue;
+                }
                 Some(Ok(Message::Close(None))) | None => ended(None, ""),
                 Some(Ok(other)) => panic!("the server sent {other:?}"),
                 Some(Err(error)) => ended(None, &error.to_string()),

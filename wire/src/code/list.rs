@@ -170,6 +170,12 @@ pub enum Code {
     SubResumeEpochOver = 3019,
     /// `SF-SUB-020`: the channel orders takes symbols `["*"]` only.
     SubOrdersWildcardOnly = 3020,
+    /// `SF-SUB-021`: the stream cannot be had as DBN records.
+    SubRecordsNotOffered = 3021,
+    /// `SF-SUB-022`: more was missed than may wait for the connection.
+    SubResumeTooLarge = 3022,
+    /// `SF-SUB-023`: the conflation interval is shorter than the entitlement's.
+    SubConflationNotEntitled = 3023,
     /// `SF-ORD-001`: the MAC does not verify.
     OrdMacInvalid = 4001,
     /// `SF-ORD-002`: the timestamp is too old.

@@ -73,7 +73,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "this server does not offer conflation",
         hint: "Leave conflate_ms out or send 0.",
-        explain: "The protocol reserves conflate_ms values above zero, and this server sends every message.",
+        explain: "Sent by servers that send every message. This version offers all intervals of the protocol.",
     },
     Entry {
         code: Code::SubOnSlowNotOffered,
@@ -162,5 +162,29 @@ pub(super) const TABLE: &[Entry] = &[
         message: "the channel orders takes symbols [\"*\"] only",
         hint: "Send symbols [\"*\"].",
         explain: "Execution reports have one sequence per principal over all symbols. A part of it would have gaps.",
+    },
+    Entry {
+        code: Code::SubRecordsNotOffered,
+        text: "SF-SUB-021",
+        retry: Retry::Never,
+        message: "the stream cannot be had as DBN records",
+        hint: "Connect with sealfeed.v1.json for it; for a book, ask for depth 10.",
+        explain: "Sizes in DBN records are whole units of 32 bits, and a book has ten levels. An instrument with smaller units or a book of another depth is refused, because the server never rounds and never sends less than was asked for.",
+    },
+    Entry {
+        code: Code::SubResumeTooLarge,
+        text: "SF-SUB-022",
+        retry: Retry::Never,
+        message: "more was missed than may wait for the connection",
+        hint: "Go on from the snapshot or accept the gap that follows; resume fewer streams at once.",
+        explain: "The reason in a subscribed reply with recovered false: the missed messages of one request would take more than half of the queue towards the client (limits.queue_bytes_max in welcome), which would then overflow.",
+    },
+    Entry {
+        code: Code::SubConflationNotEntitled,
+        text: "SF-SUB-023",
+        retry: Retry::Never,
+        message: "the conflation interval is shorter than the entitlement's",
+        hint: "Ask for a longer conflate_ms; see conflate_ms_min in whoami.",
+        explain: "The channel is granted for this symbol, but only with a longer time between two messages. The server does not quietly send more seldom than was asked.",
     },
 ];

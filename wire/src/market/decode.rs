@@ -6,16 +6,17 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::fields::{message_fields, notice_fields};
 use super::{
-    Bbo, BookMessage, Exec, ExecKind, Fill, Gap, Heartbeat, Level, Liquidity, Slow, StreamHeader, StreamKey,
-    Trade,
+    Bbo, BookMessage, Definition, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Level, Liquidity, Mbo,
+    Ohlcv, Slow, Status, Trade,
 };
 use crate::code::AnyCode;
 use crate::decimal::{Price, Quantity, Scaled};
-use crate::ident::{ClientOrderId, ExecId, OrderId, StreamSymbol, Symbol, TradeId};
+use crate::ident::{ClientOrderId, ExecId, OrderId, TradeId};
 use crate::reply::Receipt;
-use crate::term::{Aggressor, Channel, OrderType, Side, TimeInForce};
-use crate::value::{Epoch, Sequence, UnixNanos};
+use crate::term::{Aggressor, OrderType, Side, TimeInForce};
+use crate::value::{Sequence, UnixNanos};
 
 /// A message of a stream, or a notice about one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,14 @@ pub enum MarketMessage {
     Snapshot(BookMessage),
     /// `delta`.
     Delta(BookMessage),
+    /// `mbo`.
+    Mbo(Mbo),
+    /// `ohlcv`.
+    Ohlcv(Ohlcv),
+    /// `status`.
+    Status(Status),
+    /// `definition`.
+    Definition(Definition),
     /// `exec`.
     Exec(Box<Exec>),
     /// `heartbeat`.
@@ -38,6 +47,8 @@ pub enum MarketMessage {
     Gap(Gap),
     /// `skipped`.
     Skipped(Gap),
+    /// `interval_end`.
+    IntervalEnd(IntervalEnd),
     /// `slow`.
     Slow(Slow),
 }
@@ -52,6 +63,11 @@ impl MarketMessage {
                 serde_json::from_str::<BookFields>(text).map(|fields| Self::Snapshot(fields.into()))
             }
             "delta" => serde_json::from_str::<BookFields>(text).map(|fields| Self::Delta(fields.into())),
+            "mbo" => Mbo::read(text).map(Self::Mbo),
+            "ohlcv" => Ohlcv::read(text).map(Self::Ohlcv),
+            "status" => Status::read(text).map(Self::Status),
+            "definition" => Definition::read(text).map(Self::Definition),
+            "interval_end" => IntervalEnd::read(text).map(Self::IntervalEnd),
             "exec" => serde_json::from_str::<ExecFields>(text).and_then(|fields| {
                 fields.into_exec().map(|exec| Self::Exec(Box::new(exec))).map_err(de::Error::custom)
             }),
@@ -65,66 +81,6 @@ impl MarketMessage {
             _ => return None,
         })
     }
-}
-
-/// Declares the fields of a data message behind those of every data message.
-macro_rules! message_fields {
-    ($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? }) => {
-        #[derive(Deserialize)]
-        struct $name {
-            channel: Channel,
-            symbol: Symbol,
-            epoch: Epoch,
-            seq: Sequence,
-            prev_seq: Option<Sequence>,
-            ts_event: UnixNanos,
-            ts_recv: UnixNanos,
-            ts_out: UnixNanos,
-            delayed_ms: Option<u64>,
-            $($(#[$attribute])* $field: $type,)*
-        }
-
-        impl $name {
-            fn header(&self) -> StreamHeader {
-                StreamHeader {
-                    channel: self.channel,
-                    symbol: self.symbol,
-                    epoch: self.epoch,
-                    seq: self.seq,
-                    prev_seq: self.prev_seq,
-                    ts_event: self.ts_event,
-                    ts_recv: self.ts_recv,
-                    ts_out: self.ts_out,
-                    delayed_ms: self.delayed_ms,
-                }
-            }
-        }
-    };
-}
-
-/// Declares the fields of a notice behind those of every notice.
-macro_rules! notice_fields {
-    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
-        #[derive(Deserialize)]
-        struct $name {
-            channel: Channel,
-            symbol: StreamSymbol,
-            epoch: Epoch,
-            delayed_ms: Option<u64>,
-            $($field: $type,)*
-        }
-
-        impl $name {
-            fn stream(&self) -> StreamKey {
-                StreamKey {
-                    channel: self.channel,
-                    symbol: self.symbol,
-                    epoch: self.epoch,
-                    delayed_ms: self.delayed_ms,
-                }
-            }
-        }
-    };
 }
 
 message_fields!(TradeFields {

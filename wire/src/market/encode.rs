@@ -111,7 +111,7 @@ impl Liquidity {
     }
 }
 
-fn write_header(out: &mut Vec<u8>, start: &[u8], header: &StreamHeader) {
+pub(super) fn write_header(out: &mut Vec<u8>, start: &[u8], header: &StreamHeader) {
     out.extend_from_slice(start);
     out.extend_from_slice(header.channel.as_str().as_bytes());
     write_text(out, b"\",\"symbol\":\"", header.symbol.as_bytes());
@@ -168,20 +168,20 @@ fn write_levels(out: &mut Vec<u8>, start: &[u8], levels: &[Level], decimals: Boo
 }
 
 /// Appends a key that ends with the opening quote of its value, the value and the closing quote.
-fn write_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
+pub(super) fn write_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     out.extend_from_slice(key);
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-fn write_text_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
+pub(super) fn write_text_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
         Some(text) => write_text(out, b"\"", text),
         None => out.extend_from_slice(b"null"),
     }
 }
 
-fn write_number<T: Nanos>(out: &mut Vec<u8>, key: &[u8], number: Option<Scaled<T>>) {
+pub(super) fn write_number<T: Nanos>(out: &mut Vec<u8>, key: &[u8], number: Option<Scaled<T>>) {
     out.extend_from_slice(key);
     match number {
         Some(number) => {

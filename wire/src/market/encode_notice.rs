@@ -46,7 +46,7 @@ fn write_key(out: &mut Vec<u8>, start: &[u8], stream: &StreamKey) {
     write_delay(out, stream.delayed_ms);
 }
 
-fn write_beat(out: &mut Vec<u8>, start: &[u8], heartbeat: &Heartbeat) {
+pub(super) fn write_beat(out: &mut Vec<u8>, start: &[u8], heartbeat: &Heartbeat) {
     write_key(out, start, &heartbeat.stream);
     out.extend_from_slice(b",\"seq\":");
     write_integer(out, heartbeat.seq.get());

@@ -7,6 +7,10 @@
 mod decode;
 mod encode;
 mod encode_notice;
+mod fields;
+mod mbo;
+mod ohlcv;
+mod reference;
 
 use crate::code::AnyCode;
 use crate::decimal::{Decimals, Price, Quantity, Scaled};
@@ -18,6 +22,9 @@ use crate::value::{Epoch, Sequence, UnixNanos};
 pub use decode::MarketMessage;
 pub use encode::{encode_bbo, encode_delta, encode_exec, encode_snapshot, encode_trade};
 pub use encode_notice::{encode_gap, encode_heartbeat, encode_skipped, encode_slow, encode_stale};
+pub use mbo::{Mbo, MboAction, encode_mbo};
+pub use ohlcv::{IntervalEnd, Ohlcv, encode_interval_end, encode_ohlcv};
+pub use reference::{Definition, Reason, Status, TradingState, encode_definition, encode_status};
 
 /// Decimals of an instrument's prices and quantities, as in the `subscribed` reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::decimal::Quantity;
+use crate::term::Conflation;
 use crate::value::{CertificateHash, RequestId, SessionId, UnixNanos};
 
 /// `welcome`: the first message of every connection.
@@ -90,6 +91,9 @@ pub struct ChannelGrant {
     pub symbols: Vec<String>,
     /// Most levels a side of `book`; 0: all; `None` (null) for other channels.
     pub depth_max: Option<u16>,
+    /// Shortest `conflate_ms` of `bbo` and `book`, if not every message may be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflate_ms_min: Option<Conflation>,
     /// Delay in milliseconds; `None`: real time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_ms: Option<u64>,

@@ -1,0 +1,112 @@
+//! A message as a row of a table, with the heading of its table.
+
+use sealfeed_client::Market;
+use sealfeed_wire::decimal::{Price, Quantity};
+use sealfeed_wire::market::{Bbo, BookDecimals, Definition, Level, Mbo, Ohlcv, Status, StreamHeader, Trade};
+
+use super::ladder::colour_of;
+use super::show::{price, quantity};
+use crate::clock::format_utc;
+
+/// Heading and row; `None` for a book, which is no row.
+pub(super) fn of(market: &Market, decimals: BookDecimals) -> Option<(String, String)> {
+    Some(match market {
+        Market::Trade(trade) => trade_row(trade, decimals),
+        Market::Bbo(bbo) => bbo_row(bbo, decimals),
+        Market::Mbo(mbo) => mbo_row(mbo, decimals),
+        Market::Ohlcv(bar) => bar_row(bar, decimals),
+        Market::Status(status) => status_row(status),
+        Market::Definition(definition) => definition_row(definition),
+        _ => return None,
+    })
+}
+
+/// What every row begins with.
+fn start(header: &StreamHeader) -> String {
+    format!("{}  {:>12}", format_utc(header.ts_event), header.seq)
+}
+
+fn heading(columns: &str) -> String {
+    format!("{:<30}  {:>12}  {columns}", "time", "seq")
+}
+
+fn price_or_dash(value: Option<Price>, decimals: BookDecimals) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| price(value, decimals))
+}
+
+fn quantity_or_dash(value: Option<Quantity>, decimals: BookDecimals) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| quantity(value, decimals))
+}
+
+fn trade_row(trade: &Trade, decimals: BookDecimals) -> (String, String) {
+    let row = format!(
+        "{}  {}{:<4}\u{1b}[0m  {:>14}  {:>12}",
+        start(&trade.header),
+        colour_of(trade.side),
+        trade.side,
+        price(trade.price, decimals),
+        quantity(trade.quantity, decimals),
+    );
+    (heading(&format!("{:<4}  {:>14}  {:>12}", "side", "price", "quantity")), row)
+}
+
+fn bbo_row(bbo: &Bbo, decimals: BookDecimals) -> (String, String) {
+    let shown = |level: Option<Level>| {
+        let at = price_or_dash(level.map(|level| level.price), decimals);
+        (at, quantity_or_dash(level.map(|level| level.quantity), decimals))
+    };
+    let ((bid, bid_size), (ask, ask_size)) = (shown(bbo.bid), shown(bbo.ask));
+    let row = format!(
+        "{}  {bid_size:>12}  \u{1b}[32m{bid:>14}\u{1b}[0m  \u{1b}[31m{ask:>14}\u{1b}[0m  {ask_size:>12}",
+        start(&bbo.header),
+    );
+    (heading(&format!("{:>12}  {:>14}  {:>14}  {:>12}", "bid size", "bid", "ask", "ask size")), row)
+}
+
+fn mbo_row(mbo: &Mbo, decimals: BookDecimals) -> (String, String) {
+    let row = format!(
+        "{}  {:<6}  {}{:<4}\u{1b}[0m  {:>14}  {:>12}  {:>20}{}",
+        start(&mbo.header),
+        mbo.action.as_str(),
+        colour_of(mbo.side),
+        mbo.side,
+        price_or_dash(mbo.price, decimals),
+        quantity_or_dash(mbo.quantity, decimals),
+        mbo.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        if mbo.last { "" } else { "  .." },
+    );
+    let columns =
+        format!("{:<6}  {:<4}  {:>14}  {:>12}  {:>20}", "action", "side", "price", "quantity", "order");
+    (heading(&columns), row)
+}
+
+fn bar_row(bar: &Ohlcv, decimals: BookDecimals) -> (String, String) {
+    let [open, high, low, close] =
+        [bar.open, bar.high, bar.low, bar.close].map(|value| price(value, decimals));
+    let row = format!(
+        "{}  {open:>14}  {high:>14}  {low:>14}  {close:>14}  {:>12}  {:>8}",
+        start(&bar.header),
+        quantity(bar.volume, decimals),
+        bar.trades,
+    );
+    let columns = format!(
+        "{:>14}  {:>14}  {:>14}  {:>14}  {:>12}  {:>8}",
+        "open", "high", "low", "close", "volume", "trades"
+    );
+    (heading(&columns), row)
+}
+
+fn status_row(status: &Status) -> (String, String) {
+    let reason = status.reason.as_ref().map_or("-", |reason| reason.as_str());
+    let row = format!("{}  {:<8}  {reason}", start(&status.header), status.state);
+    (heading(&format!("{:<8}  {}", "state", "reason")), row)
+}
+
+fn definition_row(definition: &Definition) -> (String, String) {
+    let tick = definition.tick.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
+    let lot = definition.lot.map_or_else(|| "-".to_owned(), |lot| lot.to_string());
+    let tradable = if definition.tradable { "yes" } else { "no" };
+    let row =
+        format!("{}  {tick:>14}  {lot:>12}  {tradable:<8}  {}", start(&definition.header), definition.state);
+    (heading(&format!("{:>14}  {:>12}  {:<8}  {}", "tick", "lot", "tradable", "state")), row)
+}

@@ -1,0 +1,117 @@
+//! What a market needs to go on from a moment, for keyframes of the tape.
+//!
+//! Saved are its book, its best prices, and the numbers of its unconflated streams. Conflated streams follow the ticks and open
+//! bars the venue's clock, neither of which is on the tape: they begin anew.
+
+use sealfeed_wire::{Conflation, Level};
+
+use super::{Best, Market, Published};
+use crate::feed::kind::{EVENT_KINDS, StreamKind};
+use crate::feed::stream::{EventTimes, Stream};
+use crate::journal::tape::{MarketState, StreamState};
+use crate::types::{
+    Channel, Depth, Epoch, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence, Side, TopLevel,
+    UnixNanos,
+};
+
+impl Market {
+    /// What the market needs to go on from here; appends to `events` what makes its book again. `None` between the records of an
+    /// event.
+    pub(in crate::feed) fn save(
+        &self,
+        id: InstrumentId,
+        events: &mut Vec<MarketEvent>,
+    ) -> Option<MarketState> {
+        if self.book.open_records() > 0 || self.best_next.is_some() {
+            return None;
+        }
+        let EventTimes { event, received } = self.times;
+        let of = |kind, last| MarketEvent { instrument: id, ts_event: event, ts_recv: received, last, kind };
+        if self.instrument.depth == MarketDepth::Top && self.best != Best::default() {
+            let (bid, ask) = (self.best.bid.map(top), self.best.ask.map(top));
+            events.push(of(MarketEventKind::Top { bid, ask }, true));
+        }
+        let parts = self.book_parts();
+        if !parts.is_empty() {
+            events.push(of(MarketEventKind::Clear, false));
+        }
+        let last = parts.len().saturating_sub(1);
+        events.extend(parts.into_iter().enumerate().map(|(index, kind)| of(kind, index == last)));
+        Some(MarketState {
+            trades_counted: self.trades_counted,
+            ts_event: event.0,
+            ts_recv: received.0,
+            is_stale: self.is_stale,
+            streams: self.stream_states(),
+        })
+    }
+
+    /// The numbers of the streams of events, which count whoever reads, and of the unconflated ones that were ever read.
+    fn stream_states(&self) -> Vec<StreamState> {
+        let events = EVENT_KINDS.into_iter().zip(self.counted).filter(|(_, seq)| *seq > Sequence::ZERO);
+        let states = self.streams.iter().filter(|published| {
+            let kind = published.stream.kind;
+            kind.event().is_none() && kind.conflation() == Conflation::Off
+        });
+        let states = states.map(|published| (published.stream.kind, published.stream.seq()));
+        let all = events.chain(states).map(|(kind, seq)| StreamState {
+            channel: kind.channel().as_str().to_owned(),
+            depth: u32::from(kind.depth().get()),
+            seq: seq.get(),
+        });
+        all.collect()
+    }
+
+    /// What makes the book out of an empty one: its orders, by name, or its levels.
+    fn book_parts(&self) -> Vec<MarketEventKind> {
+        if self.instrument.depth == MarketDepth::Levels {
+            let side = |side| {
+                let levels = self.book.levels(side);
+                levels.map(move |Level { price, quantity, orders }| MarketEventKind::Level {
+                    side,
+                    price,
+                    quantity,
+                    orders,
+                })
+            };
+            return side(Side::Buy).chain(side(Side::Sell)).collect();
+        }
+        let mut orders: Vec<_> = self.book.orders().collect();
+        orders.sort_unstable_by_key(|(order, ..)| *order);
+        let adds = orders.into_iter();
+        adds.map(|(order, side, price, quantity)| MarketEventKind::Add { order, side, price, quantity })
+            .collect()
+    }
+
+    /// Puts a market whose book was made again into the state that was saved with it; `false` if it cannot have been its own.
+    pub(in crate::feed) fn load(&mut self, state: &MarketState, epoch: Epoch) -> bool {
+        self.trades_counted = state.trades_counted;
+        self.times = EventTimes { event: UnixNanos(state.ts_event), received: UnixNanos(state.ts_recv) };
+        self.is_stale = state.is_stale;
+        // The records that made the book again are no messages.
+        self.counted = [Sequence::ZERO; EVENT_KINDS.len()];
+        state.streams.iter().all(|saved| self.load_stream(saved, epoch).is_some())
+    }
+
+    fn load_stream(&mut self, saved: &StreamState, epoch: Epoch) -> Option<()> {
+        let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
+        let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
+        let kind = StreamKind::of(channel, depth, Conflation::Off)?;
+        let seq = Sequence::new(saved.seq)?;
+        match kind.event() {
+            Some(event) => self.counted[event] = seq,
+            None => self.streams.push(Published {
+                stream: Stream::new(self.instrument.id, kind, self.instrument.symbol, epoch, seq),
+                version: self.version(kind),
+                slot: 0,
+                best: self.best,
+                view: None,
+            }),
+        }
+        Some(())
+    }
+}
+
+fn top(level: Level) -> TopLevel {
+    TopLevel { price: level.price, quantity: level.quantity, orders: level.orders }
+}

@@ -1,0 +1,220 @@
+//! The present state of an instrument, as new readers of a stream get it.
+
+use bytes::Bytes;
+use sealfeed_wire::decimal::Nanos;
+use sealfeed_wire::market::{
+    Bbo, Definition, Reason, Snapshot, Status, TradingState, encode_bbo, encode_definition, encode_snapshot,
+    encode_status,
+};
+use sealfeed_wire::{Decimals, Level, Price, Quantity, Scaled, StreamHeader, checksum};
+
+use super::super::encoding::Encoding;
+use super::super::kind::StreamKind;
+use super::super::records;
+use super::super::stream::{EventTimes, Outgoing};
+use super::{Market, Published, encoded};
+use crate::types::{
+    Definition as Said, Instrument, Side, StatusReason, TradingState as SaidState, UnixNanos,
+};
+
+/// How often what is published has changed.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    pub(super) best: u64,
+    pub(super) book: u64,
+    pub(super) status: u64,
+    pub(super) definition: u64,
+}
+
+/// What the source says of the instrument besides its market.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) state: TradingState,
+    pub(super) reason: Option<Reason>,
+    pub(super) tick: Option<Price>,
+    pub(super) lot: Option<Quantity>,
+    pub(super) round_lot: Option<Quantity>,
+    /// When the state was last said.
+    pub(super) status_times: EventTimes,
+    /// When anything of it was last said.
+    pub(super) definition_times: EventTimes,
+}
+
+impl Facts {
+    /// What is known from the start: all of an instrument of the venue, which trades until it says otherwise, and
+    /// nothing of a recorded one, whose steps are only those of the records seen.
+    pub(super) fn new(instrument: &Instrument) -> Self {
+        let is_ours = instrument.tradable;
+        Self {
+            state: if is_ours { TradingState::Trading } else { TradingState::Unknown },
+            reason: None,
+            tick: is_ours.then_some(instrument.tick),
+            lot: is_ours.then_some(instrument.lot),
+            round_lot: None,
+            status_times: EventTimes::default(),
+            definition_times: EventTimes::default(),
+        }
+    }
+
+    pub(super) fn status(&self, header: StreamHeader) -> Status {
+        Status { header, state: self.state, reason: self.reason }
+    }
+
+    pub(super) fn definition(&self, header: StreamHeader, instrument: &Instrument) -> Definition {
+        let decimals = instrument.decimals;
+        let lot = |lot: Option<Quantity>| lot.map(|lot| scaled(lot, decimals.quantity));
+        Definition {
+            header,
+            decimals,
+            tick: self.tick.map(|tick| scaled(tick, decimals.price)),
+            lot: lot(self.lot),
+            round_lot: lot(self.round_lot),
+            tradable: instrument.tradable,
+            state: self.state,
+        }
+    }
+}
+
+impl Market {
+    /// Takes what the venue lets happen now, and publishes it if it is news.
+    pub(super) fn set_status(
+        &mut self,
+        state: SaidState,
+        reason: Option<StatusReason>,
+        out: &mut Outgoing<'_>,
+    ) {
+        let reason = reason.and_then(|reason| Reason::new(reason.as_str()));
+        let state = to_wire(state);
+        let is_other_state = state != self.facts.state;
+        if !is_other_state && reason == self.facts.reason {
+            return;
+        }
+        (self.facts.state, self.facts.reason, self.facts.status_times) = (state, reason, self.times);
+        self.versions.status += 1;
+        self.publish_facts(StreamKind::Status, out);
+        if is_other_state {
+            self.publish_definition(out);
+        }
+    }
+
+    /// Takes what the venue says of the instrument; what it does not say stays as it was.
+    pub(super) fn set_definition(&mut self, said: &Said, out: &mut Outgoing<'_>) {
+        let facts = &mut self.facts;
+        let before = (facts.tick, facts.lot, facts.round_lot);
+        facts.tick = said.tick.or(facts.tick);
+        facts.lot = said.lot.or(facts.lot);
+        facts.round_lot = said.round_lot.or(facts.round_lot);
+        if before != (facts.tick, facts.lot, facts.round_lot) {
+            self.publish_definition(out);
+        }
+    }
+
+    fn publish_definition(&mut self, out: &mut Outgoing<'_>) {
+        self.facts.definition_times = self.times;
+        self.versions.definition += 1;
+        self.publish_facts(StreamKind::Definition, out);
+    }
+
+    fn publish_facts(&mut self, kind: StreamKind, out: &mut Outgoing<'_>) {
+        let version = self.version(kind);
+        let Self { streams, facts, instrument, times, .. } = self;
+        let Some(published) = streams.iter_mut().find(|published| published.stream.kind == kind) else {
+            return;
+        };
+        if !published.stream.is_live() {
+            return;
+        }
+        published.version = version;
+        published.stream.publish(*times, out, |encoding, header, message| {
+            encode_facts(facts, instrument, kind, encoding, *header, message);
+        });
+    }
+
+    /// Which state of the market a stream of this kind shows.
+    pub(super) const fn version(&self, kind: StreamKind) -> u64 {
+        match kind {
+            StreamKind::Bbo(_) => self.versions.best,
+            StreamKind::Book(..) => self.versions.book,
+            StreamKind::Status => self.versions.status,
+            StreamKind::Definition => self.versions.definition,
+            StreamKind::Trades | StreamKind::Mbo | StreamKind::Ohlcv(_) => 0,
+        }
+    }
+
+    /// The state that a stream has published, encoded; `None` for a channel of events.
+    pub(super) fn state(&self, published: &Published, encoding: Encoding, now: UnixNanos) -> Option<Bytes> {
+        let Published { stream, best, view, .. } = published;
+        let Instrument { id, decimals, .. } = self.instrument;
+        let header = stream.state_header(self.times, now);
+        match stream.kind {
+            StreamKind::Trades | StreamKind::Mbo | StreamKind::Ohlcv(_) => None,
+            StreamKind::Bbo(_) => Some(encoded(|out| match encoding {
+                Encoding::Json => encode_bbo(out, &Bbo { header, bid: best.bid, ask: best.ask }, decimals),
+                Encoding::Dbn => records::write_bbo(out, id, &header, best.bid, best.ask),
+            })),
+            StreamKind::Book(..) => {
+                let snapshot = |bids: &[Level], asks: &[Level]| {
+                    encoded(|out| match encoding {
+                        Encoding::Json => {
+                            let checksum = checksum::checksum(bids, asks, decimals);
+                            encode_snapshot(out, &Snapshot { header, bids, asks, checksum }, decimals);
+                        }
+                        Encoding::Dbn => records::write_book(out, id, &header, bids, asks),
+                    })
+                };
+                let whole = |side| self.book.whole_levels(side, usize::MAX);
+                Some(match view {
+                    Some(view) => snapshot(view.bids(), view.asks()),
+                    None => snapshot(&whole(Side::Buy), &whole(Side::Sell)),
+                })
+            }
+            kind @ (StreamKind::Status | StreamKind::Definition) => {
+                let facts = &self.facts;
+                let is_status = kind == StreamKind::Status;
+                let header = stream
+                    .state_header(if is_status { facts.status_times } else { facts.definition_times }, now);
+                Some(encoded(|out| encode_facts(facts, &self.instrument, kind, encoding, header, out)))
+            }
+        }
+    }
+}
+
+/// Appends a `definition`, or a `status` for every other kind.
+fn encode_facts(
+    facts: &Facts,
+    instrument: &Instrument,
+    kind: StreamKind,
+    encoding: Encoding,
+    header: StreamHeader,
+    out: &mut Vec<u8>,
+) {
+    if kind == StreamKind::Definition {
+        let definition = facts.definition(header, instrument);
+        match encoding {
+            Encoding::Json => encode_definition(out, &definition),
+            Encoding::Dbn => records::write_definition(out, instrument.id, &definition),
+        }
+    } else {
+        let status = facts.status(header);
+        match encoding {
+            Encoding::Json => encode_status(out, &status),
+            Encoding::Dbn => records::write_status(out, instrument.id, &status),
+        }
+    }
+}
+
+fn to_wire(state: SaidState) -> TradingState {
+    match state {
+        SaidState::Trading => TradingState::Trading,
+        SaidState::Halted => TradingState::Halted,
+        SaidState::Paused => TradingState::Paused,
+        SaidState::Quoting => TradingState::Quoting,
+        SaidState::Auction => TradingState::Auction,
+    }
+}
+
+/// A number with the decimals of the instrument, or with more if it needs them: a step may be finer than any price so far.
+fn scaled<T: Nanos>(value: T, decimals: Decimals) -> Scaled<T> {
+    let shortest = Scaled::shortest(value);
+    if shortest.decimals <= decimals { Scaled::new(shortest.value, decimals) } else { shortest }
+}

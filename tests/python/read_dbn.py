@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Reads a file of DBN records with the public decoder and prints what is in it, as one JSON object.
+
+The file is what one connection got in binary frames, written one after the other: header first. Exits 1 on anything
+that the decoder does not take.
+"""
+
+import collections
+import json
+import pathlib
+import sys
+
+import databento_dbn as dbn
+
+
+def levels(record, side):
+    pairs = [(getattr(level, f"{side}_px"), getattr(level, f"{side}_sz"), getattr(level, f"{side}_ct")) for level in record.levels]
+    return [list(pair) for pair in pairs if pair[0] != dbn.UNDEF_PRICE]
+
+
+def main():
+    decoder = dbn.DBNDecoder()
+    decoder.write(pathlib.Path(sys.argv[1]).read_bytes())
+    header, *records = decoder.decode()
+    if not isinstance(header, dbn.Metadata):
+        sys.exit(f"the first record is {header!r} and not the header")
+    if decoder.buffer():
+        sys.exit(f"{len(decoder.buffer())} bytes are left over")
+    kinds = collections.Counter(type(record).__name__ for record in records)
+    actions = collections.Counter(str(record.action) for record in records if isinstance(record, dbn.MBOMsg))
+    names = {}
+    for place, record in enumerate(records):
+        if isinstance(record, dbn.SymbolMappingMsg):
+            names[record.instrument_id] = record.stype_in_symbol
+        elif record.instrument_id not in names:
+            sys.exit(f"record {place} of instrument {record.instrument_id} comes before its symbol")
+    of = lambda kind: [record for record in records if isinstance(record, kind)]
+    books, bars, definitions = of(dbn.MBP10Msg), of(dbn.OHLCVMsg), of(dbn.InstrumentDefMsg)
+    print(json.dumps({
+        "version": header.version,
+        "dataset": header.dataset,
+        "kinds": kinds,
+        "actions": actions,
+        "symbols": sorted(set(names.values())),
+        "traded": sum(record.size for record in of(dbn.TradeMsg)),
+        "bar_volume": sum(record.volume for record in bars),
+        "bars_ok": all(record.low <= min(record.open, record.close) <= max(record.open, record.close) <= record.high for record in bars),
+        "bids": levels(books[-1], "bid"),
+        "asks": levels(books[-1], "ask"),
+        "book_sequences_ok": all(later.sequence == earlier.sequence + 1 for earlier, later in zip(books, books[1:])),
+        "definition": [record.raw_symbol for record in definitions],
+    }))
+
+
+main()
