@@ -1,6 +1,6 @@
 //! What a market needs to go on from a moment, for keyframes of the tape.
 //!
-//! Saved are its book, its best prices, and the numbers of its unconflated streams. Conflated streams follow the ticks and open
+//! Saved are what was said of the instrument, its book, its best prices, and the numbers of its unconflated streams. Conflated streams follow the ticks and open
 //! bars the venue's clock, neither of which is on the tape: they begin anew.
 
 use sealfeed_wire::{Conflation, Level};
@@ -10,8 +10,8 @@ use crate::feed::kind::{EVENT_KINDS, StreamKind};
 use crate::feed::stream::{EventTimes, Stream};
 use crate::journal::tape::{MarketState, StreamState};
 use crate::types::{
-    Channel, Depth, Epoch, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence, Side, TopLevel,
-    UnixNanos,
+    Channel, Definition, Depth, Epoch, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence,
+    Side, StatusReason, TopLevel, TradingState, UnixNanos,
 };
 
 impl Market {
@@ -31,6 +31,7 @@ impl Market {
             let (bid, ask) = (self.best.bid.map(top), self.best.ask.map(top));
             events.push(of(MarketEventKind::Top { bid, ask }, true));
         }
+        self.save_facts(id, events);
         let parts = self.book_parts();
         if !parts.is_empty() {
             events.push(of(MarketEventKind::Clear, false));
@@ -44,6 +45,25 @@ impl Market {
             is_stale: self.is_stale,
             streams: self.stream_states(),
         })
+    }
+
+    /// What the source has said of the instrument, as it would say it: nothing where it has said nothing.
+    fn save_facts(&self, id: InstrumentId, events: &mut Vec<MarketEvent>) {
+        let facts = &self.facts;
+        let mut say = |times: EventTimes, kind| {
+            let EventTimes { event: ts_event, received: ts_recv } = times;
+            if (ts_event, ts_recv) != (UnixNanos(0), UnixNanos(0)) {
+                events.push(MarketEvent { instrument: id, ts_event, ts_recv, last: true, kind });
+            }
+        };
+        if let Some(state) = said(facts.state) {
+            let reason = facts.reason.as_ref().map(|reason| String::from_utf8_lossy(reason.as_bytes()));
+            let reason = reason.and_then(|reason| StatusReason::new(&reason));
+            say(facts.status_times, MarketEventKind::Status { state, reason });
+        }
+        let definition =
+            Definition { price_decimals: None, tick: facts.tick, lot: facts.lot, round_lot: facts.round_lot };
+        say(facts.definition_times, MarketEventKind::Definition(definition));
     }
 
     /// The numbers of the streams of events, which count whoever reads, and of the unconflated ones that were ever read.
@@ -110,6 +130,19 @@ impl Market {
         }
         Some(())
     }
+}
+
+/// A state as a source says it; `None` if none has.
+const fn said(state: sealfeed_wire::market::TradingState) -> Option<TradingState> {
+    use sealfeed_wire::market::TradingState as Wire;
+    Some(match state {
+        Wire::Trading => TradingState::Trading,
+        Wire::Halted => TradingState::Halted,
+        Wire::Paused => TradingState::Paused,
+        Wire::Quoting => TradingState::Quoting,
+        Wire::Auction => TradingState::Auction,
+        Wire::Unknown => return None,
+    })
 }
 
 fn top(level: Level) -> TopLevel {

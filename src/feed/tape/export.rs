@@ -157,7 +157,7 @@ impl<W: Write> Exporter<W> {
                 (Action::Modify, resting(0, side, price, quantity))
             }
             MarketEventKind::Top { .. } | MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => {
-                return self.leave_out();
+                return self.leave_out(raw);
             }
         };
         let record = MboMsg {
@@ -179,7 +179,7 @@ impl<W: Write> Exporter<W> {
 
     fn trade(&mut self, id: u32, raw: &Raw) -> ::dbn::Result<()> {
         let MarketEventKind::Trade { price, quantity, aggressor, .. } = raw.event.kind else {
-            return self.leave_out();
+            return self.leave_out(raw);
         };
         let record = TradeMsg {
             hd: RecordHeader::new::<TradeMsg>(rtype::MBP_0, 0, id, raw.event.ts_event.0),
@@ -233,7 +233,7 @@ impl<W: Write> Exporter<W> {
             | MarketEventKind::Definition(_)
             | MarketEventKind::Modify { .. }
             | MarketEventKind::Reduce { .. }
-            | MarketEventKind::Fill { .. } => self.leave_out(),
+            | MarketEventKind::Fill { .. } => self.leave_out(&raw),
         }
     }
 
@@ -301,8 +301,8 @@ impl<W: Write> Exporter<W> {
         Ok(())
     }
 
-    fn leave_out(&mut self) -> ::dbn::Result<()> {
-        self.exported.left_out += 1;
+    fn leave_out(&mut self, raw: &Raw) -> ::dbn::Result<()> {
+        self.exported.left_out += u64::from(raw.part == Part::Live);
         Ok(())
     }
 }

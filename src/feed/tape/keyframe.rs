@@ -22,7 +22,7 @@ pub struct Keyframe {
     pub instruments: Arc<Instruments>,
     /// The streams of every instrument with their positions, and what else its market needs to go on.
     pub markets: Vec<MarketState>,
-    /// What makes the books again: of each instrument a `Clear` and its orders, or its best bid and offer.
+    /// What makes the markets again: of each instrument what was said of it, and a `Clear` and its orders or levels, or its best bid and offer.
     pub events: Vec<MarketEvent>,
 }
 
