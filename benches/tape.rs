@@ -13,7 +13,7 @@ mod support;
 
 use sealfeed::config::{ClockConfig, LogConfig, TapeConfig};
 use sealfeed::feed::tape::{Item, Position, Reader, Recorder, RecorderOptions};
-use sealfeed::feed::{Feed, FeedOptions};
+use sealfeed::feed::{Feed, FeedOptions, RingBounds};
 use sealfeed::journal::tape::{BLOCK, BlockHeader, Tape};
 use sealfeed::journal::{self, Journal};
 use sealfeed::shutdown::Shutdown;
@@ -83,7 +83,10 @@ fn round(market: &[(MarketEvent, UnixNanos)], level: u8) -> Round {
         keyframe_blocks: tape.keyframe_blocks,
     };
     let instruments = instruments();
-    let feed = Feed::new(&instruments, FeedOptions { epoch: EPOCH, heartbeat_ns: u64::MAX });
+    let feed = Feed::new(
+        &instruments,
+        FeedOptions { epoch: EPOCH, heartbeat_ns: u64::MAX, rings: RingBounds::NONE },
+    );
     let mut recorder = Recorder::new(Tape::start(opened, journal.clone()).unwrap(), &instruments, options);
     recorder.begin(&feed, UnixNanos(1));
     let mut round = Round::default();
