@@ -229,8 +229,24 @@ fn a_request_with_a_bad_body_spends_its_nonce_and_is_refused_afterwards() {
 }
 
 #[test]
+fn a_publish_is_no_order_and_an_order_is_no_publish() {
+    let mut gate = gate();
+    let body = r#"{"pub_seq":1,"symbol":"SEAL","messages":[{"type":"trade","ts_event":"1","price":"1","qty":"1","side":"buy"}]}"#;
+    let publish = authentic_at(NOW, 1, SignedOp::Publish, body);
+    let order = authentic(LIMIT);
+    let refused = gate.admit(&publish, OWNER, &entitlement(), &instruments(), context, NOW).unwrap_err();
+    assert_eq!(refused.code, Code::SesOpNotOffered);
+    let refused = gate.admit_cancel(&publish, OWNER, &entitlement(), NOW).unwrap_err();
+    assert_eq!(refused.code, Code::SesOpNotOffered);
+    let refused = gate.admit_publish(&order, &entitlement(), &instruments(), NOW).unwrap_err();
+    assert_eq!(refused.code, Code::SesOpNotOffered);
+    let refused = gate.admit_publish(&publish, &entitlement(), &instruments(), NOW).unwrap_err();
+    assert_eq!(refused.code, Code::PubNotEntitled, "the right to trade is none to publish");
+}
+
+#[test]
 fn an_op_that_is_reserved_is_not_offered() {
-    for op in [SignedOp::OrderReplace, SignedOp::OrderMassCancel, SignedOp::OrderDeadMan, SignedOp::Publish] {
+    for op in [SignedOp::OrderReplace, SignedOp::OrderMassCancel, SignedOp::OrderDeadMan] {
         let request = authentic_at(NOW, 1, op, LIMIT);
         assert_eq!(request.decoded().unwrap_err().code, Code::SesOpNotOffered);
     }

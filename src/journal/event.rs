@@ -378,6 +378,8 @@ events! {
     283 "tape" Tape {
         /// `failed`.
         state: String,
+        /// Code of what happened.
+        code: String,
         /// The tape's log, hex.
         log: String,
         /// Epoch of the feed.

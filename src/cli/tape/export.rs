@@ -48,8 +48,9 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
     let checkpointed = last_checkpoint(&arguments.directory);
     let mut survey =
         Survey { wanted: &arguments.symbol, seen: HashSet::new(), contents: Contents::default() };
-    let read = walk(arguments, &mut survey)?;
-    if read < checkpointed {
+    let until = arguments.until.map_or(UnixNanos(u64::MAX), UnixNanos);
+    let read = walk(arguments, until, &mut survey)?;
+    if let Some(read) = read.filter(|read| *read < checkpointed) {
         bail!(
             "{:?} can be read up to entry {read}, its last checkpoint covers {checkpointed}: run `sealfeed audit verify` on it",
             arguments.directory
@@ -65,7 +66,8 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
     packer.include_checksum(true)?;
     let exporter = Exporter::new(&mut packer, &survey.contents)?;
     let mut writing = Writing { exporter, written: HashSet::new() };
-    walk(arguments, &mut writing)?;
+    // What came in meanwhile is not what the header says.
+    walk(arguments, UnixNanos(survey.contents.last.0.saturating_add(1)), &mut writing)?;
     let exported = writing.exporter.finish()?;
     packer.finish().with_context(refused)?.flush().with_context(refused)?;
     file.as_file().sync_all().with_context(refused)?;
@@ -105,27 +107,32 @@ struct Start<'a> {
     ts_out: UnixNanos,
 }
 
-/// Shows a pass the selected part of the tape; the entries of its log up to where that was read.
-fn walk(arguments: &ExportArgs, pass: &mut impl Pass) -> anyhow::Result<u64> {
-    let (from, until) =
-        (arguments.from.map(UnixNanos), arguments.until.map_or(UnixNanos(u64::MAX), UnixNanos));
+/// Shows a pass the selected part of the tape. The entries of its log, where it was read to its end.
+fn walk(arguments: &ExportArgs, until: UnixNanos, pass: &mut impl Pass) -> anyhow::Result<Option<u64>> {
+    let from = arguments.from.map(UnixNanos);
     let position = from.map_or(Position::First, Position::Time);
     let directory = &arguments.directory;
     let unreadable = || format!("cannot read the tape in {directory:?}");
     let mut reader = Reader::open(directory, position).with_context(unreadable)?;
     // Until the selection begins, a feed is kept up to date: its books come first.
     let mut before: Option<(Feed, UnixNanos)> = None;
-    let mut has_begun = false;
+    let (mut has_begun, mut is_whole) = (false, true);
     while let Some(item) = reader.next().with_context(unreadable)? {
         match item {
-            Item::Keyframe(keyframe) if keyframe.ts_out >= until => break,
+            Item::Keyframe(keyframe) if keyframe.ts_out >= until => {
+                is_whole = false;
+                break;
+            }
             Item::Keyframe(keyframe) if has_begun || from.is_none_or(|from| keyframe.ts_out >= from) => {
                 has_begun = true;
                 let Keyframe { instruments, events, ts_out, .. } = &*keyframe;
                 pass.begins(&Start { instruments, books: events, ts_out: *ts_out })?;
             }
             Item::Keyframe(keyframe) => before = Some((keyframe.feed(NO_HEARTBEAT_NS)?, keyframe.ts_out)),
-            Item::Event(taped) if taped.ts_out >= until && taped.event.last => break,
+            Item::Event(taped) if taped.ts_out >= until => {
+                is_whole = false;
+                break;
+            }
             Item::Event(taped) => {
                 let instruments = reader.instruments().context("the tape has no instruments")?;
                 if let Some((feed, ts_out)) = &mut before {
@@ -154,7 +161,7 @@ fn walk(arguments: &ExportArgs, pass: &mut impl Pass) -> anyhow::Result<u64> {
         // Nothing happened since: the books are all there is.
         pass.begins(&Start { instruments, books: &books, ts_out: *ts_out })?;
     }
-    Ok(reader.entries())
+    Ok(is_whole.then(|| reader.entries()))
 }
 
 /// The first pass: which symbols, and from when to when.

@@ -43,7 +43,7 @@ impl Keyframe {
     /// Reads the content of a keyframe that entry `seq` ends.
     pub(super) fn read(
         content: &[u8],
-        instruments: Arc<Instruments>,
+        instruments: &Instruments,
         seq: u64,
     ) -> Result<(Vec<MarketState>, Vec<MarketEvent>), TapeError> {
         let what = "its content is no keyframe";

@@ -228,7 +228,7 @@ impl Reader {
         let listing = std::mem::take(&mut self.listing);
         let instruments = Arc::new(listing.finish().ok_or(TapeError::Keyframe)?);
         let content = std::mem::take(&mut self.content);
-        let (markets, events) = Keyframe::read(&content, Arc::clone(&instruments), seq)?;
+        let (markets, events) = Keyframe::read(&content, &instruments, seq)?;
         self.instruments = Some(Arc::clone(&instruments));
         self.due = Some((epoch, next));
         let keyframe = Keyframe { epoch, next, ts_out, instruments, markets, events };

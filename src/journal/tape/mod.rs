@@ -158,6 +158,3 @@ impl Drop for Tape {
         self.close();
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -273,6 +273,7 @@ impl Writer {
         // Where the audit log takes no more either, the server stops for that.
         let _ = self.journal.record(event::Tape {
             state: "failed".to_owned(),
+            code: Code::AudTapeFailed.to_string(),
             log: sealfeed_audit::hex(&self.log.id()),
             epoch: epoch.0,
             events,

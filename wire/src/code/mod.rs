@@ -222,7 +222,7 @@ mod tests {
             "SF-ORD-+01",
             "sf-ord-001",
             "SF-XXX-001",
-            "SF-PUB-001",
+            "SF-CLU-001",
         ] {
             assert_eq!(Code::parse(bad), None, "{bad}");
         }

@@ -52,48 +52,40 @@ fn definition() -> impl Strategy<Value = Definition> {
     })
 }
 
-fn kind() -> impl Strategy<Value = MarketEventKind> {
+fn kind() -> BoxedStrategy<MarketEventKind> {
+    use MarketEventKind as Kind;
     let resting = || (any::<u64>().prop_map(OrderId), side(), price(), quantity());
-    prop_oneof![
-        resting().prop_map(|(order, side, price, quantity)| MarketEventKind::Add {
-            order,
-            side,
+    let add = resting()
+        .prop_map(|(order, side, price, quantity)| Kind::Add { order, side, price, quantity })
+        .boxed();
+    let modify = resting()
+        .prop_map(|(order, side, price, quantity)| Kind::Modify { order, side, price, quantity })
+        .boxed();
+    let reduce = resting()
+        .prop_map(|(order, side, price, quantity)| Kind::Reduce { order, side, price, quantity })
+        .boxed();
+    let trade = (price(), quantity(), proptest::option::of(side()), any::<u64>())
+        .prop_map(|(price, quantity, aggressor, trade_id)| Kind::Trade {
             price,
-            quantity
-        }),
-        resting().prop_map(|(order, side, price, quantity)| MarketEventKind::Modify {
-            order,
-            side,
-            price,
-            quantity
-        }),
-        resting().prop_map(|(order, side, price, quantity)| MarketEventKind::Reduce {
-            order,
-            side,
-            price,
-            quantity
-        }),
-        Just(MarketEventKind::Clear),
-        (price(), quantity(), proptest::option::of(side()), any::<u64>()).prop_map(
-            |(price, quantity, aggressor, trade_id)| MarketEventKind::Trade {
-                price,
-                quantity,
-                aggressor,
-                trade_id
-            }
-        ),
-        (any::<u64>().prop_map(OrderId), proptest::option::of(side()), price(), quantity()).prop_map(
-            |(order, side, price, quantity)| MarketEventKind::Fill { order, side, price, quantity }
-        ),
-        (side(), price(), quantity(), any::<u32>()).prop_map(|(side, price, quantity, orders)| {
-            MarketEventKind::Level { side, price, quantity, orders }
-        }),
-        (state(), proptest::option::of("[!#-Z]{1,8}"))
-            .prop_map(|(state, reason)| (state, reason.and_then(|reason| StatusReason::new(&reason))))
-            .prop_map(|(state, reason)| MarketEventKind::Status { state, reason }),
-        definition().prop_map(MarketEventKind::Definition),
-        (top(), top()).prop_map(|(bid, ask)| MarketEventKind::Top { bid, ask }),
-    ]
+            quantity,
+            aggressor,
+            trade_id,
+        })
+        .boxed();
+    let fill = (any::<u64>().prop_map(OrderId), proptest::option::of(side()), price(), quantity())
+        .prop_map(|(order, side, price, quantity)| Kind::Fill { order, side, price, quantity })
+        .boxed();
+    let level = (side(), price(), quantity(), any::<u32>())
+        .prop_map(|(side, price, quantity, orders)| Kind::Level { side, price, quantity, orders })
+        .boxed();
+    let reasons = ["", "T1", "LUDP", "12345678"].map(StatusReason::new);
+    let status = (state(), proptest::sample::select(reasons.to_vec()))
+        .prop_map(|(state, reason)| Kind::Status { state, reason })
+        .boxed();
+    let definition = definition().prop_map(Kind::Definition).boxed();
+    let top = (top(), top()).prop_map(|(bid, ask)| Kind::Top { bid, ask }).boxed();
+    let clear = Just(Kind::Clear).boxed();
+    prop_oneof![add, modify, reduce, trade, fill, level, status, definition, top, clear].boxed()
 }
 
 pub(in crate::feed::tape) fn event() -> impl Strategy<Value = MarketEvent> {
@@ -129,7 +121,7 @@ proptest! {
     #[test]
     fn what_is_no_record_is_refused_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut rest = &bytes[..];
-        while let Ok(_) = decode(&mut rest, |_| Some(UNIT)) {}
+        while decode(&mut rest, |_| Some(UNIT)).is_ok() {}
     }
 }
 
