@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use sealfeed_audit::index::{Key, Query, Search, Tally, Terms, Which, build_all};
+use sealfeed_audit::index::{IndexError, Key, Query, Search, Tally, Terms, Which, build_all};
 use sealfeed_audit::nodes::Nodes;
 use sealfeed_audit::reader::{Entries, Entry, ReadError};
 use sealfeed_audit::storage::{DiskStorage, Storage};
@@ -357,6 +357,21 @@ fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
     let (came, tally) = found(storage(folder.path()), &query);
     assert_eq!((came, tally.indexed, tally.scanned), (expected, 1, 3));
     assert!(build_all(&storage(folder.path()), &TERMS, Which::Missing, &mut |_| {}).is_err());
+}
+
+#[test]
+fn an_index_takes_no_room_that_the_log_needs() {
+    let (image, _) = log(700, 200);
+    let disk = FaultyDisk::from_image(&image);
+    disk.set_space(1 << 20, 100 << 20);
+    let entries = all(&disk);
+    check(&disk, &entries, &queries(&entries));
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let refused = build_all(&storage, &TERMS, Which::Missing, &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, IndexError::Write { first: 0, .. }), "{refused}");
+    assert!(indexes(&disk.image()).is_empty());
+    disk.set_space(50 << 20, 100 << 20);
+    assert_eq!(build_all(&storage, &TERMS, Which::Missing, &mut |_| {}).unwrap().built.len(), 3);
 }
 
 #[test]

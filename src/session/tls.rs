@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 
 /// Bytes read from a socket at once: a full record with its header and tag fits.
 pub const READ_BYTES: usize = 18 * 1024;
+/// Bytes read at once before a shard takes over.
+const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 /// Plain bytes of one record.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that a record is longer than what it carries: header, content type, tag.
@@ -448,7 +450,8 @@ impl TlsStream {
 
     /// Reads once and takes in what came; whether the connection goes on.
     fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut bytes = vec![0; READ_BYTES];
+        // On the stack, and small: handshakes and upgrades are, and there may be thousands at once.
+        let mut bytes = [0; HANDSHAKE_READ_BYTES];
         let mut buffer = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
         let received = buffer.filled_mut();

@@ -12,8 +12,10 @@ use crate::entry::EntryRef;
 use crate::follow::segments;
 use crate::layout::{INDEX, index_name, segment_path};
 use crate::merkle::Frontier;
+use crate::options::Options;
 use crate::reader::ReadError;
-use crate::storage::{Access, Storage, remove_if_there, replace};
+use crate::space::Space;
+use crate::storage::{Access, FreeSpace, Storage, remove_if_there, replace};
 use crate::walk::{Chain, GroupWalker};
 
 /// Most rows of one index: 64 MiB of memory while it is built, and of its file. A segment with more (far more than 256 MiB of small entries) gets
@@ -101,7 +103,7 @@ pub fn build_all(
         } else if let Some(bytes) = build(storage, segment, terms, &mut |bytes| {
             progress(Progress { bytes: done + bytes, bytes_total })
         })? {
-            keep(storage, first, &bytes).map_err(|source| IndexError::Write { first, source })?;
+            keep(storage, segment, &bytes).map_err(|source| IndexError::Write { first, source })?;
             built.built.push(first);
         } else {
             built.without.push(first);
@@ -113,10 +115,24 @@ pub fn build_all(
     Ok(built)
 }
 
-/// Writes an index under its name, whole or not at all.
-pub(super) fn keep(storage: &dyn Storage, first: u64, bytes: &[u8]) -> io::Result<()> {
+/// Writes an index under its name, whole or not at all; not where the log would be low on room after it.
+fn keep(storage: &dyn Storage, sealed: &Sealed, bytes: &[u8]) -> io::Result<()> {
+    if !leaves_room(storage, sealed, bytes.len() as u64) {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "what room is left is for the log"));
+    }
     storage.make_folder(INDEX)?;
-    replace(storage, INDEX, &index_name(first), bytes)
+    replace(storage, INDEX, &index_name(sealed.header.first_seq()), bytes)
+}
+
+/// Whether the log still has ample room after so many bytes more. A query must never be what stops a server.
+fn leaves_room(storage: &dyn Storage, sealed: &Sealed, bytes: u64) -> bool {
+    let segment_bytes = sealed.header.capacity_bytes;
+    let options = Options { segment_bytes, ..Options::new(&sealed.header.origin) };
+    // A system that does not say how much there is has not said that there is too little.
+    storage.space().map_or(true, |space| {
+        let free_bytes = space.free_bytes.saturating_sub(bytes);
+        Space::of(FreeSpace { free_bytes, ..space }, &options) == Space::Ample
+    })
 }
 
 /// Removes indexes of segments that are not there. What cannot be removed stays: it is never used.
@@ -176,7 +192,7 @@ pub(super) fn build_index(
     terms: &Terms,
 ) -> Result<Option<(Index, io::Result<()>)>, ReadError> {
     let Some(bytes) = build(storage, sealed, terms, &mut |_| {})? else { return Ok(None) };
-    let kept = keep(storage, sealed.header.first_seq(), &bytes);
+    let kept = keep(storage, sealed, &bytes);
     let index = Index::read(Bytes::Memory(bytes)).ok().flatten();
     Ok(index.filter(|index| sealed.fits(index, Some(terms.version))).map(|index| (index, kept)))
 }

@@ -443,7 +443,8 @@ fn the_next_run_finds_how_the_last_one_ended() {
     let end = site.open().last_end.unwrap();
     assert_eq!((end.epoch, end.events, end.ts_out), (EPOCH, events.len() as u64, events.last().unwrap().1));
     assert_eq!(end.markets, markets);
-    assert!(end.markets[0].streams.len() == 5 && end.markets[2].streams.len() == 1);
+    let streams = |market: usize| end.markets[market].streams.len();
+    assert!(streams(2) > 0 && streams(0) > streams(2), "an instrument that shows orders has more streams");
     assert_eq!(
         end.instruments.iter().map(|one| one.symbol.as_str()).collect::<Vec<_>>(),
         ["O", "P", "T", "L"]

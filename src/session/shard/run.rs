@@ -185,14 +185,20 @@ impl Shard {
                 });
             },
         );
-        if self.now >= self.report_at {
-            self.report_at = self.now + REPORT_INTERVAL;
-            let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
-            for place in places {
-                self.turn(place, |connection, turn| connection.report(turn));
-            }
-        }
+        self.report_if_due();
         self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
+    }
+
+    /// Records what has left for everybody, every minute.
+    fn report_if_due(&mut self) {
+        if self.now < self.report_at {
+            return;
+        }
+        self.report_at = self.now + REPORT_INTERVAL;
+        let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.turn(place, |connection, turn| connection.report(turn));
+        }
     }
 
     /// Takes a list and does something for each connection in it; what is put into the list meanwhile stays.
