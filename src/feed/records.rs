@@ -107,6 +107,25 @@ pub(super) fn write_mbo(out: &mut Vec<u8>, instrument: InstrumentId, mbo: &Mbo) 
     out.extend_from_slice(record.as_ref());
 }
 
+/// A record of the best levels after an event: what triggered it is left open.
+macro_rules! levels_record {
+    ($record:ident, $rtype:expr, $instrument:expr, $header:expr, $levels:expr) => {
+        $record {
+            hd: header::<$record>($rtype, $instrument, $header),
+            price: UNDEF_PRICE,
+            size: 0,
+            action: action(Action::None),
+            side: side(Aggressor::None),
+            flags: state_flags($header),
+            depth: 0,
+            ts_recv: $header.ts_recv.0,
+            ts_in_delta: 0,
+            sequence: sequence($header),
+            levels: $levels,
+        }
+    };
+}
+
 /// Appends the best bid and offer.
 pub(super) fn write_bbo(
     out: &mut Vec<u8>,
@@ -115,19 +134,8 @@ pub(super) fn write_bbo(
     bid: Option<Level>,
     ask: Option<Level>,
 ) {
-    let record = Mbp1Msg {
-        hd: header::<Mbp1Msg>(rtype::MBP_1, instrument, header_of),
-        price: UNDEF_PRICE,
-        size: 0,
-        action: action(Action::None),
-        side: side(Aggressor::None),
-        flags: state_flags(header_of),
-        depth: 0,
-        ts_recv: header_of.ts_recv.0,
-        ts_in_delta: 0,
-        sequence: sequence(header_of),
-        levels: [pair(bid.as_ref(), ask.as_ref())],
-    };
+    let levels = [pair(bid.as_ref(), ask.as_ref())];
+    let record = levels_record!(Mbp1Msg, rtype::MBP_1, instrument, header_of, levels);
     out.extend_from_slice(record.as_ref());
 }
 
@@ -139,19 +147,8 @@ pub(super) fn write_book(
     bids: &[Level],
     asks: &[Level],
 ) {
-    let record = Mbp10Msg {
-        hd: header::<Mbp10Msg>(rtype::MBP_10, instrument, header_of),
-        price: UNDEF_PRICE,
-        size: 0,
-        action: action(Action::None),
-        side: side(Aggressor::None),
-        flags: state_flags(header_of),
-        depth: 0,
-        ts_recv: header_of.ts_recv.0,
-        ts_in_delta: 0,
-        sequence: sequence(header_of),
-        levels: std::array::from_fn(|place| pair(bids.get(place), asks.get(place))),
-    };
+    let levels = std::array::from_fn(|place| pair(bids.get(place), asks.get(place)));
+    let record = levels_record!(Mbp10Msg, rtype::MBP_10, instrument, header_of, levels);
     out.extend_from_slice(record.as_ref());
 }
 
