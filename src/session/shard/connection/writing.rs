@@ -1,0 +1,134 @@
+//! How a connection writes: own messages first, then one piece of each stream with news, one write of the socket a round.
+
+use std::net::Shutdown;
+
+use sealfeed_wire::market::{Slow, encode_slow};
+
+use super::super::streams::Piece;
+use super::{Connection, Phase, Scratch, Turn};
+use crate::feed::{CHUNK_BYTES, Ending};
+use crate::session::active::End;
+
+/// Plain bytes in one write of the socket, about: one chunk of a log.
+const ROUND_BYTES: usize = CHUNK_BYTES;
+/// From so many bytes of one stream on they are sealed where they are, not copied together with others first.
+const DIRECT_BYTES: usize = 8 * 1024;
+
+impl Connection {
+    /// Ends it if it lags too far, and warns it before: at half of the bound, and again only after it had fallen below
+    /// a quarter.
+    pub(in crate::session::shard) fn check_slow(&mut self, turn: &mut Turn<'_>) {
+        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty()) {
+            return;
+        }
+        let max = turn.context.limits.out_queue_bytes_max;
+        let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
+        let waiting = behind + self.outbox.bytes();
+        if waiting > max {
+            return self.is_too_slow(turn);
+        }
+        if waiting < max / 4 {
+            self.is_warned = false;
+        } else if waiting >= max / 2 && self.is_blocked() && !std::mem::replace(&mut self.is_warned, true) {
+            let ts = turn.context.clock.now();
+            let slow = Slow { queue_bytes: waiting as u64, queue_bytes_max: max as u64, ts };
+            let mut notice = Vec::with_capacity(128);
+            encode_slow(&mut notice, &slow);
+            self.outbox.message(&notice);
+        }
+    }
+
+    fn is_too_slow(&mut self, turn: &mut Turn<'_>) {
+        // A stream with a hole in it must not go on: what waits is not sent any more.
+        self.outbox.clear();
+        self.end(End::Close(Ending::SLOW), turn);
+    }
+
+    /// Writes once: what the socket did not take before, or else as much as fits into one write.
+    pub(in crate::session::shard) fn write(&mut self, turn: &mut Turn<'_>) {
+        if self.is_blocked() {
+            turn.scratch.sealed.clear();
+            match self.tls.flush(&mut self.socket, &mut turn.scratch.sealed) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => return self.broken(turn),
+            }
+        }
+        turn.scratch.sealed.clear();
+        if self.seal(turn).is_err() {
+            return self.broken(turn);
+        }
+        match self.tls.flush(&mut self.socket, &mut turn.scratch.sealed) {
+            Ok(true) => self.wrote(turn),
+            Ok(false) => {}
+            Err(_) => self.broken(turn),
+        }
+    }
+
+    /// Seals what is for this client, own messages first, then one piece of each stream, up to one write's worth.
+    fn seal(&mut self, turn: &mut Turn<'_>) -> Result<(), rustls::Error> {
+        let Turn { streams, scratch: Scratch { plain, sealed, .. }, .. } = &mut *turn;
+        plain.clear();
+        if !self.outbox.is_empty() {
+            self.outbox.take(ROUND_BYTES, plain);
+        }
+        let mut bytes = plain.len();
+        let mut is_lost = false;
+        for _ in 0..self.ready.len() {
+            if bytes >= ROUND_BYTES {
+                break;
+            }
+            let Some(key) = self.ready.pop_front() else { break };
+            let Piece::Frames { frames, messages, rest } = streams.next(key) else {
+                is_lost = true;
+                break;
+            };
+            if plain.is_empty() && frames.len() >= DIRECT_BYTES {
+                self.tls.seal(frames, sealed)?;
+            } else {
+                plain.extend_from_slice(frames);
+            }
+            bytes += frames.len();
+            self.delivered += messages;
+            if rest {
+                self.ready.push_back(key);
+            }
+        }
+        if !plain.is_empty() {
+            self.tls.seal(plain, sealed)?;
+        }
+        if is_lost {
+            self.is_too_slow(turn);
+        }
+        Ok(())
+    }
+
+    /// All that was sealed has left.
+    fn wrote(&mut self, turn: &mut Turn<'_>) {
+        if !self.outbox.is_empty() || !self.ready.is_empty() {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Draining { ending, notice, .. } => {
+                let (ending, notice) = (*ending, notice.take());
+                self.end_with_notice(ending, notice.as_deref(), turn);
+            }
+            Phase::Closing { peer_has_closed: true, .. } => {
+                turn.scratch.sealed.clear();
+                // The peer has said goodbye: whether it still hears ours is its own matter.
+                let _ = self.tls.close(&mut turn.scratch.sealed);
+                let _ = self.tls.flush(&mut self.socket, &mut turn.scratch.sealed);
+                self.phase = Phase::Over;
+            }
+            // It cannot be seen any more whether the peer answers: the end of our side lets it end its own.
+            Phase::Closing { .. } if self.reader.is_over() && !self.is_shut => {
+                self.is_shut = true;
+                turn.scratch.sealed.clear();
+                let _ = self.tls.close(&mut turn.scratch.sealed);
+                let _ = self.tls.flush(&mut self.socket, &mut turn.scratch.sealed);
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
+            Phase::Open | Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+}
