@@ -84,17 +84,22 @@ def next_checkpoint(data, at, key):
 class Folder:
     """A log's files [2]; whether a writer is at work; what `state` and the key file say [10]."""
     def __init__(self, path):
-        self.path, self.live = Path(path), False
-        try:
-            with open(self.path / "lock") as lock: fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError) as error: self.live = isinstance(error, BlockingIOError)
-        state = lines("state", f"writer (open|closed\nsize {N})", self.text("state"))
+        self.path = Path(path)
+        self.began = self.live, text = self.seen()
+        state = lines("state", f"writer (open|closed\nsize {N})", text)
         self.state, self.closed_size = state and state[1][:6], int(state[2]) if state and state[2] else 0
         slots = [(self.read("keys/epoch.key") or b"")[at:at + 80] for at in (0, 4096)]
         valid = (slot for slot in slots if slot[:8] == b"sfepoch1" and sha(slot[:48]) == slot[48:])
         self.key_epoch = max((number(slot, 8) for slot in valid), default=0)
         self.checkpoints = self.read("checkpoints")
         self.firsts = sorted(int(file.stem) for file in self.path.glob("segments/*.seg") if re.fullmatch("[0-9]{20}", file.stem))
+    def seen(self):
+        """Whether a writer is at work, and what `state` says."""
+        live = False
+        try:
+            with open(self.path / "lock") as lock: fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError) as error: live = isinstance(error, BlockingIOError)
+        return live, self.text("state")
     def read(self, name): return (self.path / name).read_bytes() if (self.path / name).is_file() else None
     def text(self, name): return (self.read(name) or b"").decode(errors="replace")
     def segment(self, first): return self.read(f"segments/{first:020}.seg")
@@ -102,3 +107,10 @@ class Folder:
         """The lines under the seal of a segment [6]; None where there is no file, and False where it is no seal of this key's."""
         note = self.read(f"segments/{first:020}.seal")
         return note and (lines("seal", SEAL, key.open(note.decode(errors="replace"))) or False)
+
+def settled(verify):
+    """What a verification found; found again, eight times at most, where a writer started or stopped under its eyes [11]."""
+    for _ in range(8):
+        found = verify()
+        if found.folder.live or found.verdict in ("VERIFIED", "RECOVERED", "UNANCHORED") or found.folder.seen() == found.folder.began: break
+    return found

@@ -6,7 +6,7 @@ Prints what is wrong and the verdict; exits as [11] says, with 2 for an anchor o
 import argparse, base64, fcntl, hashlib, hmac, json, re, sys
 from pathlib import Path
 from sealed_log import (H, LINK, N, NOTE_MAX, TORN, VERDICTS, WINDOW, Bad, Folder, Key, entry, group, header, later_group, lines, linked,
-                        next_checkpoint, node, number, root, sha)
+                        next_checkpoint, node, number, root, settled, sha)
 
 EPOCHS_MAX, GENESIS, START, STOP, EPOCH_END, RECOVERY, PRUNE, TAPE_LINK = 2**26, 1, 2, 3, 5, 6, 7, 12
 
@@ -190,7 +190,7 @@ def main():
         if key and key.text != text or k0 and len(k0) != 32: sys.exit(2)
         anchors, expect = [Path(file).read_text() for file in args.anchor], int(args.expect_size or 0)
     except (OSError, ValueError, KeyError, TypeError) as error: sys.exit(print(f"verify.py: {error}", file=sys.stderr) or 2)
-    found = Verifier(args.folder, key, anchors, receipts, k0, expect, args.tape)
+    found = settled(lambda: Verifier(args.folder, key, anchors, receipts, k0, expect, args.tape))
     for verdict, ranged, seq, what in found.findings: print(f"  {list(VERDICTS)[verdict]}: {'about ' * ranged}entry {seq}: {what}")
     print(f"{found.verdict}: {found.size} entries")
     sys.exit(VERDICTS[found.verdict])

@@ -1,6 +1,6 @@
 //! Indexes of sealed segments: where to look, never what is true.
 //!
-//! A file `index/<first_seq>.idx` for each sealed segment says which [`pieces`] of 256 entries hold an order, a session, a kind, a
+//! A file `index/<first_seq>.idx` for each sealed segment says which pieces of 256 entries hold an order, a session, a kind, a
 //! time or a term of the application's, and the tree node over each piece. It is derived from the segment, can be deleted and
 //! built again at any time, and `verify`, `verify.py` and recovery do not look at it.
 //!

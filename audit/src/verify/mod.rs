@@ -139,9 +139,46 @@ pub fn verify_planned(
     plan: &Plan,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
+    let mut attempts_left = ATTEMPTS_MAX;
+    loop {
+        let seen = Seen::look(storage)?;
+        let report = verify_as_seen(storage, anchors, plan, seen, progress)?;
+        attempts_left -= 1;
+        // What stands in a log at rest is no news, whoever writes it on meanwhile.
+        let is_sound = matches!(report.verdict, Verdict::Verified | Verdict::Recovered | Verdict::Unanchored);
+        if is_sound || seen.live || attempts_left == 0 || Seen::look(storage)? == seen {
+            return Ok(report);
+        }
+    }
+}
+
+/// Tries of a log that seemed at rest and whose writer started or stopped meanwhile: one that does so more often is judged as it was seen.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Whether a writer was at work when a verification began, and what the state said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    live: bool,
+    state: Option<State>,
+}
+
+impl Seen {
+    fn look(storage: &dyn Storage) -> Result<Self, VerifyError> {
+        let io = |file: &str, source| VerifyError::Io { file: file.to_owned(), source };
+        let live = storage.is_locked(LOCK).map_err(|source| io(LOCK, source))?;
+        let state = State::read(storage).map_err(|source| io("state", source))?;
+        Ok(Self { live, state })
+    }
+}
+
+fn verify_as_seen(
+    storage: &dyn Storage,
+    anchors: &Anchors,
+    plan: &Plan,
+    Seen { live, state }: Seen,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, VerifyError> {
     let io = |file: &str, source| VerifyError::Io { file: file.to_owned(), source };
-    let live = storage.is_locked(LOCK).map_err(|source| io(LOCK, source))?;
-    let state = State::read(storage).map_err(|source| io("state", source))?;
     // Read before the segments: in a live log these only grow, so whatever these claim the segments must have.
     let key_epoch = read_key_epoch(storage);
     let checkpoints_end = checkpoints::length(storage)?;
