@@ -1,11 +1,16 @@
 //! Market data as DBN records: what a connection got in binary frames is a file that the public decoders read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dbn::decode::{DbnMetadata as _, DecodeRecordRef as _};
 use sealfeed::config::{DbnSourceConfig, SourceConfig, Speed};
+use sealfeed_client::{
+    ClientConfig, ClientIdentity, Event, FeedUrl, LocalBook, Protocol, read_certificates, subscription,
+};
+use sealfeed_wire::{BookDecimals, Channel, Depth, Level, Symbol};
 use serde_json::{Value, json};
 
 use crate::data::recorded;
@@ -147,6 +152,63 @@ async fn records_and_texts_hold_the_same_stream() {
     let protocols: Vec<_> = connects.iter().map(|event| event.text("protocol")).collect();
     assert_eq!(protocols, ["sealfeed.v1.json", "sealfeed.v1.dbn"]);
     drop((texts, records));
+    server.finish().await;
+}
+
+/// Reads with the Rust client until it has had `count` messages of the book, and returns the book by its positions.
+async fn books_of(
+    server: &Server,
+    protocol: Protocol,
+    count: usize,
+) -> BTreeMap<u64, (Vec<Level>, Vec<Level>)> {
+    let folder = Pki::get().folder.join("clients/acme/alice");
+    let file = |name: &str| folder.join(name);
+    let roots = read_certificates(&Pki::get().folder.join("ca/servers.pem")).unwrap();
+    let identity = ClientIdentity::load(&file("client.pem"), &file("client.key")).unwrap();
+    let url = FeedUrl::parse(&format!("wss://localhost:{}/v1/feed", server.address.port())).unwrap();
+    let mut config = ClientConfig::new(url, roots, Some(identity));
+    config.protocol = protocol;
+    let client = sealfeed_client::Client::connect_with(&config).await.unwrap();
+    let symbol = Symbol::new("SEAL").unwrap();
+    for channel in
+        [Channel::Trades, Channel::Mbo, Channel::Bbo, Channel::Definition, Channel::Status, Channel::Ohlcv1s]
+    {
+        client.subscribe(subscription(channel, [symbol])).await.unwrap();
+    }
+    let granted = client.subscribe(subscription(Channel::Book, [symbol])).await.unwrap();
+    let stream = granted.symbols.values().next().unwrap();
+    let decimals =
+        BookDecimals { price: stream.price_decimals.unwrap(), quantity: stream.qty_decimals.unwrap() };
+    let mut book = LocalBook::new(symbol, Depth::Ten, decimals);
+    let (mut books, mut channels) = (BTreeMap::new(), BTreeSet::new());
+    while books.len() < count || channels.len() < 7 {
+        match client.next_event().await.unwrap() {
+            Event::Market(market) => {
+                channels.insert(market.header().channel);
+                if let Some(update) = market.book_update() {
+                    book.apply(update).unwrap();
+                    let view = book.view().unwrap();
+                    books.insert(view.header.seq.get(), (view.bids.to_vec(), view.asks.to_vec()));
+                }
+            }
+            Event::Heartbeat(_) | Event::IntervalEnd(_) => {}
+            other => panic!("nothing is lost and nothing is unknown: {other:?}"),
+        }
+    }
+    client.close().await;
+    books
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_keeps_the_same_book_by_both_protocols() {
+    let server = Server::with_policy(POLICY, |config| trading(config, &["SEAL"], 300)).await;
+    let (texts, records) =
+        tokio::join!(books_of(&server, Protocol::Json, 400), books_of(&server, Protocol::Dbn, 400));
+    let common: Vec<_> = texts.keys().filter(|seq| records.contains_key(seq)).collect();
+    assert!(common.len() > 100, "{} positions in common", common.len());
+    for seq in common {
+        assert_eq!(texts[seq], records[seq], "{seq}");
+    }
     server.finish().await;
 }
 
