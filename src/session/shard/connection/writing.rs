@@ -73,7 +73,8 @@ impl Connection {
         }
     }
 
-    /// Seals what is for this client, own messages first, then one piece of each stream, up to one write's worth.
+    /// Seals what is for this client, own messages first, then pieces of its streams by turns, up to one write's worth: a
+    /// chunk's rest and a chunk, at most.
     fn seal(&mut self, turn: &mut Turn<'_>) -> Result<(), rustls::Error> {
         let Turn { streams, scratch: Scratch { plain, sealed, .. }, .. } = &mut *turn;
         plain.clear();
@@ -82,10 +83,7 @@ impl Connection {
         }
         let mut bytes = plain.len();
         let mut is_lost = false;
-        for _ in 0..self.ready.len() {
-            if bytes >= ROUND_BYTES {
-                break;
-            }
+        while bytes < ROUND_BYTES {
             let Some(key) = self.ready.pop_front() else { break };
             let Piece::Frames { frames, messages, rest } = streams.next(key) else {
                 is_lost = true;
