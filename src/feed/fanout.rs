@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sealfeed_wire::OnSlow;
 
 use super::inbox::{Delivery, Inbox, Item, ReaderId};
 use super::queue::{Ending, OutboundQueue};
@@ -41,7 +42,7 @@ impl Fanout {
 
     /// Lets `queue` get everything that is published to `stream` from now on, behind message `seq`. Subscribing again
     /// changes nothing.
-    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, queue: &OutboundQueue) {
+    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, on_slow: OnSlow, queue: &OutboundQueue) {
         let reader = queue.reader();
         let streams = self.by_reader.entry(reader).or_default();
         if streams.contains(&stream) {
@@ -57,7 +58,15 @@ impl Fanout {
             Some((_, readers)) => *readers += 1,
             None => shards.push((shard, 1)),
         }
-        self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get() });
+        self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get(), on_slow });
+    }
+
+    /// Lets a subscriber that was left behind go on behind message `seq`. Who is not subscribed any more stays so.
+    pub fn rejoin(&mut self, stream: StreamId, seq: Sequence, queue: &OutboundQueue) {
+        let reader = queue.reader();
+        if self.by_reader.get(&reader).is_some_and(|streams| streams.contains(&stream)) {
+            self.tell(queue, Item::Rejoin { stream, reader, seq: seq.get() });
+        }
     }
 
     /// Ends that. A queue that was not subscribed stays so.
@@ -177,10 +186,10 @@ mod tests {
         let mut fanout = Fanout::new();
         let (one, two) = (inbox(), inbox());
         let readers = [(&one, 1), (&one, 2), (&two, 3)].map(|(at, n)| OutboundQueue::new(Arc::clone(at), n));
-        fanout.subscribe(stream(1), Sequence::ZERO, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, &readers[1]);
-        fanout.subscribe(stream(7), Sequence::ZERO, &readers[2]);
+        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[1]);
+        fanout.subscribe(stream(7), Sequence::ZERO, OnSlow::Disconnect, &readers[2]);
         assert_eq!(fanout.subscribers(stream(1)), 2);
         for (instrument, text) in [(1, "{a"), (7, "b"), (9, "c")] {
             fanout.publish(&publication(instrument, text));
@@ -192,8 +201,8 @@ mod tests {
         assert_eq!(
             first.items,
             [
-                Item::Join { stream: stream(1), reader: 1, seq: 0 },
-                Item::Join { stream: stream(1), reader: 2, seq: 0 },
+                Item::Join { stream: stream(1), reader: 1, seq: 0, on_slow: OnSlow::Disconnect },
+                Item::Join { stream: stream(1), reader: 2, seq: 0, on_slow: OnSlow::Disconnect },
                 Item::Frames { stream: stream(1), bytes: 0..4, messages: 1, last: 1 },
             ]
         );
@@ -205,7 +214,7 @@ mod tests {
         let reader = OutboundQueue::new(Arc::clone(&inbox), 5);
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         fanout.send(&reader, text("snapshot"));
-        fanout.subscribe(stream(1), Sequence::ZERO, &reader);
+        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &reader);
         fanout.publish(&publication(1, "a"));
         fanout.send(&reader, text("fill"));
         fanout.publish(&publication(1, "b"));
@@ -215,7 +224,7 @@ mod tests {
             taken(&inbox).items,
             [
                 Item::Message { reader: 5, message: text("snapshot") },
-                Item::Join { stream: stream(1), reader: 5, seq: 0 },
+                Item::Join { stream: stream(1), reader: 5, seq: 0, on_slow: OnSlow::Disconnect },
                 Item::Frames { stream: stream(1), bytes: 0..3, messages: 1, last: 1 },
                 Item::Message { reader: 5, message: text("fill") },
                 Item::Frames { stream: stream(1), bytes: 3..6, messages: 1, last: 1 },
@@ -228,8 +237,10 @@ mod tests {
     fn after_the_last_reader_of_a_shard_left_nothing_more_comes() {
         let (mut fanout, inbox) = (Fanout::new(), inbox());
         let readers = [1, 2].map(|reader| OutboundQueue::new(Arc::clone(&inbox), reader));
-        readers.iter().for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, reader));
-        fanout.subscribe(stream(1), Sequence::ZERO, &readers[1]);
+        readers
+            .iter()
+            .for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, OnSlow::Disconnect, reader));
+        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[1]);
         fanout.unsubscribe(stream(0), &readers[0]);
         fanout.unsubscribe(stream(0), &readers[0]);
         assert_eq!(fanout.subscribers(stream(0)), 1);

@@ -8,13 +8,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use sealfeed_wire::OnSlow;
 
 use super::frame::{FrameKind, push_frame};
 use super::queue::Ending;
 use super::stream::StreamId;
 
 /// Bytes of frames that may wait for a shard.
-const INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+const INBOX_BYTES_MAX: usize = 1024 * 1024;
 /// Things that may wait for a shard.
 const INBOX_ITEMS_MAX: usize = 65_536;
 
@@ -37,6 +38,17 @@ pub enum Item {
     },
     /// From here on, a reader gets a stream.
     Join {
+        /// Which stream.
+        stream: StreamId,
+        /// Who.
+        reader: ReaderId,
+        /// Number of the stream's last message before.
+        seq: u64,
+        /// What becomes of it when it lags too far behind.
+        on_slow: OnSlow,
+    },
+    /// From here on, a reader that was left behind gets a stream again.
+    Rejoin {
         /// Which stream.
         stream: StreamId,
         /// Who.
@@ -247,7 +259,12 @@ mod tests {
             batch.publish(stream(1), 2 * n + 1, FrameKind::Text, b"a");
             batch.publish(stream(1), 2 * n + 2, FrameKind::Text, b"b");
             batch.publish(stream(2), 7, FrameKind::Text, b"c");
-            batch.items.push(Item::Join { stream: stream(1), reader: n, seq: 0 });
+            batch.items.push(Item::Join {
+                stream: stream(1),
+                reader: n,
+                seq: 0,
+                on_slow: OnSlow::Disconnect,
+            });
             inbox.deliver(&mut batch);
             assert!(batch.is_empty());
         }
@@ -261,7 +278,7 @@ mod tests {
             [
                 frames(stream(1), start..start + 6, 2, 2 * n + 2),
                 frames(stream(2), start + 6..start + 9, 1, 7),
-                Item::Join { stream: stream(1), reader: n, seq: 0 },
+                Item::Join { stream: stream(1), reader: n, seq: 0, on_slow: OnSlow::Disconnect },
             ]
         });
         assert_eq!(taken.items, expected.collect::<Vec<_>>());

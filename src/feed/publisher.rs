@@ -93,6 +93,16 @@ impl Feed {
         }
     }
 
+    /// What a reader of a stream that was left behind needs to go on: as for a new subscriber, who is not counted in.
+    #[must_use]
+    pub fn present(&mut self, stream: StreamId, now: UnixNanos) -> Option<Subscribed> {
+        let (instrument, kind, encoding) = stream.parts();
+        let market = self.markets.get_mut(instrument.index())?;
+        let present = market.subscribe(stream, (kind, encoding), self.options.epoch, now);
+        market.unsubscribed(kind, encoding, now);
+        Some(present)
+    }
+
     /// The messages of a stream behind `after`, up to its last one, if all of them are held in memory.
     #[must_use]
     pub fn missed(&self, stream: StreamId, after: Sequence) -> Missed {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sealfeed_wire::OnSlow;
 use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Answer;
@@ -53,6 +54,17 @@ pub(super) enum Output {
     Publish(Publication),
     /// From here on, a session gets a stream.
     Subscribe {
+        /// Which stream.
+        stream: StreamId,
+        /// Number of its last message before.
+        seq: Sequence,
+        /// What becomes of the session when it lags too far behind.
+        on_slow: OnSlow,
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+    },
+    /// From here on, a session that was left behind gets a stream again.
+    Rejoin {
         /// Which stream.
         stream: StreamId,
         /// Number of its last message before.

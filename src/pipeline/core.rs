@@ -169,6 +169,7 @@ impl Core {
                 batch.finish(&session.queue, ending, None);
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
+            Command::Resync { session, stream, after } => self.resync(&session, stream, after, now, batch),
             Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
             Command::Closed { session, delivered, event } => {
                 self.delivered(&session, &delivered)?;

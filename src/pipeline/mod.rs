@@ -15,6 +15,7 @@ mod orders;
 mod publish;
 mod release;
 mod resume;
+mod resync;
 mod session_handle;
 mod subscriptions;
 mod synthetic;
@@ -32,12 +33,13 @@ use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::feed::{Delivered, Ending};
+use crate::feed::{Delivered, Ending, StreamId};
 use crate::gate::AuthenticRequest;
 use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
+use crate::types::Sequence;
 
 use batch::Batch;
 
@@ -103,6 +105,15 @@ pub enum Command {
         ending: Ending,
         /// Its last message, if it gets one.
         notice: Option<Vec<u8>>,
+    },
+    /// A session that lagged too far behind on a stream takes messages again.
+    Resync {
+        /// Which one.
+        session: Arc<SessionHandle>,
+        /// The stream.
+        stream: StreamId,
+        /// The last message of it that left.
+        after: Sequence,
     },
     /// So much of its streams has left for a session; recorded, not answered.
     Delivered {

@@ -59,7 +59,8 @@ fn run(batches: &Receiver<Batch>, journal: &Journal) -> Result<(), JournalError>
 fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(), JournalError> {
     match output {
         Output::Publish(publication) => fanout.publish(&publication),
-        Output::Subscribe { stream, seq, queue } => fanout.subscribe(stream, seq, &queue),
+        Output::Subscribe { stream, seq, on_slow, queue } => fanout.subscribe(stream, seq, on_slow, &queue),
+        Output::Rejoin { stream, seq, queue } => fanout.rejoin(stream, seq, &queue),
         Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
         Output::Send { queue, message } => fanout.send(&queue, message),
         Output::Answer { queue, answer, envelope } => {

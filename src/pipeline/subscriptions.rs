@@ -61,6 +61,11 @@ impl Subscriptions {
         removed
     }
 
+    /// Whether a session is subscribed to a stream.
+    pub(super) fn holds(&self, session: u64, stream: StreamId) -> bool {
+        self.by_session.get(&session).is_some_and(|of| of.streams.values().any(|held| *held == stream))
+    }
+
     fn keys(&self, session: u64, channel: Channel) -> Vec<(Channel, InstrumentId)> {
         let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.keys());
         of_session.filter(|key| key.0 == channel).copied().collect()
@@ -124,13 +129,14 @@ impl Core {
         let conflation = request.conflate_ms.unwrap_or(Conflation::Off);
         let encoding = session.encoding;
         let stream = StreamRequest { channel: request.channel, depth, conflation, encoding };
+        let on_slow = request.on_slow.unwrap_or(default_on_slow(request.channel));
         let mut asked = Asked { stream, resume_room: session.resume_bytes_max };
         let mut reply = Subscribed {
             id,
             channel: request.channel,
             depth: (request.channel == Channel::Book).then_some(depth),
             conflate_ms: conflation,
-            on_slow: OnSlow::Disconnect,
+            on_slow,
             symbols: BTreeMap::new(),
             refused: BTreeMap::new(),
         };
@@ -169,7 +175,12 @@ impl Core {
         batch.send(&session.queue, encoded(&reply));
         for (_, Granted { stream, joined, messages, .. }) in granted {
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
-            batch.outputs.push(Output::Subscribe { stream: joined, seq: stream.seq, queue: queue() });
+            batch.outputs.push(Output::Subscribe {
+                stream: joined,
+                seq: stream.seq,
+                on_slow,
+                queue: queue(),
+            });
         }
         Ok(())
     }
@@ -308,10 +319,19 @@ impl Core {
 
 /// Refuses what this server does not offer, instead of doing something else in silence.
 fn check_options(request: &Subscribe) -> Result<(), Code> {
-    if request.on_slow == Some(OnSlow::Conflate) {
+    // Execution reports are never left out: who does not read them is closed, and resumes.
+    if request.on_slow == Some(OnSlow::Conflate) && request.channel == Channel::Orders {
         return Err(Code::SubOnSlowNotOffered);
     }
     Ok(())
+}
+
+/// The present state makes up for what a slow reader of a book did not get; nothing does for an event.
+const fn default_on_slow(channel: Channel) -> OnSlow {
+    match channel {
+        Channel::Bbo | Channel::Book => OnSlow::Conflate,
+        _ => OnSlow::Disconnect,
+    }
 }
 
 fn subscribed(

@@ -103,7 +103,6 @@ async fn what_is_no_request_is_answered_with_the_code_of_its_first_fault() {
 async fn options_that_are_reserved_are_refused_and_not_ignored() {
     let (scene, mut bob) = forgiving().await;
     for (fields, code) in [
-        (json!({"channel": "bbo", "on_slow": "conflate"}), "SF-SUB-010"),
         (json!({"channel": "bbo", "conflate_ms": 7}), "SF-SUB-017"),
         (json!({"channel": "trades", "conflate_ms": 100}), "SF-SUB-016"),
         (json!({"channel": "bbo", "depth": 10}), "SF-SUB-016"),
@@ -116,6 +115,8 @@ async fn options_that_are_reserved_are_refused_and_not_ignored() {
         assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(code)), "{reply}");
         scene.logged("reject", |event| event.has_code(code) && event.text("principal") == BOB).await;
     }
+    let reports = json!({"op": "subscribe", "channel": "orders", "symbols": ["*"], "on_slow": "conflate"});
+    assert_eq!(bob.request(reports).await["code"], "SF-SUB-010", "reports are never left out");
     assert!(scene.log_events("subscribe").iter().all(|event| event.text("principal") != BOB));
     drop(bob);
     scene.end().await;

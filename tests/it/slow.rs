@@ -16,7 +16,13 @@ const SYMBOLS: [&str; 4] = ["SEAL", "FEED", "WAX", "INK"];
 const QUEUE_BYTES: usize = 512 * 1024;
 
 async fn subscribe(client: &mut Client) {
-    let request = json!({"op": "subscribe", "id": 1, "channel": "book", "symbols": SYMBOLS, "depth": 0});
+    subscribe_as(client, "disconnect").await;
+}
+
+async fn subscribe_as(client: &mut Client, on_slow: &str) {
+    let request = json!({
+        "op": "subscribe", "id": 1, "channel": "book", "symbols": SYMBOLS, "depth": 0, "on_slow": on_slow,
+    });
     client.send(request.to_string()).await;
 }
 
@@ -96,5 +102,88 @@ async fn a_reader_who_does_not_read_is_cut_off_at_its_bound_and_others_miss_noth
     println!("cut off {missed_bytes} bytes behind");
     // One full queue, one batch taken out of it to be written, and what came while the end was noticed.
     assert!((QUEUE_BYTES / 2..3 * QUEUE_BYTES).contains(&missed_bytes), "{missed_bytes} bytes were kept");
+    server.finish().await;
+}
+
+/// One book as a reader sees it who may be left behind: where its chain stands.
+#[derive(Default)]
+struct Chain {
+    seq: u64,
+    /// End of what was skipped, until the state that makes up for it.
+    skipped_to: Option<u64>,
+    skips: u64,
+    deltas_after: u64,
+}
+
+impl Chain {
+    fn take(&mut self, message: &Value) {
+        let number = |field: &str| message[field].as_u64();
+        match message["type"].as_str().unwrap() {
+            "delta" => {
+                assert_eq!(self.skipped_to, None, "the state comes before anything else: {message}");
+                assert_eq!((number("prev_seq"), number("seq")), (Some(self.seq), Some(self.seq + 1)));
+                self.deltas_after += u64::from(self.skips > 0);
+            }
+            "skipped" => {
+                assert_eq!(
+                    number("from"),
+                    Some(self.seq + 1),
+                    "it begins where the reader stands: {message}"
+                );
+                self.skipped_to = number("to");
+                self.skips += 1;
+                return;
+            }
+            "snapshot" => {
+                assert!(message["prev_seq"].is_null());
+                assert!(self.skipped_to.take().is_none_or(|to| number("seq") == Some(to)), "{message}");
+            }
+            _ => return,
+        }
+        self.seq = number("seq").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_of_a_book_who_chose_so_is_told_what_was_left_out_and_goes_on() {
+    let server = Server::start(|config| {
+        trading(config, &SYMBOLS, 3_000);
+        config.limits.out_queue_bytes_max = QUEUE_BYTES;
+    })
+    .await;
+    let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
+    let mut slow = connect_with_a_small_window(&server).await;
+    subscribe(&mut brisk).await;
+    subscribe_as(&mut slow, "conflate").await;
+    // What left for the slow one before it was left behind is recorded at that moment.
+    let left_behind = server.logged("delivered", |event| event.text("principal") == "acme/carol");
+    let (mut streams, mut bytes) = (Streams::default(), 0);
+    {
+        tokio::pin!(left_behind);
+        loop {
+            tokio::select! {
+                _ = &mut left_behind => break,
+                message = brisk.message() => {
+                    streams.take(&message);
+                    bytes += message.to_string().len();
+                }
+            }
+        }
+    }
+    assert!(bytes > QUEUE_BYTES / 2, "{bytes} bytes were published");
+    let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
+    while chains.len() < SYMBOLS.len()
+        || chains.values().any(|chain| chain.skips == 0 || chain.deltas_after < 3)
+    {
+        tokio::select! {
+            message = slow.message() => {
+                if let Some(symbol) = message["symbol"].as_str() {
+                    chains.entry(symbol.to_owned()).or_default().take(&message);
+                }
+            }
+            // The other one misses nothing meanwhile.
+            message = brisk.message() => streams.take(&message),
+        }
+    }
     server.finish().await;
 }

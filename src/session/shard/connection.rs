@@ -89,6 +89,9 @@ pub(super) struct Connection {
     pub(super) due_at: Option<Instant>,
     subscriptions: Vec<Key>,
     ready: VecDeque<Key>,
+    /// Streams on which it was left behind, and the last message of each that left: to be asked for when it takes messages
+    /// again.
+    suspended: Vec<(StreamId, u64)>,
     /// Messages of streams that were sealed for it.
     delivered: u64,
     is_warned: bool,
@@ -125,6 +128,7 @@ impl Connection {
             due_at: None,
             subscriptions: Vec::new(),
             ready: VecDeque::new(),
+            suspended: Vec::new(),
             delivered: 0,
             is_warned: false,
             is_shut: false,
@@ -364,6 +368,31 @@ impl Connection {
             let session = Arc::clone(self.conversation.handle());
             self.hand_on(Command::Delivered { session, ranges }, turn);
         }
+    }
+
+    /// It gets a stream again on which it was left behind.
+    pub(super) fn rejoin(&mut self, stream: StreamId, seq: u64, turn: &mut Turn<'_>) {
+        if self.may_join() {
+            let key = self.subscriptions.iter().find(|key| turn.streams.stream_of(**key) == Some(stream));
+            if let Some(key) = key {
+                turn.streams.resume(*key, seq);
+            }
+        }
+    }
+
+    /// Leaves it behind on every stream where that may be.
+    fn suspend(&mut self, turn: &mut Turn<'_>) {
+        let mut delivered = Vec::new();
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else { break };
+            let range = turn.streams.delivered(key);
+            match turn.streams.suspend(key) {
+                Some(place) => self.suspended.push(place),
+                None => self.ready.push_back(key),
+            }
+            delivered.extend(range);
+        }
+        self.say_delivered(delivered, turn);
     }
 
     /// Whether subscriptions may still be made for it.

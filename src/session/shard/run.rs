@@ -283,12 +283,15 @@ impl Shard {
                 Item::Frames { stream, bytes, messages, last } => {
                     self.streams.append(stream, Run { frames: &delivery.bytes[bytes], messages, last });
                 }
-                Item::Join { stream, reader, seq } => {
+                Item::Join { stream, reader, seq, on_slow } => {
                     let Some(place) = self.places.get(&reader).copied() else { continue };
                     let connection = self.connections.get_mut(place).filter(|one| one.may_join());
                     if let Some(connection) = connection {
-                        connection.join(self.streams.join(stream, place, seq));
+                        connection.join(self.streams.join(stream, place, seq, on_slow));
                     }
+                }
+                Item::Rejoin { stream, reader, seq } => {
+                    self.of(reader, |connection, turn| connection.rejoin(stream, seq, turn));
                 }
                 Item::Leave { stream, reader } => {
                     self.of(reader, |connection, turn| connection.leave(stream, turn));

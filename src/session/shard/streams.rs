@@ -4,6 +4,7 @@
 //! when their connection writes. Bounded: a log holds what its slowest subscription still needs, and never more than one
 //! connection may lag behind.
 
+use sealfeed_wire::OnSlow;
 use slab::Slab;
 
 use crate::feed::{Cursor, Delivered, Run, StreamId, StreamLog};
@@ -26,6 +27,10 @@ struct Subscription {
     until: Option<Cursor>,
     /// Number of the last message that was said to have left.
     reported: u64,
+    /// What becomes of it when it lags too far behind.
+    on_slow: OnSlow,
+    /// It was left behind, and waits to go on.
+    is_suspended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +81,7 @@ impl Streams {
     }
 
     /// Lets a connection read a stream from here on, behind message `seq`.
-    pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64) -> Key {
+    pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64, on_slow: OnSlow) -> Key {
         let place = self.stream(id).readers.len();
         let cursor = Cursor { seq, ..self.stream(id).log.end() };
         let key = self.subscriptions.insert(Subscription {
@@ -87,6 +92,8 @@ impl Streams {
             place: Some(place),
             until: None,
             reported: seq,
+            on_slow,
+            is_suspended: false,
         });
         self.stream(id).readers.push(key);
         key
@@ -106,10 +113,46 @@ impl Streams {
         let end = stream.log.end();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
         subscription.until.get_or_insert(end);
-        let becomes_ready = !subscription.is_ready && subscription.cursor.at != end.at;
+        let is_behind = !subscription.is_suspended && subscription.cursor.at != end.at;
+        let becomes_ready = !subscription.is_ready && is_behind;
         subscription.is_ready |= becomes_ready;
         self.stream(id).behind += usize::from(becomes_ready);
         becomes_ready
+    }
+
+    /// Leaves a ready subscription behind, if it may be: it gets nothing more until it goes on. Where it stands, by stream and
+    /// number of the last message that left.
+    pub(super) fn suspend(&mut self, key: Key) -> Option<(StreamId, u64)> {
+        let subscription = self.subscriptions.get_mut(key)?;
+        if subscription.on_slow == OnSlow::Disconnect || !subscription.is_ready {
+            return None;
+        }
+        let place = subscription.place.take()?;
+        let (id, seq) = (subscription.stream, subscription.cursor.seq);
+        (subscription.is_ready, subscription.is_suspended) = (false, true);
+        self.unlist(id, Some(place));
+        let stream = self.stream(id);
+        stream.behind -= 1;
+        if stream.readers.is_empty() && stream.behind == 0 && !stream.has_news {
+            self.by_id[id.index()] = None;
+        }
+        Some((id, seq))
+    }
+
+    /// Lets a subscription that was left behind go on from here, behind message `seq`. Whether it was.
+    pub(super) fn resume(&mut self, key: Key, seq: u64) -> bool {
+        let Some(subscription) = self.subscriptions.get(key).filter(|one| one.is_suspended) else {
+            return false;
+        };
+        let id = subscription.stream;
+        let stream = self.stream(id);
+        let (place, cursor) = (stream.readers.len(), Cursor { seq, ..stream.log.end() });
+        stream.readers.push(key);
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            (subscription.place, subscription.cursor) = (Some(place), cursor);
+            (subscription.is_suspended, subscription.reported) = (false, seq);
+        }
+        true
     }
 
     /// Ends a subscription.
@@ -253,9 +296,9 @@ mod tests {
     #[test]
     fn a_subscription_reads_what_comes_after_it_joined_and_is_announced_once() {
         let mut streams = streams();
-        let first = streams.join(stream(1), 10, 0);
+        let first = streams.join(stream(1), 10, 0, OnSlow::Conflate);
         append(&mut streams, 1, "a");
-        let second = streams.join(stream(1), 20, 1);
+        let second = streams.join(stream(1), 20, 1, OnSlow::Conflate);
         append(&mut streams, 1, "b");
         assert_eq!(announced(&mut streams), (vec![(10, first), (20, second)], vec![]));
         assert_eq!(read(&mut streams, second), Some((frame("b"), 1, false)));
@@ -275,7 +318,7 @@ mod tests {
     #[test]
     fn who_left_is_not_announced_and_an_unread_stream_is_forgotten() {
         let mut streams = streams();
-        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection, 0));
+        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection, 0, OnSlow::Conflate));
         append(&mut streams, 7, "a");
         assert_eq!(announced(&mut streams).0.len(), 3);
         streams.leave(keys[0]);
@@ -295,11 +338,38 @@ mod tests {
     #[test]
     fn a_subscription_that_lags_behind_the_log_is_told() {
         let mut streams = streams();
-        let key = streams.join(stream(1), 1, 0);
+        let key = streams.join(stream(1), 1, 0, OnSlow::Conflate);
         for _ in 0..10 {
             append(&mut streams, 1, &"x".repeat(30_000));
         }
         announced(&mut streams);
         assert_eq!(read(&mut streams, key), None);
+    }
+
+    #[test]
+    fn a_subscription_that_was_left_behind_gets_nothing_until_it_goes_on_from_there() {
+        let mut streams = streams();
+        let (slow, strict) = (
+            streams.join(stream(1), 1, 0, OnSlow::Conflate),
+            streams.join(stream(1), 2, 0, OnSlow::Disconnect),
+        );
+        append(&mut streams, 1, "a");
+        announced(&mut streams);
+        read(&mut streams, slow);
+        append(&mut streams, 1, "b");
+        announced(&mut streams);
+        assert_eq!(streams.suspend(slow), Some((stream(1), 1)));
+        assert_eq!((streams.suspend(slow), streams.suspend(strict)), (None, None));
+        append(&mut streams, 1, "c");
+        assert_eq!(announced(&mut streams), (vec![], vec![2]));
+        assert!(streams.resume(slow, 3) && !streams.resume(slow, 3));
+        append(&mut streams, 1, "d");
+        assert_eq!(announced(&mut streams), (vec![(1, slow)], vec![2]));
+        assert_eq!(streams.delivered(slow), None, "what was left out has not left");
+        assert_eq!(read(&mut streams, strict).unwrap().1, 4);
+        assert!(streams.resume(strict, 9).then_some(()).is_none());
+        streams.leave(slow);
+        streams.leave(strict);
+        assert!(streams.by_id.iter().all(Option::is_none) && streams.subscriptions.is_empty());
     }
 }

@@ -81,7 +81,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "this server does not offer that treatment of slow readers",
         hint: "Leave on_slow out or send disconnect.",
-        explain: "The protocol reserves on_slow conflate, and this server closes the connection of a slow reader (4001).",
+        explain: "Execution reports are never left out for a slow reader: the connection is closed (4001), and the reports are resumed. Other channels can be read with on_slow conflate.",
     },
     Entry {
         code: Code::SubNotSubscribed,

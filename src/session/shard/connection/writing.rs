@@ -1,13 +1,16 @@
 //! How a connection writes: own messages first, then one piece of each stream with news, one write of the socket a round.
 
 use std::net::Shutdown;
+use std::sync::Arc;
 
 use sealfeed_wire::market::{Slow, encode_slow};
 
 use super::super::streams::Piece;
 use super::{Connection, Phase, Scratch, Turn};
 use crate::feed::{CHUNK_BYTES, Ending};
+use crate::pipeline::Command;
 use crate::session::active::End;
+use crate::types::Sequence;
 
 /// Plain bytes in one write of the socket, about: one chunk of a log.
 const ROUND_BYTES: usize = CHUNK_BYTES;
@@ -25,7 +28,12 @@ impl Connection {
         let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
         let waiting = behind + self.outbox.bytes();
         if waiting > max {
-            return self.is_too_slow(turn);
+            self.suspend(turn);
+            let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
+            if behind + self.outbox.bytes() > max {
+                self.is_too_slow(turn);
+            }
+            return;
         }
         if waiting < max / 4 {
             self.is_warned = false;
@@ -65,7 +73,8 @@ impl Connection {
         }
     }
 
-    /// Seals what is for this client, own messages first, then one piece of each stream, up to one write's worth.
+    /// Seals what is for this client, own messages first, then pieces of its streams by turns, up to one write's worth: a
+    /// chunk's rest and a chunk, at most.
     fn seal(&mut self, turn: &mut Turn<'_>) -> Result<(), rustls::Error> {
         let Turn { streams, scratch: Scratch { plain, sealed, .. }, .. } = &mut *turn;
         plain.clear();
@@ -74,10 +83,7 @@ impl Connection {
         }
         let mut bytes = plain.len();
         let mut is_lost = false;
-        for _ in 0..self.ready.len() {
-            if bytes >= ROUND_BYTES {
-                break;
-            }
+        while bytes < ROUND_BYTES {
             let Some(key) = self.ready.pop_front() else { break };
             let Piece::Frames { frames, messages, rest } = streams.next(key) else {
                 is_lost = true;
@@ -113,6 +119,14 @@ impl Connection {
                 let (ending, notice) = (*ending, notice.take());
                 self.end_with_notice(ending, notice.as_deref(), turn);
             }
+            // It takes messages again: it goes on where things stand.
+            Phase::Open => {
+                for (stream, after) in std::mem::take(&mut self.suspended) {
+                    let session = Arc::clone(self.conversation.handle());
+                    let after = Sequence::new(after).unwrap_or_default();
+                    self.hand_on(Command::Resync { session, stream, after }, turn);
+                }
+            }
             Phase::Closing { peer_has_closed: true, .. } => {
                 turn.scratch.sealed.clear();
                 // The peer has said goodbye: whether it still hears ours is its own matter.
@@ -128,7 +142,7 @@ impl Connection {
                 let _ = self.tls.flush(&mut self.socket, &mut turn.scratch.sealed);
                 let _ = self.socket.shutdown(Shutdown::Write);
             }
-            Phase::Open | Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Over => {}
+            Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Over => {}
         }
     }
 }

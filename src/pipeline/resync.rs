@@ -1,0 +1,51 @@
+//! A reader that was left behind goes on: told what it does not get, and given the present state.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sealfeed_wire::StreamKey;
+use sealfeed_wire::market::{Gap, encode_gap, encode_skipped};
+
+use super::SessionHandle;
+use super::batch::{Batch, Output};
+use super::core::Core;
+use crate::feed::{Delivered, StreamId};
+use crate::types::{Sequence, UnixNanos};
+
+impl Core {
+    /// Lets a session go on with a stream whose messages behind `after` were left out for it: `skipped` and the present state
+    /// where there is one, else `gap`. A session that has unsubscribed since gets nothing.
+    pub(super) fn resync(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        stream: StreamId,
+        after: Sequence,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) {
+        if !self.subscriptions.holds(session.number, stream) {
+            return;
+        }
+        let Some(present) = self.feed.present(stream, now) else { return };
+        let place = Delivered { stream, first: 0, last: 0 };
+        let Some(instrument) = self.instruments.by_id(place.instrument()) else { return };
+        if after < present.seq {
+            let gap = Gap {
+                stream: StreamKey {
+                    channel: place.channel(),
+                    symbol: instrument.symbol.into(),
+                    epoch: present.epoch,
+                    delayed_ms: None,
+                },
+                from: after.next(),
+                to: present.seq,
+            };
+            let mut notice = Vec::with_capacity(160);
+            let encode = if present.state.is_some() { encode_skipped } else { encode_gap };
+            encode(&mut notice, &gap);
+            let messages = [Bytes::from(notice)].into_iter().chain(present.state).chain(present.stale);
+            messages.for_each(|message| batch.send(&session.queue, message));
+        }
+        batch.outputs.push(Output::Rejoin { stream, seq: present.seq, queue: Arc::clone(&session.queue) });
+    }
+}
