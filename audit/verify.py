@@ -79,7 +79,7 @@ class Verifier:
         if sha(data[:used]).hex() != seal[7]:
             raise Bad(None if known else "segment differs from its SHA-256", first if own == end else max(first, own), True)
         if len(data) != length or not seal[8] and used != length: raise Bad("segment is not as long as its seal says")
-        if not seal[8]: return own == end or self.folder.live and last or self.add("TAMPERED", own, "checkpoint of its close is missing")
+        if not seal[8]: return own == end or self.folder.live and (not self.own or self.own[-1][0] < end) or self.add("TAMPERED", own, "checkpoint of its close is missing")
         found, self.torn = data[used:used + torn], f"torn-offset {used}\ntorn-bytes {torn}\ntorn-sha256 {seal[9]}"
         if torn > WINDOW or sha(found).hex() != seal[9] or any(data[used + torn:]): raise Bad("torn bytes are not those under the seal")
         if self.folder.read(f"quarantine/segment-{first:020}.torn") != found: self.add("TAMPERED", end, "copy in the quarantine differs from the torn bytes")

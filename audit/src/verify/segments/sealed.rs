@@ -58,7 +58,7 @@ impl Segments<'_> {
         seal: &Seal,
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<bool> {
-        let Segment { header, name, file, length, last, .. } = segment;
+        let Segment { header, name, file, length, .. } = segment;
         let mut stream = Stream::new();
         stream.update(&segment.header_bytes);
         let mut walker = GroupWalker::new(Arc::clone(file), seal.used_bytes.min(*length));
@@ -84,10 +84,9 @@ impl Segments<'_> {
                 Some(end),
             ));
         }
-        // In a live log the last segment may have been closed after the checkpoints were looked at.
         if let Some(alone) = &mut self.alone {
             alone.seal = Some(seal.clone());
-        } else if !(self.live && *last) {
+        } else {
             self.require_closing_checkpoint(seal);
         }
         self.torn(segment, seal, end)
@@ -124,7 +123,9 @@ impl Segments<'_> {
 
     /// A segment that is closed in good order has a checkpoint over its last entry.
     pub(super) fn require_closing_checkpoint(&mut self, seal: &Seal) {
-        if seal.reason == SealReason::Rotated && self.checkpoints.last_match != seal.end_seq {
+        // In a live log segments may have been closed after the checkpoints were looked at.
+        let is_later = self.live && self.checkpoints.last.is_none_or(|head| head.size < seal.end_seq);
+        if seal.reason == SealReason::Rotated && self.checkpoints.last_match != seal.end_seq && !is_later {
             let what = format!("checkpoint of size {} at the close of a segment is missing", seal.end_seq);
             self.findings.add(Verdict::Tampered, self.checkpoints.last_match, what, CHECKPOINTS, None);
         }
