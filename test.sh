@@ -159,7 +159,11 @@ if has python3 'the check of exports by databento-dbn'; then
 fi
 step format cargo fmt --all --check
 # The public decoder that our DBN is read with; without it one test leaves that part out.
-if has python3 'reading our DBN with its public decoder'; then step 'python packages' tests/python/venv.sh; fi
+if is_ci || python3 -c 'import ensurepip' 2>/dev/null; then
+  step 'python packages' tests/python/venv.sh
+else
+  echo 'left out           reading our DBN with its public decoder (python3 with venv is not installed)'
+fi
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
 step tests cargo test --locked --workspace --no-fail-fast
 if [[ ${1:-} != --quick ]]; then
