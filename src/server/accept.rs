@@ -17,6 +17,10 @@ use crate::session::{AddressSlot, Identified, Session, SessionContext};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that the kernel takes of a connection beyond what it has sent (`TCP_NOTSENT_LOWAT`, tcp(7)): two writes'
+/// worth. Without it a reader who does not read is megabytes behind before the server can know.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Accepts until the stop signal, then waits for the sessions to end.
 pub(super) async fn run(listener: TcpListener, context: Arc<SessionContext>) {
@@ -85,13 +89,21 @@ fn accept(
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, context: Arc<SessionContext>) {
-    // Small messages at a steady rate are what this server is for; the writer batches by itself.
-    let _ = stream.set_nodelay(true);
+    prepare(&stream);
     let Some((stream, id)) = handshake(stream, address, &context).await else { return };
     let certificates = stream.peer_certificates();
     let identity = context.identity.identify(certificates, context.clock.now());
     let presented = certificates.to_vec();
     Session::<Identified>::new(context, address, id, identity, presented).serve(stream, slot).await;
+}
+
+/// Sets what a feed wants of its socket. A kernel that cannot is no reason to send nothing.
+fn prepare(stream: &TcpStream) {
+    // Small messages at a steady rate are what this server is for; the writer batches by itself.
+    let _ = stream.set_nodelay(true);
+    // What a slow reader leaves waiting shall wait here, where its bound counts it and newer state replaces it.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
 async fn handshake(

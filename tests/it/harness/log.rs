@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sealfeed::config::tape_directory;
 use sealfeed::execute::replay::{Report, reexecute};
 use sealfeed::{execute, journal};
-use sealfeed_audit::reader::entries;
+use sealfeed_audit::reader::{entries, entries_from};
 use sealfeed_audit::verify::{Anchors, Verdict, verify, verify_tape};
 use serde_json::Value;
 
@@ -41,23 +41,47 @@ impl Logged {
 
 /// Every event of the log in `folder`, as far as it is written.
 pub(super) fn read(folder: &Path) -> Vec<Logged> {
-    let mut events = Vec::new();
-    for entry in entries(folder).unwrap() {
-        let entry = entry.unwrap();
-        let header = &entry.header;
-        let Some(event) = journal::decode(header.kind, header.schema, &entry.payload).unwrap() else {
-            continue;
-        };
-        events.push(Logged {
-            seq: header.seq,
-            hash: sealfeed_audit::hex(&entry.hash),
-            session: header.session.map(|session| sealfeed_audit::hex(&session.id)),
-            order: header.order.map(|order| order.id),
-            kind: event.name(),
-            fields: serde_json::to_value(&event).unwrap(),
-        });
+    Reading::new(folder).take_where(|_| true)
+}
+
+/// A place in a log that is being written. Reading all of it again at each look would leave a busy log no time to
+/// be written.
+pub(super) struct Reading<'a> {
+    folder: &'a Path,
+    /// Sequence number of the next entry to be read.
+    next: u64,
+}
+
+impl<'a> Reading<'a> {
+    /// At the log's beginning.
+    pub(super) const fn new(folder: &'a Path) -> Self {
+        Self { folder, next: 0 }
     }
-    events
+
+    /// The events from here to what is the log's end now, of those kinds for which `is_wanted` holds.
+    pub(super) fn take_where(&mut self, is_wanted: impl Fn(&str) -> bool) -> Vec<Logged> {
+        let mut events = Vec::new();
+        for entry in entries_from(self.folder, self.next).unwrap() {
+            let entry = entry.unwrap();
+            let header = &entry.header;
+            self.next = header.seq + 1;
+            let Some(event) = journal::decode(header.kind, header.schema, &entry.payload).unwrap() else {
+                continue;
+            };
+            if !is_wanted(event.name()) {
+                continue;
+            }
+            events.push(Logged {
+                seq: header.seq,
+                hash: sealfeed_audit::hex(&entry.hash),
+                session: header.session.map(|session| sealfeed_audit::hex(&session.id)),
+                order: header.order.map(|order| order.id),
+                kind: event.name(),
+                fields: serde_json::to_value(&event).unwrap(),
+            });
+        }
+        events
+    }
 }
 
 /// Asserts that the verifier, with the key and the first epoch key from escrow, finds nothing wrong.

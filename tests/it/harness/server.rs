@@ -10,7 +10,8 @@ use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
 use super::log::{
-    Logged, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified, read,
+    Logged, Reading, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified,
+    read,
 };
 use super::{LIMIT, Pki, telemetry};
 
@@ -129,14 +130,15 @@ impl Server {
 
     /// Events of one kind in the log so far.
     pub(crate) fn log_events(&self, kind: &str) -> Vec<Logged> {
-        self.events().into_iter().filter(|event| event.kind == kind).collect()
+        Reading::new(&self.log()).take_where(|of| of == kind)
     }
 
     /// The first event of this kind for which `is_it` holds, as soon as it stands in the log.
     pub(crate) async fn logged(&self, kind: &str, is_it: impl Fn(&Logged) -> bool) -> Logged {
-        let mut found = None;
+        let log = self.log();
+        let (mut reading, mut found) = (Reading::new(&log), None);
         let is_there = wait_until(LIMIT, || {
-            found = self.log_events(kind).into_iter().find(|event| is_it(event));
+            found = reading.take_where(|of| of == kind).into_iter().find(|event| is_it(event));
             found.is_some()
         });
         if !is_there.await {
