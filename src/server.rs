@@ -7,4 +7,4 @@
 mod accept;
 mod start;
 
-pub use start::{Running, StartError, start};
+pub use start::{Reloaded, Running, StartError, start};

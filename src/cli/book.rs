@@ -171,10 +171,12 @@ impl Ladder<'_> {
 fn of_follow(error: &FollowError) -> Problem {
     match error {
         FollowError::Request { source, .. } => Problem::of_request(source),
-        FollowError::Refused { refused, .. } => Problem::new(error.to_string())
-            .fix(refused.hint.clone())
-            .code(refused.code.clone())
-            .exit(refusal_exit(&refused.code, 1)),
+        FollowError::Refused { refused, .. } | FollowError::Withdrawn { refused, .. } => {
+            Problem::new(error.to_string())
+                .fix(refused.hint.clone())
+                .code(refused.code.clone())
+                .exit(refusal_exit(&refused.code, 1))
+        }
         _ => Problem::of_error(error).fix("Tell the operator: the stream does not fit its own snapshots."),
     }
 }

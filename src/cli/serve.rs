@@ -143,7 +143,7 @@ async fn until_stopped(running: &Running, signals: &mut Signals) {
             () = running.shutdown().wait() => return,
             _ = signals.hangup.recv() => {
                 // A refused reload is logged and sealed, and changes nothing.
-                let _ = running.reload();
+                let _ = running.reload().await;
             }
         }
     };

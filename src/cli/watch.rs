@@ -244,6 +244,18 @@ impl Watch<'_> {
                 let followed = self.book.heartbeat(heartbeat.stream.epoch, heartbeat.seq);
                 self.judge(followed).await?;
             }
+            Event::Entitlement(changed) => {
+                let Watch { arguments, .. } = self;
+                if let Some(refused) = changed.ended(arguments.channel.into(), arguments.symbol) {
+                    return Err(Problem::new(format!(
+                        "{} was withdrawn: {}",
+                        arguments.symbol, refused.message
+                    ))
+                    .fix(refused.hint.clone())
+                    .code(refused.code.clone())
+                    .exit(refusal_exit(&refused.code, 1)));
+                }
+            }
             _ => {}
         }
         Ok(false)

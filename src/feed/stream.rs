@@ -45,6 +45,18 @@ impl StreamId {
         Self::of(instrument, StreamKind::of(channel, depth, Conflation::Off)?, Encoding::Json)
     }
 
+    /// What its readers have asked for.
+    #[must_use]
+    pub fn request(self) -> StreamRequest {
+        let (_, kind, encoding) = self.parts();
+        StreamRequest {
+            channel: kind.channel(),
+            depth: kind.depth(),
+            conflation: kind.conflation(),
+            encoding,
+        }
+    }
+
     /// What [`Self::of`] was given.
     pub(super) fn parts(self) -> (InstrumentId, StreamKind, Encoding) {
         let place = self.0 % STREAMS_PER_INSTRUMENT;

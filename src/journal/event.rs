@@ -389,6 +389,15 @@ events! {
         /// Why.
         detail: String,
     }
+    /// The entitlement of an open session changed with the files that the `config` entries before name.
+    284 "entitlement" Entitlement {
+        /// Whose session.
+        principal: String,
+        /// The rules that grant it something now.
+        rules: Vec<String>,
+        /// Subscriptions that it no longer covers, and that ended: channel, symbol, code.
+        ended: Vec<(String, String, String)>,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.

@@ -170,6 +170,9 @@ impl Core {
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
             Command::Resync { session, stream, after } => self.resync(&session, stream, after, now, batch),
+            Command::Entitle { session, entitlement, notice } => {
+                self.entitle(&session, entitlement, *notice, now, batch)?;
+            }
             Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
             Command::Closed { session, delivered, event } => {
                 self.delivered(&session, &delivered)?;

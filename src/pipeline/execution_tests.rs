@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use arc_swap::ArcSwap;
 use proptest::prelude::*;
 use sealfeed_audit::reader::{Entry, entries};
 use sealfeed_wire::{KeyedMac, Nonce, Op, OrderKey, SignedOp, request};
@@ -155,7 +156,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
     let handle = SessionHandle {
         number: 1,
         principal,
-        entitlement: Arc::new(Entitlement { orders: Some(rights), ..Entitlement::default() }),
+        entitlement: ArcSwap::from_pointee(Entitlement { orders: Some(rights), ..Entitlement::default() }),
         encoding: Encoding::Json,
         resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),

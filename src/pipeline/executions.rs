@@ -182,7 +182,7 @@ impl Core {
         request: &Subscribe,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        if session.entitlement.orders.is_none() {
+        if session.entitlement().orders.is_none() {
             let code = Code::SubChannelNotEntitled;
             return self.reject(session, id, "subscribe", code, request.channel.as_str(), batch);
         }

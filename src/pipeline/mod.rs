@@ -10,6 +10,7 @@ mod batch;
 mod core;
 mod day;
 mod delivered;
+mod entitlement;
 mod executions;
 mod orders;
 mod publish;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sealfeed_wire::reply::EntitlementChanged;
 use sealfeed_wire::request::Unsubscribe;
 use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
@@ -39,7 +41,7 @@ use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
-use crate::types::Sequence;
+use crate::types::{Entitlement, Sequence};
 
 use batch::Batch;
 
@@ -122,6 +124,15 @@ pub enum Command {
         /// What, since this was said last.
         ranges: Vec<Delivered>,
     },
+    /// What a session may do has changed.
+    Entitle {
+        /// Which one.
+        session: Arc<SessionHandle>,
+        /// What it may do from here on.
+        entitlement: Arc<Entitlement>,
+        /// What it is told, but for what ends.
+        notice: Box<EntitlementChanged>,
+    },
     /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
     Closed {
         /// Which one.
@@ -157,6 +168,11 @@ impl PipelineHandle {
             mpsc::error::TrySendError::Full(command) => TrySend::Full(Box::new(command)),
             mpsc::error::TrySendError::Closed(command) => TrySend::Stopped(Box::new(command)),
         })
+    }
+
+    /// Hands over a command, and waits for room. A pipeline that is gone takes nothing: the server is stopping.
+    pub async fn send(&self, command: Command) {
+        let _ = self.commands.send(command).await;
     }
 }
 

@@ -89,7 +89,7 @@ impl Core {
         let admitted = self.gate.admit(
             &message.order,
             owner,
-            &message.session.entitlement,
+            &message.session.entitlement(),
             &self.instruments,
             |instrument, side| RiskContext {
                 open_orders,
@@ -123,8 +123,9 @@ impl Core {
         target: ClientOrderId,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let entitlement = &message.session.entitlement;
-        let admitted = match self.gate.admit_cancel(&message.order, message.owner, entitlement, message.now) {
+        let entitlement = message.session.entitlement();
+        let admitted = match self.gate.admit_cancel(&message.order, message.owner, &entitlement, message.now)
+        {
             Ok(admitted) => admitted,
             Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
             Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),

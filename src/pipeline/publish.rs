@@ -85,9 +85,9 @@ impl Core {
         if self.journal.space() == Space::Critical {
             return self.refuse(message, Code::AudLowSpace.into(), batch);
         }
-        let entitlement = &message.session.entitlement;
+        let entitlement = message.session.entitlement();
         let admitted =
-            match self.gate.admit_publish(&message.order, entitlement, &self.instruments, message.now) {
+            match self.gate.admit_publish(&message.order, &entitlement, &self.instruments, message.now) {
                 Ok(admitted) => admitted,
                 Err(refused) => return self.refuse(message, refused, batch),
             };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::feed::{Encoding, OutboundQueue};
 use crate::journal::SessionTrail;
 use crate::types::{Entitlement, Principal, SessionId};
@@ -13,8 +15,8 @@ pub struct SessionHandle {
     pub number: u64,
     /// Who.
     pub principal: Principal,
-    /// What it may do.
-    pub entitlement: Arc<Entitlement>,
+    /// What it may do now. Only the pipeline changes it once the session has begun.
+    pub(crate) entitlement: ArcSwap<Entitlement>,
     /// How it gets market data, as agreed on in its upgrade.
     pub encoding: Encoding,
     /// Bytes that the missed messages of one request may have: half of what may wait for a client, so that live data
@@ -27,6 +29,17 @@ pub struct SessionHandle {
 }
 
 impl SessionHandle {
+    /// What it may do now. Ask once for each decision: it may be another one the next time.
+    #[must_use]
+    pub fn entitlement(&self) -> Guard<Arc<Entitlement>> {
+        self.entitlement.load()
+    }
+
+    /// Changes that.
+    pub(crate) fn set_entitlement(&self, entitlement: Arc<Entitlement>) {
+        self.entitlement.store(entitlement);
+    }
+
     /// The session's name: the TLS exporter value of its connection.
     #[must_use]
     pub const fn id(&self) -> SessionId {

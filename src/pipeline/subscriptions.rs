@@ -55,7 +55,13 @@ impl Subscriptions {
         self.by_session.get(&session).is_some_and(|of| of.streams.contains_key(&key))
     }
 
-    fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
+    /// All streams of a session.
+    pub(super) fn streams(&self, session: u64) -> Vec<((Channel, InstrumentId), StreamId)> {
+        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| &of.streams);
+        of_session.map(|(key, stream)| (*key, *stream)).collect()
+    }
+
+    pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
         let removed = self.by_session.get_mut(&session)?.streams.remove(&key);
         self.count -= usize::from(removed.is_some());
         removed
@@ -190,7 +196,7 @@ impl Core {
         match &request.symbols {
             Symbols::List(symbols) => Ok(symbols.clone()),
             Symbols::All => {
-                if !session.entitlement.may_subscribe_to_everything(request.channel) {
+                if !session.entitlement().may_subscribe_to_everything(request.channel) {
                     return Err(Code::SubWildcardNotEntitled);
                 }
                 let offered = self.instruments.iter().filter(|one| self.feed.offers(request.channel, one.id));
@@ -209,10 +215,11 @@ impl Core {
     ) -> Result<Granted, Code> {
         let StreamRequest { channel, depth, conflation, encoding } = asked.stream;
         // Entitlement first: who may not see a symbol does not learn whether it exists.
-        session.entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
+        let entitlement = session.entitlement();
+        entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
         let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
         let key = (channel, instrument.id);
-        let subscriptions_max = session.entitlement.limits.subscriptions_max as usize;
+        let subscriptions_max = entitlement.limits.subscriptions_max as usize;
         if self.feed.offers(channel, instrument.id)
             && !self.subscriptions.contains(session.number, key)
             && self.subscriptions.of_session(session.number) >= subscriptions_max

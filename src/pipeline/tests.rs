@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use arc_swap::ArcSwap;
 use sealfeed_audit::reader::entries;
 use tempfile::TempDir;
 
@@ -43,7 +44,7 @@ fn closed(number: u64) -> Command {
     let session = SessionHandle {
         number,
         principal,
-        entitlement: Arc::new(Entitlement::default()),
+        entitlement: ArcSwap::from_pointee(Entitlement::default()),
         encoding: Encoding::Json,
         resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),

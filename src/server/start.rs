@@ -19,9 +19,9 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
-use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
+use crate::pipeline::{Command, Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
-    self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules, verdict,
+    self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
 };
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
@@ -94,6 +94,7 @@ pub struct Running {
     sources: Vec<ThreadHandle<()>>,
     stop_sources: Shutdown,
     journal: Journal,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 /// Starts a server; it accepts connections when this returns. `configuration` are the bytes it was read from.
@@ -160,6 +161,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         sources: threads,
         stop_sources,
         journal,
+        reloading: tokio::sync::Mutex::default(),
     })
 }
 
@@ -312,8 +314,10 @@ fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, Journal
 /// What a reload has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Sessions that were ended because their certificate no longer holds or their entitlement is another one now.
+    /// Sessions that were ended because their certificate no longer holds or nothing is left of their entitlement.
     pub sessions_ended: usize,
+    /// Sessions that go on under another entitlement.
+    pub sessions_changed: usize,
 }
 
 impl Running {
@@ -335,15 +339,22 @@ impl Running {
         self.context.registry.sessions()
     }
 
-    /// Reads certificates, revocation lists, keys and policy again, and ends the sessions whose certificate no
-    /// longer holds or whose entitlement has changed. A file that cannot be used leaves everything as it was.
+    /// Reads certificates, revocation lists, keys and policy again. Sessions whose certificate no longer holds, or of whose
+    /// entitlement nothing is left, end; those that have another one go on under it. A file that cannot be used leaves
+    /// everything as it was. One reload at a time; not cancel-safe.
     ///
     /// # Errors
     /// [`StartError::Identity`] with what is wrong, or [`StartError::Journal`].
-    pub fn reload(&self) -> Result<Reloaded, StartError> {
+    pub async fn reload(&self) -> Result<Reloaded, StartError> {
+        let _one_at_a_time = self.reloading.lock().await;
         let now = self.context.clock.now();
-        let identity = &self.context.identity;
-        let changes = match identity.reload(now) {
+        let context = Arc::clone(&self.context);
+        let reading = tokio::task::spawn_blocking(move || context.identity.reload(now)).await;
+        let read = reading.map_err(|error| StartError::System {
+            what: "reading the files again",
+            source: std::io::Error::other(error),
+        })?;
+        let changes = match read {
             Ok(changes) => changes,
             Err(error) => {
                 let detail = crate::telemetry::chain(&error);
@@ -357,10 +368,17 @@ impl Running {
             }
         };
         record_in_force(&self.journal, &changes.in_force)?;
-        let sessions_ended =
-            self.context.registry.sweep(|session, handle| verdict(identity, session, handle, now));
-        tracing::info!(files = changes.changed.len(), sessions_ended, "reloaded");
-        Ok(Reloaded { sessions_ended })
+        let context = &self.context;
+        let Swept { ended: sessions_ended, changed } = context
+            .registry
+            .sweep(|session, entitlement| verdict(&context.identity, session, entitlement, now));
+        let sessions_changed = changed.len();
+        for (session, entitlement) in changed {
+            let notice = Box::new(session::changed(context, &entitlement));
+            context.pipeline.send(Command::Entitle { session, entitlement, notice }).await;
+        }
+        tracing::info!(files = changes.changed.len(), sessions_ended, sessions_changed, "reloaded");
+        Ok(Reloaded { sessions_ended, sessions_changed })
     }
 
     /// Stops: no new connections, every session ends with a close frame, everything recorded leaves, the log is

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use sealfeed_wire::{CloseCode, SessionId};
 
-use super::registry::{AddressSlot, PrincipalSlot};
+use super::registry::{AddressSlot, PrincipalSlot, Verdict};
 use super::shard::Arrival;
 use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade, protocol};
-use super::{Session, SessionContext, welcome};
+use super::{Session, SessionContext};
 use crate::feed::{Encoding, Ending, OutboundQueue};
 use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
@@ -68,7 +69,7 @@ impl Active {
         let handle = Arc::new(SessionHandle {
             number: slot.number,
             principal: identity.principal.clone(),
-            entitlement: Arc::new(entitlement),
+            entitlement: ArcSwap::from_pointee(entitlement),
             encoding,
             resume_bytes_max: context.limits.out_queue_bytes_max / 2,
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
@@ -82,18 +83,27 @@ impl Session<Active> {
     /// Hands the session to its shard, once its beginning is durable. The upgrade has been answered with 101.
     pub(super) async fn begin(mut self, stream: TlsStream, upgrade: Upgrade, address_slot: AddressSlot) {
         let context = Arc::clone(&self.context);
-        // Reachable for a reload from here on: one that lands between the upgrade's checks and this line is seen by
-        // the look that follows.
-        context.registry.enter(&self.state.handle, self.state.identity.clone());
+        // Reachable for a reload from here on; one that landed between the upgrade's checks and this line shows in the
+        // verdict.
         let now = context.clock.now();
-        let verdict = verdict(&context.identity, &self.state.identity, &self.state.handle, now);
+        let judge = |session: &Identified, entitlement: &Entitlement| {
+            verdict(&context.identity, session, entitlement, now)
+        };
+        let verdict = context.registry.enter(&self.state.handle, self.state.identity.clone(), judge);
+        let verdict = match verdict {
+            Verdict::Holds => None,
+            Verdict::Changes(entitlement) => {
+                self.state.handle.set_entitlement(entitlement);
+                None
+            }
+            Verdict::Ends(ending) => Some(ending),
+        };
         let presented = std::mem::take(&mut self.state.presented);
         let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
             (Err(_), _) => Some(GOING_AWAY),
             (Ok(()), verdict) => verdict,
         };
         let Active { handle, identity, slot, .. } = self.state;
-        let welcome = ending.is_none().then(|| welcome::message(&context, &handle));
         let parts = match stream.into_parts() {
             Ok(parts) => parts,
             Err(error) => {
@@ -112,7 +122,6 @@ impl Session<Active> {
             handle,
             identity,
             ending,
-            welcome,
             slots: (address_slot, slot),
         });
     }
@@ -162,24 +171,20 @@ pub(super) fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 
-/// Why an open session has to end by the files in force now; `None` if it may go on.
-///
-/// A certificate that no longer holds, or an entitlement that is gone, ends it for good. An entitlement that is
-/// another one now sends the client away to come back under it: nothing goes on under rights that were withdrawn.
+/// What the files in force now say of an open session that has `entitlement`. A certificate that no longer holds, or an
+/// entitlement of which nothing is left, ends it for good; one that is another now goes on with the session.
 pub fn verdict(
     identity: &Identity,
     session: &Identified,
-    handle: &SessionHandle,
+    entitlement: &Entitlement,
     now: UnixNanos,
-) -> Option<Ending> {
+) -> Verdict {
     if let Err(code) = identity.still_valid(session, now) {
-        return Some(Ending::because(code));
+        return Verdict::Ends(Ending::because(code));
     }
     match identity.entitlement(session) {
-        Err(_) => Some(Ending::because(Code::SesEntitlementWithdrawn)),
-        Ok(entitlement) if entitlement != *handle.entitlement => {
-            Some(Ending { close: CloseCode::GoingAway, reason: Some(Code::SesEntitlementWithdrawn) })
-        }
-        Ok(_) => None,
+        Err(_) => Verdict::Ends(Ending::because(Code::SesEntitlementWithdrawn)),
+        Ok(other) if other != *entitlement => Verdict::Changes(Arc::new(other)),
+        Ok(_) => Verdict::Holds,
     }
 }

@@ -65,7 +65,7 @@ impl Conversation {
                 handle.id(),
                 &keys.current,
                 keys.previous.as_ref(),
-                &handle.entitlement.limits,
+                &handle.entitlement().limits,
             ),
             faults: Faults::new(context.limits.malformed_max),
             received: 0,
@@ -116,6 +116,12 @@ impl Conversation {
         End::because(Code::SesSubscribeDeadline)
     }
 
+    /// Counts a message, by the limits of now.
+    fn charge(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
+        self.gate.set_limits(&self.handle.entitlement().limits);
+        self.gate.charge_message(now)
+    }
+
     fn fault(&mut self) -> Step {
         if self.faults.add(self.context.clock.now()) {
             self.limit("malformed", Code::SesMalformedRepeated);
@@ -126,7 +132,7 @@ impl Conversation {
 
     fn message(&mut self, text: &str, outbox: &mut Outbox) -> Step {
         let received = self.context.clock.now();
-        let charged = self.gate.charge_message(received);
+        let charged = self.charge(received);
         let request = match sealfeed_wire::request::parse(text) {
             Ok(request) => request,
             Err(error) => return self.malformed(error),
@@ -199,7 +205,7 @@ impl Conversation {
     /// A control frame: charged like a message, but nothing answers it with an error.
     fn control(&mut self) -> Step {
         let now = self.context.clock.now();
-        if self.gate.charge_message(now).is_ok() {
+        if self.charge(now).is_ok() {
             return Step::Done;
         }
         if self.faults.add(now) {

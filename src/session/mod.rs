@@ -19,9 +19,10 @@ pub mod websocket;
 mod welcome;
 
 pub use active::{Active, verdict};
-pub use registry::{AddressSlot, Registry, RegistryLimits};
+pub use registry::{AddressSlot, Registry, RegistryLimits, Swept, Verdict};
 pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
+pub use welcome::changed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::feed::Ending;
 use crate::gate::RateLimiter;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{Code, Principal, UnixNanos};
+use crate::types::{Code, Entitlement, Principal, UnixNanos};
 
 /// Bounds on connections.
 #[derive(Clone, Debug)]
@@ -49,6 +49,28 @@ struct Address {
 struct Entry {
     handle: Arc<SessionHandle>,
     identity: Identified,
+    /// What was decided last; the pipeline may not have come to it yet.
+    entitlement: Arc<Entitlement>,
+}
+
+/// What the files in force say of an open session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it is.
+    Holds,
+    /// It goes on under another entitlement.
+    Changes(Arc<Entitlement>),
+    /// It ends.
+    Ends(Ending),
+}
+
+/// What became of the sessions.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many ended.
+    pub ended: usize,
+    /// Those that go on under another entitlement, which the pipeline has to be told.
+    pub changed: Vec<(Arc<SessionHandle>, Arc<Entitlement>)>,
 }
 
 /// Addresses whose rate is remembered after their last connection, before the table is swept.
@@ -107,22 +129,41 @@ impl Registry {
         Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number })
     }
 
-    /// Makes a session reachable for [`Registry::sweep`].
-    pub(super) fn enter(&self, handle: &Arc<SessionHandle>, identity: Identified) {
-        self.state.lock().sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity });
+    /// Makes a session reachable for [`Registry::sweep`], and judges it by the files in force now: whatever changes them is
+    /// seen here or sweeps later. Whoever calls must carry out what is returned; nobody else knows the session yet.
+    pub(super) fn enter(
+        &self,
+        handle: &Arc<SessionHandle>,
+        identity: Identified,
+        verdict: impl Fn(&Identified, &Entitlement) -> Verdict,
+    ) -> Verdict {
+        let mut entitlement = Arc::clone(&handle.entitlement());
+        let mut state = self.state.lock();
+        let verdict = verdict(&identity, &entitlement);
+        if let Verdict::Changes(other) = &verdict {
+            entitlement = Arc::clone(other);
+        }
+        state.sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity, entitlement });
+        verdict
     }
 
-    /// Looks at every session and ends those for which `verdict` gives an ending. Returns how many that were.
-    pub fn sweep(&self, verdict: impl Fn(&Identified, &SessionHandle) -> Option<Ending>) -> usize {
-        let state = self.state.lock();
-        let mut ended = 0;
-        for entry in state.sessions.values() {
-            if let Some(ending) = verdict(&entry.identity, &entry.handle) {
-                entry.handle.queue.close_with(ending);
-                ended += 1;
+    /// Judges every session by the files in force now. Those that have to end are told here.
+    pub fn sweep(&self, verdict: impl Fn(&Identified, &Entitlement) -> Verdict) -> Swept {
+        let mut swept = Swept::default();
+        for entry in self.state.lock().sessions.values_mut() {
+            match verdict(&entry.identity, &entry.entitlement) {
+                Verdict::Holds => {}
+                Verdict::Changes(other) => {
+                    entry.entitlement = Arc::clone(&other);
+                    swept.changed.push((Arc::clone(&entry.handle), other));
+                }
+                Verdict::Ends(ending) => {
+                    entry.handle.queue.close_with(ending);
+                    swept.ended += 1;
+                }
             }
         }
-        ended
+        swept
     }
 
     /// How many sessions there are.

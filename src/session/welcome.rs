@@ -1,8 +1,8 @@
 //! What a session is told about itself: `welcome` and `whoami`.
 
 use sealfeed_wire::reply::{
-    Certificate, ChannelGrant, Entitlement as WireEntitlement, Limits, OrderGrant, RateCeiling, Welcome,
-    Whoami,
+    Certificate, ChannelGrant, Entitlement as WireEntitlement, EntitlementChanged, Limits, OrderGrant,
+    RateCeiling, Welcome, Whoami,
 };
 use sealfeed_wire::{Channel, Conflation, RequestId};
 
@@ -19,17 +19,28 @@ const MALFORMED_INTERVAL_MS: u64 = 10_000;
 
 /// The first message of a session.
 pub(super) fn message(context: &SessionContext, handle: &SessionHandle) -> Vec<u8> {
+    let granted = handle.entitlement();
     encoded(&Welcome {
         session: handle.id(),
         binding: Welcome::BINDING.into(),
         principal: handle.principal.to_string(),
         server: SERVER.into(),
         ts: context.clock.now(),
-        entitlement: entitlement(&handle.entitlement, Detail::WithoutRules),
-        limits: limits(context, &handle.entitlement),
+        entitlement: entitlement(&granted, Detail::WithoutRules),
+        limits: limits(context, &granted),
         order_window_ms: context.order_window_ms,
         heartbeat_ms: context.heartbeat_ms,
     })
+}
+
+/// What an open session is told when it may do something else; what ends by that is put in later.
+pub fn changed(context: &SessionContext, granted: &Entitlement) -> EntitlementChanged {
+    EntitlementChanged {
+        ts: context.clock.now(),
+        entitlement: entitlement(granted, Detail::WithoutRules),
+        limits: limits(context, granted),
+        ended: Vec::new(),
+    }
 }
 
 /// The answer to `whoami`.
@@ -39,6 +50,7 @@ pub(super) fn whoami(
     identity: &Identified,
     id: Option<RequestId>,
 ) -> Vec<u8> {
+    let granted = handle.entitlement();
     encoded(&Whoami {
         id,
         principal: handle.principal.to_string(),
@@ -50,8 +62,8 @@ pub(super) fn whoami(
             not_after: identity.not_after,
             sha256: sealfeed_wire::CertificateHash(identity.fingerprint),
         },
-        entitlement: entitlement(&handle.entitlement, Detail::WithRules),
-        limits: limits(context, &handle.entitlement),
+        entitlement: entitlement(&granted, Detail::WithRules),
+        limits: limits(context, &granted),
     })
 }
 

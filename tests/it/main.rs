@@ -30,6 +30,7 @@ mod messages;
 mod order_limits;
 mod orders;
 mod orders_life;
+mod policy_change;
 mod publish;
 mod recorded;
 mod records;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use crate::market::MarketMessage;
 use crate::reply::{
-    Done, ErrorReply, OrderReply, OrderStatus, Pong, ServerShutdown, Subscribed, Welcome, Whoami,
+    Done, EntitlementChanged, ErrorReply, OrderReply, OrderStatus, Pong, ServerShutdown, Subscribed, Welcome,
+    Whoami,
 };
 
 /// A message of the server.
@@ -32,6 +33,8 @@ pub enum ServerMessage {
     OrderStatus(Box<OrderStatus>),
     /// `error`.
     Error(Box<ErrorReply>),
+    /// `entitlement`.
+    Entitlement(Box<EntitlementChanged>),
     /// `server_shutdown`.
     Shutdown(ServerShutdown),
     /// Market data, execution reports, and notices about their streams.
@@ -83,6 +86,7 @@ impl ServerMessage {
             "order" => boxed(frame).map(Self::Order),
             "order_status" => boxed(frame).map(Self::OrderStatus),
             "error" => boxed(frame).map(Self::Error),
+            "entitlement" => boxed(frame).map(Self::Entitlement),
             "server_shutdown" => serde_json::from_str(frame).map(Self::Shutdown),
             other => match MarketMessage::decode(other, frame) {
                 Some(message) => message.map(Self::Market),

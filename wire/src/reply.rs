@@ -16,7 +16,10 @@ use crate::ident::{ClientOrderId, OrderId, StreamSymbol};
 use crate::term::{Channel, Conflation, Depth, OnSlow};
 use crate::value::{EntryHash, Epoch, LogId, RequestId, Sequence, UnixNanos};
 
-pub use account::{Certificate, ChannelGrant, Entitlement, Limits, OrderGrant, RateCeiling, Welcome, Whoami};
+pub use account::{
+    Certificate, ChannelGrant, Ended, Entitlement, EntitlementChanged, Limits, OrderGrant, RateCeiling,
+    Welcome, Whoami,
+};
 
 /// Serialises a message of the server.
 pub trait Encode: sealed::Sealed {
@@ -42,7 +45,7 @@ macro_rules! encode {
     )*};
 }
 
-encode!(Welcome Whoami Subscribed Done Pong OrderReply OrderStatus ErrorReply ServerShutdown Refused);
+encode!(Welcome Whoami EntitlementChanged Subscribed Done Pong OrderReply OrderStatus ErrorReply ServerShutdown Refused);
 
 /// `ok`: done, and nothing to say about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

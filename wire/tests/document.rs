@@ -98,7 +98,7 @@ fn every_example_is_a_frame_of_the_wire() {
 fn every_type_of_message_and_op_has_an_example() {
     let document = document();
     let types = "welcome ok pong whoami subscribed order order_status error trade bbo snapshot delta exec heartbeat \
-                 stale gap skipped slow server_shutdown";
+                 stale gap skipped slow entitlement server_shutdown";
     for kind in types.split_whitespace() {
         assert!(document.contains(&format!("\n{{\"type\":\"{kind}\"")), "{kind}");
     }

@@ -148,6 +148,7 @@ fn written_again(message: &ServerMessage) -> String {
         ServerMessage::Order(order) => order.encode(out),
         ServerMessage::OrderStatus(status) => status.encode(out),
         ServerMessage::Error(error) => error.encode(out),
+        ServerMessage::Entitlement(changed) => changed.encode(out),
         ServerMessage::Shutdown(shutdown) => shutdown.encode(out),
         ServerMessage::Market(message) => market_written_again(out, message),
         ServerMessage::Unknown { kind } => panic!("{kind} is not known"),

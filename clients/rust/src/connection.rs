@@ -242,7 +242,10 @@ where
         // What cannot be read cannot be followed: a stream that goes on after it would be a guess.
         let message = ServerMessage::decode(text).map_err(|error| broken(&error.to_string()))?;
         let id = match &message {
-            ServerMessage::Market(_) | ServerMessage::Shutdown(_) | ServerMessage::Unknown { .. } => None,
+            ServerMessage::Market(_)
+            | ServerMessage::Entitlement(_)
+            | ServerMessage::Shutdown(_)
+            | ServerMessage::Unknown { .. } => None,
             ServerMessage::Welcome(_) => return Err(broken("a second welcome")),
             ServerMessage::Done(reply) => reply.id.as_ref(),
             ServerMessage::Subscribed(reply) => reply.id.as_ref(),
@@ -263,6 +266,7 @@ where
                 }
                 self.streams.follow(message, |event| events.push(event, text.len()));
             }
+            ServerMessage::Entitlement(changed) => events.push(Event::Entitlement(changed), text.len()),
             ServerMessage::Shutdown(notice) => events.push(Event::ServerShutdown(notice), text.len()),
             ServerMessage::Unknown { kind } => events.push(Event::Unknown { kind }, text.len()),
             reply => {

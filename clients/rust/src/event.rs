@@ -11,7 +11,7 @@ use sealfeed_wire::market::{
     StreamKey, Trade,
 };
 use sealfeed_wire::message::ServerMessage;
-use sealfeed_wire::reply::ServerShutdown;
+use sealfeed_wire::reply::{EntitlementChanged, ServerShutdown};
 use sealfeed_wire::value::Sequence;
 
 use crate::book::BookUpdate;
@@ -49,6 +49,8 @@ pub enum Event {
     },
     /// The server's queue towards this client is half full or more.
     Slow(Slow),
+    /// An operator has changed what we may do; subscriptions may have ended.
+    Entitlement(Box<EntitlementChanged>),
     /// The server drains and will close with 1012.
     ServerShutdown(ServerShutdown),
     /// A reply that no request of this client waits for: to a raw message, or after the wait ended.

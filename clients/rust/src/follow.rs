@@ -39,6 +39,14 @@ pub enum FollowError {
         /// Code, message and hint of the server.
         refused: Box<Refused>,
     },
+    /// An operator has taken it out of the entitlement.
+    #[error("the book of {symbol} has been withdrawn: {}", refused.message)]
+    Withdrawn {
+        /// Which book.
+        symbol: Symbol,
+        /// Code, message and hint of the server.
+        refused: Box<Refused>,
+    },
     /// [`SNAPSHOTS_MAX`] snapshots in a row did not lead to a book that could be kept.
     #[error("the book of {symbol} cannot be kept: {last}")]
     Unkept {
@@ -141,6 +149,13 @@ impl<'c> BookFollower<'c> {
                 self.is_stale = true;
                 Ok(Followed::Stale)
             }
+            Event::Entitlement(changed) => match changed.ended(Channel::Book, self.symbol) {
+                None => Ok(Followed::Elsewhere),
+                Some(refused) => {
+                    self.book.interrupt(BookError::Interrupted);
+                    Err(FollowError::Withdrawn { symbol: self.symbol, refused: Box::new(refused.clone()) })
+                }
+            },
             Event::Closed(_) => {
                 self.book.interrupt(BookError::Interrupted);
                 Ok(Followed::Lost(BookError::Interrupted))

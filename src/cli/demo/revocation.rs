@@ -14,7 +14,7 @@ pub(super) async fn revoke(stage: &Stage, steps: &mut Steps) -> anyhow::Result<(
     while !matches!(next(&carol).await?, Event::Market(_)) {}
 
     stage.place.pki(&["revoke", "acme/carol", "--reason", "keyCompromise"])?;
-    stage.server.reload()?;
+    stage.server.reload().await?;
     let code = loop {
         match carol.next_event().await {
             Ok(Event::Closed(closed)) => break closed.code,

@@ -9,6 +9,7 @@ use sealfeed_wire::market::{
     encode_heartbeat, encode_interval_end, encode_mbo, encode_ohlcv, encode_skipped, encode_slow,
     encode_snapshot, encode_stale, encode_status, encode_trade,
 };
+use sealfeed_wire::reply::Encode as _;
 
 use super::ladder::Picture;
 use super::rows;
@@ -55,6 +56,7 @@ impl Screen {
             Event::Gap { gap, origin } => encode_origin(&mut line, gap, *origin),
             Event::Skipped(skipped) => encode_skipped(&mut line, skipped),
             Event::Slow(slow) => encode_slow(&mut line, slow),
+            Event::Entitlement(changed) => changed.encode(&mut line),
             _ => return Ok(()),
         }
         line.push(b'\n');
@@ -124,6 +126,10 @@ pub(super) fn notice(event: &Event) -> Option<String> {
             "SLOW: {} of {} bytes wait for us at the server; at the limit it closes",
             slow.queue_bytes, slow.queue_bytes_max
         )),
+        Event::Entitlement(changed) => {
+            let ended: usize = changed.ended.iter().map(|ended| ended.symbols.len()).sum();
+            Some(format!("ENTITLEMENT: an operator has changed it; {ended} subscriptions ended"))
+        }
         Event::ServerShutdown(notice) => {
             Some(format!("the server shuts down; connect again in {} ms", notice.retry_after_ms))
         }

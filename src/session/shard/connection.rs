@@ -28,6 +28,7 @@ use crate::session::inbound::{Conversation, Owed, Step, encoded};
 use crate::session::outbox::Outbox;
 use crate::session::tls::{READ_BYTES, Sealed, Tls};
 use crate::session::websocket::{Incoming, Reader};
+use crate::session::welcome;
 use crate::types::Code;
 
 /// How long a peer has to take our close frame and answer it, or to take what was for it before.
@@ -108,7 +109,10 @@ impl Connection {
         let mut reader = Reader::new(context.limits.message_bytes_max);
         reader.feed(&arrival.read);
         let mut outbox = Outbox::default();
-        arrival.welcome.iter().for_each(|welcome| outbox.message(welcome));
+        if arrival.ending.is_none() {
+            // Here and not before: from now on the session is told of changes, what came earlier is in its welcome.
+            outbox.message(&welcome::message(context, conversation.handle()));
+        }
         Self {
             socket: TcpStream::from_std(arrival.socket),
             tls: arrival.tls,

@@ -45,8 +45,6 @@ pub(super) struct Arrival {
     pub(super) identity: Identified,
     /// How it ends at once, if it does.
     pub(super) ending: Option<Ending>,
-    /// Its first message, if it goes on.
-    pub(super) welcome: Option<Vec<u8>>,
     pub(super) slots: Slots,
 }
 

@@ -1,11 +1,14 @@
 //! Who the client is and what it may do: `welcome` and `whoami`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Refused;
 use crate::decimal::Quantity;
-use crate::term::Conflation;
+use crate::ident::{StreamSymbol, Symbol};
+use crate::term::{Channel, Conflation};
 use crate::value::{CertificateHash, RequestId, SessionId, UnixNanos};
 
 /// `welcome`: the first message of every connection.
@@ -54,6 +57,39 @@ pub struct Whoami {
     pub entitlement: Entitlement,
     /// The ceilings of this connection.
     pub limits: Limits,
+}
+
+/// `entitlement`: an operator has changed what the principal may do. Holds from here on, for requests that were answered
+/// before this message as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "entitlement")]
+pub struct EntitlementChanged {
+    /// Now, by the server's clock.
+    pub ts: UnixNanos,
+    /// What the principal may do now.
+    pub entitlement: Entitlement,
+    /// The ceilings of this connection now.
+    pub limits: Limits,
+    /// Subscriptions that are no longer covered: nothing of them comes behind this message.
+    pub ended: Vec<Ended>,
+}
+
+impl EntitlementChanged {
+    /// Why the subscription to a symbol of a channel has ended; `None` if it goes on, or never stood.
+    #[must_use]
+    pub fn ended(&self, channel: Channel, symbol: Symbol) -> Option<&Refused> {
+        let mut of_channel = self.ended.iter().filter(|ended| ended.channel == channel);
+        of_channel.find_map(|ended| ended.symbols.get(&StreamSymbol::One(symbol)))
+    }
+}
+
+/// Subscriptions of one channel that a change of the entitlement has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The kind of stream.
+    pub channel: Channel,
+    /// The symbols, each with the code that answers the same subscription now.
+    pub symbols: BTreeMap<StreamSymbol, Refused>,
 }
 
 /// A client certificate, in brief.

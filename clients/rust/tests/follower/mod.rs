@@ -146,6 +146,33 @@ async fn a_stream_that_never_fits_its_snapshots_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_book_that_an_operator_withdraws_is_gone_with_the_code_of_why() {
+    fn changed(channel: &str) -> String {
+        format!(
+            r#"{{"type":"entitlement","ts":"1","entitlement":{{"channels":[],"orders":null}},"limits":{{"message_bytes_max":1,"subscriptions_max":1,"sessions_max":1,"queue_bytes_max":1,"malformed_max":1,"malformed_interval_ms":1,"rates":[]}},"ended":[{{"channel":"{channel}","symbols":{{"ESH4":{{"code":"SF-SUB-003","message":"m","hint":"h"}}}}}}]}}"#
+        )
+    }
+    let script = async |mut peer: Peer| {
+        grant(&mut peer, 1).await;
+        peer.send(&snapshot(1, "5", sum("5"))).await;
+        peer.send(&changed("trades")).await;
+        peer.send(&changed("book")).await;
+        peer.wait_for_close().await
+    };
+    let (config, peer) = start(script).await;
+    let client = Client::connect_with(&config).await.unwrap();
+    let mut book = follow(&client).await;
+    assert_eq!(step(&client, &mut book).await.unwrap(), Followed::Changed);
+    assert_eq!(step(&client, &mut book).await.unwrap(), Followed::Elsewhere, "another channel of it ended");
+    let error = step(&client, &mut book).await.unwrap_err();
+    let FollowError::Withdrawn { refused, .. } = error else { panic!("{error:?}") };
+    assert_eq!(refused.code.to_string(), "SF-SUB-003");
+    assert!(book.book().view().is_err());
+    client.close().await;
+    assert_eq!(peer.await.unwrap(), Some(Some(1000)));
+}
+
+#[tokio::test]
 async fn a_refused_symbol_is_told_with_its_code() {
     let script = async |mut peer: Peer| {
         let id = request::parse(&peer.receive().await).unwrap().id.unwrap();

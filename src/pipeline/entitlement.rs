@@ -1,0 +1,76 @@
+//! A changed entitlement reaches a session that is open: what it no longer covers ends, the rest goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sealfeed_wire::StreamSymbol;
+use sealfeed_wire::reply::{Ended, EntitlementChanged, Refused};
+
+use super::SessionHandle;
+use super::answers::encoded;
+use super::batch::{Batch, Output};
+use super::core::Core;
+use crate::journal::{JournalError, event};
+use crate::types::{Channel, Code, Entitlement, UnixNanos};
+
+impl Core {
+    /// Lets a session go on under another entitlement. Subscriptions are judged as if they were asked for now; the client
+    /// learns which of them ended behind the last message of each.
+    pub(super) fn entitle(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        entitlement: Arc<Entitlement>,
+        mut notice: EntitlementChanged,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let mut ended: BTreeMap<Channel, BTreeMap<StreamSymbol, Code>> = BTreeMap::new();
+        for (key, stream) in self.subscriptions.streams(session.number) {
+            let (channel, instrument) = key;
+            let Some(symbol) = self.instruments.by_id(instrument).map(|one| one.symbol) else { continue };
+            let request = stream.request();
+            let judged =
+                entitlement.may_subscribe(channel, symbol.as_str(), request.depth, request.conflation);
+            let Err(code) = judged else { continue };
+            self.subscriptions.remove(session.number, key);
+            self.feed.unsubscribed(stream, now);
+            batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
+            ended.entry(channel).or_default().insert(symbol.into(), code);
+        }
+        if entitlement.orders.is_none() && self.reports.unsubscribe(session, now) {
+            let code = Code::SubChannelNotEntitled;
+            ended.entry(Channel::Orders).or_default().insert(StreamSymbol::All, code);
+        }
+        let flat = ended.iter().flat_map(|(channel, symbols)| {
+            let row = move |(symbol, code): (&StreamSymbol, &Code)| {
+                (channel.as_str().to_owned(), symbol.to_string(), code.as_str().to_owned())
+            };
+            symbols.iter().map(row)
+        });
+        let event = event::Entitlement {
+            principal: session.principal.to_string(),
+            rules: rules(&entitlement),
+            ended: flat.collect(),
+        };
+        session.set_entitlement(entitlement);
+        batch.depends_on(self.journal.record_in(&session.trail, event)?);
+        let refused = |symbols: BTreeMap<_, Code>| {
+            symbols.into_iter().map(|(symbol, code)| (symbol, Refused::from(code))).collect()
+        };
+        notice.ended = ended
+            .into_iter()
+            .map(|(channel, symbols)| Ended { channel, symbols: refused(symbols) })
+            .collect();
+        batch.send(&session.queue, encoded(&notice));
+        Ok(())
+    }
+}
+
+/// The rules that grant something, each once.
+fn rules(entitlement: &Entitlement) -> Vec<String> {
+    let Entitlement { grants, orders, publish, .. } = entitlement;
+    let data = grants.iter().map(|grant| &grant.rule);
+    let rights = orders.iter().map(|rights| &rights.rule).chain(publish.iter().map(|rights| &rights.rule));
+    let names: BTreeSet<_> = data.chain(rights).map(ToString::to_string).collect();
+    names.into_iter().collect()
+}
