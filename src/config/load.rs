@@ -82,7 +82,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let (limits, tape) = (&config.limits, &config.tape);
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 30] = [
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 31] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -96,6 +96,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ),
         ("feed.resume_bytes_max", config.feed.resume_bytes_max as u64, 0..=1 << 36, "0 to 68719476736"),
         ("feed.resume_keep_ms", config.feed.resume_keep_ms, 0..=86_400_000, "0 to 86400000"),
+        ("feed.flush_interval_us", config.feed.flush_interval_us, 0..=100_000, "0 to 100000"),
         ("log.segment_bytes", config.log.segment_bytes, 1 << 20..=1 << 30, "1048576 to 1073741824"),
         ("log.group_window_us", config.log.group_window_us, 0..=100_000, "0 to 100000"),
         ("log.checkpoint_ms", config.log.checkpoint_ms, 10..=60_000, "10 to 60000"),

@@ -298,6 +298,9 @@ pub struct FeedConfig {
     pub resume_bytes_max: usize,
     /// How long a stream is kept after its last reader has left, in milliseconds, at most 86,400,000.
     pub resume_keep_ms: u64,
+    /// How long market data may wait for more of it, so that one write takes it all, in microseconds, at most 100,000; 0: it
+    /// leaves when it comes. Replies and reports never wait, and take along what waits.
+    pub flush_interval_us: u64,
 }
 
 impl Default for FeedConfig {
@@ -307,6 +310,7 @@ impl Default for FeedConfig {
             resume_stream_bytes_max: 1024 * 1024,
             resume_bytes_max: 256 * 1024 * 1024,
             resume_keep_ms: 60_000,
+            flush_interval_us: 0,
         }
     }
 }

@@ -66,8 +66,13 @@ impl Core {
     /// A core with nothing in it.
     #[must_use]
     pub fn new(options: &PipelineOptions, journal: Journal) -> Self {
-        let FeedConfig { heartbeat_ms, resume_stream_bytes_max, resume_bytes_max, resume_keep_ms } =
-            options.feed;
+        let FeedConfig {
+            heartbeat_ms,
+            resume_stream_bytes_max,
+            resume_bytes_max,
+            resume_keep_ms,
+            flush_interval_us: _,
+        } = options.feed;
         let heartbeat_ns = heartbeat_ms * 1_000_000;
         let rings = RingBounds {
             ring_bytes_max: resume_stream_bytes_max,

@@ -188,15 +188,21 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the two threads.
+    /// Starts the two threads. Market data waits for at most `flush_interval` for more of it.
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub fn start(core: Core, journal: Journal, clock: Clock, shutdown: Shutdown) -> std::io::Result<Self> {
+    pub fn start(
+        core: Core,
+        journal: Journal,
+        clock: Clock,
+        shutdown: Shutdown,
+        flush_interval: Duration,
+    ) -> std::io::Result<Self> {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
         let (stop, stopped) = oneshot::channel();
-        let (release_sender, release) = release::start(journal, shutdown.clone())?;
+        let (release_sender, release) = release::start(journal, shutdown.clone(), flush_interval)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let mut driver = Driver { core, clock, release: release_sender, shutdown };
         let thread = std::thread::Builder::new().name("pipeline".into()).spawn(move || {
@@ -282,5 +288,7 @@ impl Driver {
 
 #[cfg(test)]
 mod execution_tests;
+#[cfg(test)]
+mod release_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,14 @@
 //! The release thread: nothing that depends on an entry leaves before the entry is durable.
 //!
 //! Outputs wait in one first-in-first-out queue, so that order is kept between market data, answers and
-//! subscriptions (docs/adr/0006). The queue is bounded: when it is full the pipeline waits.
+//! subscriptions (docs/adr/0006). The queue is bounded: when it is full the pipeline waits. Market data may be held back for a
+//! short interval, so that more of it leaves at once; whatever else leaves takes it along.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::answers::{Answer, Envelope, encoded, to_wire};
 use super::batch::{Batch, Output};
@@ -32,27 +36,49 @@ impl ReleaseSender {
 pub(super) fn start(
     journal: Journal,
     shutdown: Shutdown,
+    flush_interval: Duration,
 ) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(RELEASES_MAX);
     let thread = std::thread::Builder::new().name("release".into()).spawn(move || {
-        if let Err(error) = run(&receiver, &journal) {
+        if let Err(error) = run(&receiver, &journal, flush_interval) {
             shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
         }
     })?;
     Ok((ReleaseSender(sender), thread))
 }
 
-fn run(batches: &Receiver<Batch>, journal: &Journal) -> Result<(), JournalError> {
+fn run(batches: &Receiver<Batch>, journal: &Journal, flush_interval: Duration) -> Result<(), JournalError> {
     let mut fanout = Fanout::default();
-    while let Ok(batch) = batches.recv() {
-        if let Some(sequence) = batch.after {
-            journal.wait_durable(sequence)?;
+    // When what is held back leaves, if anything is.
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        let received = match flush_at {
+            None => batches.recv().map_err(RecvTimeoutError::from),
+            Some(at) => batches.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        let mut waits = false;
+        match received {
+            Ok(batch) => {
+                if let Some(sequence) = batch.after {
+                    journal.wait_durable(sequence)?;
+                }
+                waits = batch.outputs.iter().all(|output| matches!(output, Output::Publish(_)));
+                for output in batch.outputs {
+                    let_out(output, &mut fanout, journal)?;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        for output in batch.outputs {
-            let_out(output, &mut fanout, journal)?;
+        let now = Instant::now();
+        if waits && flush_at.is_none_or(|at| now < at) && !flush_interval.is_zero() {
+            flush_at.get_or_insert(now + flush_interval);
+        } else {
+            fanout.flush();
+            flush_at = None;
         }
-        fanout.flush();
     }
+    fanout.flush();
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
-fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
+pub(super) fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
     let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
     config.segment_bytes = 1 << 20;
     Journal::new(journal::open(&config, &ClockConfig::default(), b"").unwrap(), shutdown.clone())
@@ -58,7 +58,9 @@ async fn what_was_handed_over_before_the_stop_is_still_done() {
     let folder = TempDir::new().unwrap();
     let shutdown = Shutdown::new();
     let journal = journal(&folder, &shutdown);
-    let pipeline = Pipeline::start(core(&journal), journal.clone(), Clock::System, shutdown.clone()).unwrap();
+    let pipeline =
+        Pipeline::start(core(&journal), journal.clone(), Clock::System, shutdown.clone(), Duration::ZERO)
+            .unwrap();
     // More than one batch, and then the stop at once.
     let ends = 3 * COMMANDS_PER_BATCH_MAX;
     for number in 0..ends {

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -135,7 +136,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     }
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
-    let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone())
+    let flush_interval = Duration::from_micros(config.feed.flush_interval_us);
+    let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone(), flush_interval)
         .map_err(system("the pipeline's threads"))?;
     let stop_sources = Shutdown::new();
     let outlet = |sender| Outlet { sender, subscribers: subscribers.clone(), stop: stop_sources.clone() };
