@@ -21,6 +21,9 @@ const EXIT_LOG_REFUSED: u8 = 71;
 /// The configuration cannot be used.
 const EXIT_CONFIGURATION: u8 = 78;
 
+/// Descriptors for everything but connections: segments, sources, shards, logs for the operator.
+const OTHER_DESCRIPTORS: u64 = 512;
+
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -47,11 +50,33 @@ pub(super) fn run(arguments: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let _telemetry = telemetry::start(&config.telemetry);
+    allow_descriptors(config.limits.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(&config, &text))
+}
+
+/// Raises the soft limit of open files to what so many connections need, if the hard one allows it.
+fn allow_descriptors(connections_max: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let needed = connections_max as u64 + OTHER_DESCRIPTORS;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|soft| soft >= needed) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(needed, |hard| hard.min(needed));
+    limit.current = Some(allowed);
+    let raised = setrlimit(Resource::Nofile, limit);
+    if raised.is_err() || allowed < needed {
+        tracing::warn!(
+            allowed,
+            needed,
+            "the system allows too few open files for limits.connections_max: raise the hard limit (LimitNOFILE in a \
+             systemd unit), or connections will wait unaccepted"
+        );
+    }
 }
 
 fn load(arguments: &ServeArgs) -> Result<(Config, Vec<u8>), ConfigError> {

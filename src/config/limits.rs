@@ -30,6 +30,11 @@ pub struct LimitsConfig {
     pub session_lifetime_s: u64,
     /// Bytes that may wait for one slow reader; more closes the connection with 4001.
     pub out_queue_bytes_max: usize,
+    /// Milliseconds that the oldest of it may wait while the reader takes nothing; then state channels are left out until it
+    /// reads again, and everything else closes the connection with 4001.
+    pub out_queue_age_max_ms: u64,
+    /// Bytes that may wait for all readers together; beyond, those for whom most waits give way first. Each shard has its share.
+    pub out_bytes_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -47,6 +52,8 @@ impl Default for LimitsConfig {
             idle_timeout_ms: 60_000,
             session_lifetime_s: 24 * 60 * 60,
             out_queue_bytes_max: 4 * 1024 * 1024,
+            out_queue_age_max_ms: 10_000,
+            out_bytes_max: 512 * 1024 * 1024,
         }
     }
 }

@@ -82,7 +82,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let (limits, tape) = (&config.limits, &config.tape);
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 31] = [
+    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 33] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -133,6 +133,13 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             limits.out_queue_bytes_max as u64,
             65_536..=1 << 30,
             "65536 to 1073741824",
+        ),
+        ("limits.out_queue_age_max_ms", limits.out_queue_age_max_ms, 100..=600_000, "100 to 600000"),
+        (
+            "limits.out_bytes_max",
+            limits.out_bytes_max as u64,
+            limits.out_queue_bytes_max as u64..=1 << 36,
+            "limits.out_queue_bytes_max to 68719476736",
         ),
     ];
     for (key, value, range, allowed) in checks {

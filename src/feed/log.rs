@@ -2,7 +2,8 @@
 //!
 //! One log a stream and shard: its shard writes and reads it, so that nobody locks and nothing is counted for a
 //! delivery. Bytes lie in chunks that end between frames: a reader takes the rest of one chunk at a time, straight
-//! into a TLS record. Bounded by [`StreamLog::trim`]: what no reader needs, or more than a reader may lag, goes.
+//! into a TLS record. Bounded by [`StreamLog::forget_before`] and [`StreamLog::trim`]: what no reader needs, or more than a
+//! reader may lag, goes.
 
 use std::collections::VecDeque;
 
@@ -98,7 +99,15 @@ impl StreamLog {
     /// Bytes it holds.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+        let start = self.chunks.front().map_or(self.end.at, |chunk| chunk.start);
+        usize::try_from(self.end.at - start).unwrap_or(usize::MAX)
+    }
+
+    /// Forgets whole chunks that lie before a place.
+    pub fn forget_before(&mut self, at: u64) {
+        while self.chunks.len() > 1 && self.chunks[0].end.at <= at {
+            self.chunks.pop_front();
+        }
     }
 
     /// Forgets everything: every reader is at the end. Keeps the memory of one chunk.

@@ -118,6 +118,7 @@ fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {
         subscriptions_max: entitlement.limits.subscriptions_max,
         sessions_max: entitlement.limits.sessions_max,
         queue_bytes_max: limits.out_queue_bytes_max as u64,
+        queue_age_ms_max: Some(limits.out_queue_age_max_ms),
         malformed_max: limits.malformed_max,
         malformed_interval_ms: MALFORMED_INTERVAL_MS,
         rates,

@@ -81,6 +81,11 @@ async fn read_past(client: &mut Client, streams: &mut Streams, published: &mut P
     }
 }
 
+/// Bytes that were published before a time.
+fn published_before(published: &Published, utc_ns: u64) -> usize {
+    published.values().filter(|(_, at)| *at < utc_ns).map(|(bytes, _)| bytes).sum()
+}
+
 /// When an entry of the log was written, in nanoseconds of UTC.
 fn recorded_at(server: &Server, seq: u64) -> u64 {
     let entry = entries_from(&server.log(), seq).unwrap().next().unwrap().unwrap();
@@ -190,8 +195,7 @@ async fn a_slow_reader_of_a_book_who_chose_so_is_told_what_was_left_out_and_goes
     .await;
     let left_behind_at = recorded_at(&server, left_behind.seq);
     read_past(&mut brisk, &mut streams, &mut published, left_behind_at).await;
-    let bytes: usize =
-        published.values().filter(|(_, at)| *at < left_behind_at).map(|(bytes, _)| bytes).sum();
+    let bytes = published_before(&published, left_behind_at);
     assert!(bytes > QUEUE_BYTES / 2, "{bytes} bytes were published before it was left behind");
     let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
     while chains.len() < SYMBOLS.len()
@@ -207,5 +211,58 @@ async fn a_slow_reader_of_a_book_who_chose_so_is_told_what_was_left_out_and_goes
             message = brisk.message() => streams.take(&message),
         }
     }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_takes_nothing_is_cut_off_when_the_oldest_has_waited_too_long_however_little_it_is() {
+    let server = Server::start(|config| {
+        trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
+        config.limits.out_queue_bytes_max = 1 << 30;
+        config.limits.out_bytes_max = 1 << 30;
+        config.limits.out_queue_age_max_ms = 500;
+    })
+    .await;
+    let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
+    let mut slow = connect_with_a_small_window(&server).await;
+    subscribe(&mut brisk).await;
+    subscribe(&mut slow).await;
+    let (mut streams, mut published) = (Streams::default(), Published::new());
+    let cut = server.logged("disconnect", |event| event.text("principal") == "acme/carol");
+    let cut = read_until(&mut brisk, &mut streams, &mut published, cut).await;
+    assert_eq!(cut.fields["close_code"], 4001);
+    drop(slow);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_all_readers_together_is_bounded_and_the_slowest_give_way() {
+    let server = Server::start(|config| {
+        trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
+        config.limits.out_queue_bytes_max = QUEUE_BYTES;
+        // Less than one reader may lag behind, in each of two shards.
+        config.limits.out_bytes_max = QUEUE_BYTES;
+    })
+    .await;
+    let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
+    let mut slow = connect_with_a_small_window(&server).await;
+    subscribe(&mut brisk).await;
+    subscribe_as(&mut slow, "conflate").await;
+    let (mut streams, mut published) = (Streams::default(), Published::new());
+    let left_behind = server.logged("delivered", |event| event.text("principal") == "acme/carol");
+    let left_behind = read_until(&mut brisk, &mut streams, &mut published, left_behind).await;
+    let left_behind_at = recorded_at(&server, left_behind.seq);
+    read_past(&mut brisk, &mut streams, &mut published, left_behind_at).await;
+    let bytes = published_before(&published, left_behind_at);
+    assert!(bytes < QUEUE_BYTES, "its own bound came first, behind {bytes} bytes and what the kernel took");
+    // It is told, and goes on; its session has not ended.
+    let skipped = async {
+        loop {
+            if slow.message().await["type"] == "skipped" {
+                break;
+            }
+        }
+    };
+    read_until(&mut brisk, &mut streams, &mut published, skipped).await;
     server.finish().await;
 }

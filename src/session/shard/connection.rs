@@ -5,6 +5,7 @@
 //! what was for it before its end still leaves. Closing: its close frame leaves; what comes is thrown away until the
 //! peer has gone or the deadline has come. Then it is over.
 
+mod backlog;
 mod writing;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::ServerShutdown;
 use tokio::time::Instant;
 
+use self::backlog::Backlog;
 use super::deadlines::{Deadlines, Due};
 use super::streams::{Key, Streams};
 use super::{Arrival, Slots};
@@ -96,6 +98,9 @@ pub(super) struct Connection {
     /// Messages of streams that were sealed for it.
     delivered: u64,
     is_warned: bool,
+    backlog: Backlog,
+    /// Plain bytes in what was sealed and the socket has not taken as a whole.
+    sealed_bytes: usize,
     /// Our side of the connection has ended.
     is_shut: bool,
     _slots: Slots,
@@ -135,6 +140,8 @@ impl Connection {
             suspended: Vec::new(),
             delivered: 0,
             is_warned: false,
+            backlog: Backlog::new(Duration::from_millis(context.limits.out_queue_age_max_ms)),
+            sealed_bytes: 0,
             is_shut: false,
             _slots: arrival.slots,
         }
@@ -183,7 +190,11 @@ impl Connection {
     /// When it is due next, if ever.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Open => Some(self.deadlines.next()),
+            Phase::Open => {
+                let next = self.deadlines.next();
+                let too_old_at = self.backlog.too_old_at().filter(|_| self.is_blocked());
+                Some(too_old_at.map_or(next, |at| next.min(at)))
+            }
             Phase::Finishing { by, .. } | Phase::Draining { by, .. } | Phase::Closing { by, .. } => Some(*by),
             Phase::Over => None,
         }
@@ -353,6 +364,7 @@ impl Connection {
         let Some(place) = self.subscriptions.iter().position(is_it) else { return };
         let key = self.subscriptions.swap_remove(place);
         self.ready.retain(|ready| *ready != key);
+        self.backlog.shrinks();
         let delivered = turn.streams.delivered(key);
         turn.streams.leave(key);
         self.say_delivered(delivered.into_iter().collect(), turn);
@@ -396,7 +408,13 @@ impl Connection {
             }
             delivered.extend(range);
         }
+        self.backlog.shrinks();
         self.say_delivered(delivered, turn);
+    }
+
+    /// Bytes for this client alone that wait.
+    pub(super) const fn outbox_bytes(&self) -> usize {
+        self.outbox.bytes()
     }
 
     /// Whether subscriptions may still be made for it.
@@ -441,6 +459,9 @@ impl Connection {
     pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
         match &mut self.phase {
             Phase::Open => {
+                if self.check_age(turn) && !matches!(self.phase, Phase::Open) {
+                    return;
+                }
                 while let Some(due) = self.deadlines.due(turn.now) {
                     match due {
                         Due::Ping => self.outbox.control(FrameKind::Ping, b""),

@@ -106,6 +106,11 @@ pub fn prepare(count: usize) -> io::Result<(Shards, ShardThreads)> {
 }
 
 impl Shards {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.doors.len()
+    }
+
     fn door_of(&self, number: u64) -> &Arc<Door> {
         let place = usize::try_from(number).unwrap_or_default() % self.doors.len();
         &self.doors[place]

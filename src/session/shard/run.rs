@@ -58,6 +58,10 @@ pub(super) struct Shard {
     lagging: Vec<usize>,
     /// Memory of the list that is walked next.
     spare: Vec<usize>,
+    /// Bytes that wait for single clients, over all of them.
+    outbox_bytes: usize,
+    /// Bytes that may wait for all clients of this shard together.
+    bytes_max: usize,
     /// The inbox was not looked into in the last round.
     owes_delivery: bool,
     is_stopping: bool,
@@ -68,6 +72,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(poll: Poll, door: Arc<Door>, context: Arc<SessionContext>, ended: Arc<Notify>) -> Self {
+        let bytes_max = context.limits.out_bytes_max / context.shards.count();
         let log_bytes_max = context.limits.out_queue_bytes_max.saturating_add(LOG_SLACK_BYTES);
         Self {
             poll,
@@ -85,6 +90,8 @@ impl Shard {
             waiting: Vec::new(),
             lagging: Vec::new(),
             spare: Vec::new(),
+            outbox_bytes: 0,
+            bytes_max,
             owes_delivery: false,
             is_stopping: false,
             report_at: Instant::now() + REPORT_INTERVAL,
@@ -218,7 +225,9 @@ impl Shard {
             scratch: &mut self.scratch,
             now: self.now,
         };
+        let before = connection.outbox_bytes();
         act(connection, &mut turn);
+        self.outbox_bytes = self.outbox_bytes + connection.outbox_bytes() - before;
         self.file(place);
     }
 
@@ -227,6 +236,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(place) else { return };
         if connection.is_over() {
             self.places.remove(&connection.number());
+            self.outbox_bytes -= connection.outbox_bytes();
             drop(self.connections.remove(place));
             self.ended.notify_waiters();
             return;
@@ -255,6 +265,7 @@ impl Shard {
         let ending = arrival.ending;
         let connection = Box::new(Connection::new(arrival, &self.context, self.now));
         let number = connection.number();
+        self.outbox_bytes += connection.outbox_bytes();
         let entry = self.connections.vacant_entry();
         let place = entry.key();
         let connection = entry.insert(connection);
@@ -308,6 +319,36 @@ impl Shard {
         delivery.clear();
         self.delivery = delivery;
         self.announce();
+        self.relieve_if_full();
+    }
+
+    /// Makes room if too much waits for all clients together: those for whom most waits are left behind or ended, until a
+    /// quarter is free.
+    fn relieve_if_full(&mut self) {
+        if self.streams.bytes() + self.outbox_bytes <= self.bytes_max {
+            return;
+        }
+        self.streams.trim();
+        let Self { connections, streams, .. } = &*self;
+        let waiting = connections.iter().map(|(place, connection)| (connection.waiting(streams), place));
+        let mut by_waiting: Vec<(usize, usize)> = waiting.filter(|(waiting, _)| *waiting > 0).collect();
+        by_waiting.sort_unstable_by(|one, other| other.cmp(one));
+        let mut gave_way = 0;
+        for (_, place) in by_waiting {
+            if self.streams.bytes() + self.outbox_bytes <= self.bytes_max / 4 * 3 {
+                break;
+            }
+            self.turn(place, |connection, turn| connection.give_way(turn));
+            self.streams.trim();
+            gave_way += 1;
+        }
+        if gave_way > 0 {
+            tracing::warn!(
+                gave_way,
+                bytes_max = self.bytes_max,
+                "what waits for slow clients filled its room"
+            );
+        }
     }
 
     fn of(&mut self, reader: ReaderId, act: impl FnOnce(&mut Connection, &mut Turn<'_>)) {

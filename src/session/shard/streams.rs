@@ -1,13 +1,13 @@
 //! The streams that a shard's connections read: a log and a list of subscriptions each.
 //!
 //! A subscription is a cursor. It is *ready* while its log has something behind the cursor; only ready ones are looked at
-//! when their connection writes. Bounded: a log holds what its slowest subscription still needs, and never more than one
-//! connection may lag behind.
+//! when their connection writes. Bounded: a log holds what its slowest subscription still needs, twice that at most, and never
+//! more than one connection may lag behind; how much all of them hold is counted ([`Streams::bytes`]).
 
 use sealfeed_wire::OnSlow;
 use slab::Slab;
 
-use crate::feed::{Cursor, Delivered, Run, StreamId, StreamLog};
+use crate::feed::{CHUNK_BYTES, Cursor, Delivered, Run, StreamId, StreamLog};
 
 /// A subscription's place in the table.
 pub(super) type Key = usize;
@@ -41,6 +41,31 @@ struct Stream {
     behind: usize,
     /// Whether it stands in the list of those with news.
     has_news: bool,
+    /// Bytes of its log from which on it is worth finding out what its readers still need.
+    look_at: usize,
+}
+
+impl Stream {
+    /// Forgets what none of its readers needs; returns how many bytes that was.
+    fn trim(&mut self, subscriptions: &Slab<Subscription>) -> usize {
+        let (mut needed, mut behind) = (self.log.end().at, 0);
+        for subscription in self.readers.iter().filter_map(|key| subscriptions.get(*key)) {
+            needed = needed.min(subscription.cursor.at);
+            behind += usize::from(subscription.is_ready);
+        }
+        // One that ends still reads, and is not listed: for the moment that it takes, everything is kept.
+        if behind < self.behind {
+            return 0;
+        }
+        let before = self.log.bytes();
+        if needed == self.log.end().at {
+            self.log.clear();
+            self.log.shrink();
+        } else {
+            self.log.forget_before(needed);
+        }
+        before - self.log.bytes()
+    }
 }
 
 /// All streams of a shard.
@@ -50,7 +75,12 @@ pub(super) struct Streams {
     subscriptions: Slab<Subscription>,
     news: Vec<StreamId>,
     log_bytes_max: usize,
+    /// Bytes of all logs.
+    bytes: usize,
 }
+
+/// Bytes of a log that are kept without asking who needs them.
+const UNASKED_BYTES: usize = 4 * CHUNK_BYTES;
 
 /// What a subscription has to send.
 pub(super) enum Piece<'a> {
@@ -70,7 +100,7 @@ pub(super) enum Piece<'a> {
 impl Streams {
     /// No streams yet; each will hold at most `log_bytes_max` bytes, in whole chunks.
     pub(super) const fn new(log_bytes_max: usize) -> Self {
-        Self { by_id: Vec::new(), subscriptions: Slab::new(), news: Vec::new(), log_bytes_max }
+        Self { by_id: Vec::new(), subscriptions: Slab::new(), news: Vec::new(), log_bytes_max, bytes: 0 }
     }
 
     fn stream(&mut self, id: StreamId) -> &mut Stream {
@@ -133,9 +163,7 @@ impl Streams {
         self.unlist(id, Some(place));
         let stream = self.stream(id);
         stream.behind -= 1;
-        if stream.readers.is_empty() && stream.behind == 0 && !stream.has_news {
-            self.by_id[id.index()] = None;
-        }
+        self.drop_if_unread(id);
         Some((id, seq))
     }
 
@@ -161,8 +189,32 @@ impl Streams {
         self.unlist(subscription.stream, subscription.place);
         let stream = self.stream(subscription.stream);
         stream.behind -= usize::from(subscription.is_ready);
-        if stream.readers.is_empty() && stream.behind == 0 && !stream.has_news {
-            self.by_id[subscription.stream.index()] = None;
+        self.drop_if_unread(subscription.stream);
+    }
+
+    /// Forgets a stream that has neither readers nor news.
+    fn drop_if_unread(&mut self, id: StreamId) {
+        if let Some(place) = self.by_id.get_mut(id.index())
+            && let Some(stream) = place
+            && stream.readers.is_empty()
+            && stream.behind == 0
+            && !stream.has_news
+        {
+            self.bytes -= stream.log.bytes();
+            *place = None;
+        }
+    }
+
+    /// Bytes of all logs together.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets what nobody needs, in every log.
+    pub(super) fn trim(&mut self) {
+        let Self { by_id, subscriptions, bytes, .. } = self;
+        for stream in by_id.iter_mut().flatten() {
+            *bytes -= stream.trim(subscriptions);
         }
     }
 
@@ -188,12 +240,20 @@ impl Streams {
     /// Appends frames to a stream.
     pub(super) fn append(&mut self, id: StreamId, run: Run<'_>) {
         let log_bytes_max = self.log_bytes_max;
-        let stream = self.stream(id);
+        self.stream(id);
+        let Self { by_id, subscriptions, bytes, .. } = self;
+        let Some(Some(stream)) = by_id.get_mut(id.index()) else { return };
+        let before = stream.log.bytes();
         if stream.behind == 0 && !stream.has_news {
             stream.log.clear();
         }
         stream.log.append(run);
+        if stream.log.bytes() > stream.look_at {
+            stream.trim(subscriptions);
+            stream.look_at = (2 * stream.log.bytes()).max(UNASKED_BYTES);
+        }
         stream.log.trim(log_bytes_max);
+        *bytes = *bytes + stream.log.bytes() - before;
         if !std::mem::replace(&mut stream.has_news, true) {
             self.news.push(id);
         }
@@ -202,7 +262,7 @@ impl Streams {
     /// Calls `tell` with the connection of every subscription whose stream has news, and with the subscription if it has
     /// become ready by them.
     pub(super) fn announce(&mut self, mut tell: impl FnMut(usize, Option<Key>)) {
-        let Self { by_id, subscriptions, news, .. } = self;
+        let Self { by_id, subscriptions, news, bytes, .. } = self;
         for id in news.drain(..) {
             let Some(Some(stream)) = by_id.get_mut(id.index()) else { continue };
             stream.has_news = false;
@@ -218,6 +278,7 @@ impl Streams {
                 }
             }
             if stream.readers.is_empty() && stream.behind == 0 {
+                *bytes -= stream.log.bytes();
                 by_id[id.index()] = None;
             }
         }
@@ -253,6 +314,8 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::feed::{FrameKind, push_frame};
 
@@ -344,6 +407,71 @@ mod tests {
         }
         announced(&mut streams);
         assert_eq!(read(&mut streams, key), None);
+    }
+
+    #[test]
+    fn a_log_holds_no_more_than_twice_what_its_slowest_reader_needs() {
+        let mut streams = Streams::new(10_000_000);
+        let keys = [1, 2].map(|connection| streams.join(stream(1), connection, 0, OnSlow::Conflate));
+        let mut most = 0;
+        for round in 0..100 {
+            for _ in 0..10 {
+                append(&mut streams, 1, &"x".repeat(10_000));
+            }
+            announced(&mut streams);
+            // One reads everything, the other is always a little behind.
+            while read(&mut streams, keys[0]).is_some_and(|(_, _, rest)| rest) {}
+            while streams.lag(keys[1]) > 50_000 {
+                assert!(read(&mut streams, keys[1]).is_some(), "what it needs is there in round {round}");
+            }
+            most = most.max(streams.bytes());
+        }
+        assert!(most <= 2 * 150_000 + UNASKED_BYTES, "{most} bytes were kept of 10 MB");
+        streams.trim();
+        assert!(streams.bytes() <= 50_000 + CHUNK_BYTES);
+        streams.leave(keys[0]);
+        streams.leave(keys[1]);
+        assert_eq!(streams.bytes(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_all_logs_hold_is_counted_whatever_happens(
+            steps in prop::collection::vec((0_u8..9, 0_u32..3, 0_usize..6), 1..200),
+        ) {
+            let mut streams = Streams::new(200_000);
+            let mut keys: Vec<Key> = Vec::new();
+            for (what, number, which) in steps {
+                let key = keys.get(which).copied();
+                match (what, key) {
+                    (0, _) => keys.push(streams.join(stream(number), keys.len(), 0, OnSlow::Conflate)),
+                    (1, Some(key)) => {
+                        streams.leave(key);
+                        keys.swap_remove(which);
+                    }
+                    (2, Some(key)) => {
+                        streams.suspend(key);
+                    }
+                    // Who ends does not go on.
+                    (3, Some(key)) if streams.subscriptions[key].until.is_none() => {
+                        streams.resume(key, 0);
+                    }
+                    (4, Some(key)) => {
+                        let is_ready = streams.subscriptions[key].is_ready;
+                        if is_ready {
+                            drop(read(&mut streams, key));
+                        }
+                    }
+                    (5, Some(key)) => {
+                        streams.freeze(key);
+                    }
+                    (6, Some(_)) => drop(announced(&mut streams)),
+                    _ => (0..10).for_each(|_| append(&mut streams, number, &"x".repeat(9_000))),
+                }
+                let held: usize = streams.by_id.iter().flatten().map(|stream| stream.log.bytes()).sum();
+                prop_assert_eq!(streams.bytes(), held);
+            }
+        }
     }
 
     #[test]

@@ -165,6 +165,9 @@ pub struct Limits {
     pub sessions_max: u32,
     /// Bytes that may wait for this connection; above it 4001.
     pub queue_bytes_max: u64,
+    /// How long the oldest of them may wait while the connection takes nothing, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_age_ms_max: Option<u64>,
     /// Malformed or unauthenticated messages that are borne in `malformed_interval_ms`; then 4505.
     pub malformed_max: u32,
     /// The interval of `malformed_max`, in milliseconds.

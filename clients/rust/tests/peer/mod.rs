@@ -195,6 +195,7 @@ impl Peer {
             subscriptions_max: 10,
             sessions_max: 1,
             queue_bytes_max: 1 << 20,
+            queue_age_ms_max: None,
             malformed_max: 10,
             malformed_interval_ms: 10_000,
             rates: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sealfeed_wire::market::{Slow, encode_slow};
 
-use super::super::streams::Piece;
+use super::super::streams::{Piece, Streams};
 use super::{Connection, Phase, Scratch, Turn};
 use crate::feed::{CHUNK_BYTES, Ending};
 use crate::pipeline::Command;
@@ -25,15 +25,19 @@ impl Connection {
             return;
         }
         let max = turn.context.limits.out_queue_bytes_max;
-        let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
-        let waiting = behind + self.outbox.bytes();
+        let waiting = self.waiting(turn.streams);
         if waiting > max {
             self.suspend(turn);
-            let behind: usize = self.ready.iter().map(|key| turn.streams.lag(*key)).sum();
-            if behind + self.outbox.bytes() > max {
+            if self.waiting(turn.streams) > max {
                 self.is_too_slow(turn);
             }
             return;
+        }
+        if self.is_blocked() {
+            self.backlog.waits(waiting + self.sealed_bytes, turn.now);
+            if self.check_age(turn) {
+                return;
+            }
         }
         if waiting < max / 4 {
             self.is_warned = false;
@@ -43,6 +47,35 @@ impl Connection {
             let mut notice = Vec::with_capacity(128);
             encode_slow(&mut notice, &slow);
             self.outbox.message(&notice);
+        }
+    }
+
+    /// Bytes that wait for it and were not sealed yet.
+    pub(in crate::session::shard) fn waiting(&self, streams: &Streams) -> usize {
+        self.ready.iter().map(|key| streams.lag(*key)).sum::<usize>() + self.outbox.bytes()
+    }
+
+    /// Leaves it behind if something has waited for too long while its socket took nothing; ends it if that cannot be, or if it
+    /// does not even take what is for it alone. Whether it did either.
+    pub(super) fn check_age(&mut self, turn: &mut Turn<'_>) -> bool {
+        if !self.is_blocked() || self.backlog.too_old_at().is_none_or(|at| turn.now < at) {
+            return false;
+        }
+        let before = self.ready.len();
+        self.suspend(turn);
+        if !self.ready.is_empty() || before == 0 {
+            self.is_too_slow(turn);
+        }
+        true
+    }
+
+    /// Leaves it behind, or ends it, because too much waits for all clients together and more for it than for others.
+    pub(in crate::session::shard) fn give_way(&mut self, turn: &mut Turn<'_>) {
+        if self.may_join() {
+            self.suspend(turn);
+            if self.waiting(turn.streams) > turn.context.limits.out_queue_bytes_max / 8 {
+                self.is_too_slow(turn);
+            }
         }
     }
 
@@ -62,20 +95,25 @@ impl Connection {
                 Err(_) => return self.broken(turn),
             }
         }
+        self.backlog.leaves(std::mem::take(&mut self.sealed_bytes));
         turn.scratch.sealed.clear();
-        if self.seal(turn).is_err() {
-            return self.broken(turn);
+        match self.seal(turn) {
+            Ok(bytes) => self.sealed_bytes = bytes,
+            Err(_) => return self.broken(turn),
         }
         match self.tls.flush(&mut self.socket, &mut turn.scratch.sealed) {
-            Ok(true) => self.wrote(turn),
-            Ok(false) => {}
+            Ok(true) => {
+                self.backlog.leaves(std::mem::take(&mut self.sealed_bytes));
+                self.wrote(turn);
+            }
+            Ok(false) => self.backlog.waits(self.waiting(turn.streams) + self.sealed_bytes, turn.now),
             Err(_) => self.broken(turn),
         }
     }
 
     /// Seals what is for this client, own messages first, then pieces of its streams by turns, up to one write's worth: a
-    /// chunk's rest and a chunk, at most.
-    fn seal(&mut self, turn: &mut Turn<'_>) -> Result<(), rustls::Error> {
+    /// chunk's rest and a chunk, at most. Returns how many plain bytes that were.
+    fn seal(&mut self, turn: &mut Turn<'_>) -> Result<usize, rustls::Error> {
         let Turn { streams, scratch: Scratch { plain, sealed, .. }, .. } = &mut *turn;
         plain.clear();
         if !self.outbox.is_empty() {
@@ -106,7 +144,7 @@ impl Connection {
         if is_lost {
             self.is_too_slow(turn);
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// All that was sealed has left.
