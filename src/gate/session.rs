@@ -21,7 +21,8 @@ pub struct SessionGate {
     principal: Principal,
     session: SessionId,
     current: SessionMac,
-    previous: Option<SessionMac>,
+    /// Only while a master key is being replaced: a box, so that it costs nothing the rest of the time.
+    previous: Option<Box<SessionMac>>,
     messages: RateLimiter,
 }
 
@@ -38,7 +39,7 @@ impl SessionGate {
         let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&session);
         Self {
             current: bind(current),
-            previous: previous.map(bind),
+            previous: previous.map(|key| Box::new(bind(key))),
             messages: RateLimiter::per_second("messages", limits.messages_per_second),
             principal,
             session,

@@ -21,7 +21,7 @@ use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 /// Admitted: an entitled principal with a place of its own.
 pub struct Active {
     pub(super) handle: Arc<SessionHandle>,
-    pub(super) identity: Identified,
+    pub(super) identity: Arc<Identified>,
     /// Until they stand in the log.
     presented: Vec<CertificateDer<'static>>,
     slot: PrincipalSlot,
@@ -75,7 +75,7 @@ impl Active {
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
         });
-        Ok(Self { handle, identity, presented, slot })
+        Ok(Self { handle, identity: Arc::new(identity), presented, slot })
     }
 }
 
@@ -89,7 +89,7 @@ impl Session<Active> {
         let judge = |session: &Identified, entitlement: &Entitlement| {
             verdict(&context.identity, session, entitlement, now)
         };
-        let verdict = context.registry.enter(&self.state.handle, self.state.identity.clone(), judge);
+        let verdict = context.registry.enter(&self.state.handle, Arc::clone(&self.state.identity), judge);
         let verdict = match verdict {
             Verdict::Holds => None,
             Verdict::Changes(entitlement) => {

@@ -23,7 +23,7 @@ use crate::types::{Code, UnixNanos};
 pub(super) struct Conversation {
     context: Arc<SessionContext>,
     handle: Arc<SessionHandle>,
-    identity: Identified,
+    identity: Arc<Identified>,
     gate: SessionGate,
     faults: Faults,
     received: u64,
@@ -56,7 +56,7 @@ impl Conversation {
     pub(super) fn new(
         context: Arc<SessionContext>,
         handle: Arc<SessionHandle>,
-        identity: Identified,
+        identity: Arc<Identified>,
     ) -> Self {
         let keys = &identity.order_keys;
         Self {
@@ -81,7 +81,7 @@ impl Conversation {
     }
 
     /// The certificate's last moment.
-    pub(super) const fn not_after(&self) -> UnixNanos {
+    pub(super) fn not_after(&self) -> UnixNanos {
         self.identity.not_after
     }
 

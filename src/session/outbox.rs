@@ -6,7 +6,7 @@
 use crate::feed::{FrameKind, push_frame, whole_frames};
 
 /// Memory that an empty outbox keeps.
-const BYTES_KEPT_MAX: usize = 1024;
+const BYTES_KEPT_MAX: usize = 64;
 
 /// Frames that wait for one client.
 #[derive(Debug, Default)]

@@ -48,7 +48,7 @@ struct Address {
 
 struct Entry {
     handle: Arc<SessionHandle>,
-    identity: Identified,
+    identity: Arc<Identified>,
     /// What was decided last; the pipeline may not have come to it yet.
     entitlement: Arc<Entitlement>,
 }
@@ -134,7 +134,7 @@ impl Registry {
     pub(super) fn enter(
         &self,
         handle: &Arc<SessionHandle>,
-        identity: Identified,
+        identity: Arc<Identified>,
         verdict: impl Fn(&Identified, &Entitlement) -> Verdict,
     ) -> Verdict {
         let mut entitlement = Arc::clone(&handle.entitlement());

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
 /// Bytes that a parser reads at once, and holds for an idle connection. A message of the protocol is smaller.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 256;
 
 /// Something the peer sent.
 #[derive(Debug, PartialEq, Eq)]

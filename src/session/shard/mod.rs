@@ -42,7 +42,7 @@ pub(super) struct Arrival {
     /// Plain bytes behind the upgrade.
     pub(super) read: Vec<u8>,
     pub(super) handle: Arc<SessionHandle>,
-    pub(super) identity: Identified,
+    pub(super) identity: Arc<Identified>,
     /// How it ends at once, if it does.
     pub(super) ending: Option<Ending>,
     pub(super) slots: Slots,
