@@ -38,5 +38,6 @@ mod retention;
 mod slow;
 mod stop;
 mod tape;
+mod tape_prune;
 mod upgrade;
 mod witness;
