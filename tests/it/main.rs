@@ -31,6 +31,7 @@ mod order_limits;
 mod orders;
 mod orders_life;
 mod publish;
+mod record;
 mod recorded;
 mod records;
 mod resume;
