@@ -25,14 +25,18 @@ def root(frontier):
     return result
 
 def linked(links, tape):
-    """What links to a tape [8], each with its sequence number, say of this one that is not so."""
+    """What links to a tape [8], each with its sequence number, say of this one that is not so, and what is wrong with it up to the last of them."""
+    known, reach = tape.log != bytes(32), max(tape.sizes, default=0)
+    bad = [(list(VERDICTS)[verdict], seq, f"of the tape: {what}", ranged) for verdict, ranged, seq, what in tape.findings if seq < reach or not known]
+    yield from bad
     for seq, told in links:
         if not told: yield "TAMPERED", seq, "TAPE_LINK is none"
-        elif told[1] == tape.log.hex() and int(told[3]) > tape.reached: yield "TRUNCATED", seq, "the tape does not reach this link"
+        elif told[1] == tape.log.hex() and int(told[3]) > tape.reached:
+            if not bad: yield "TRUNCATED", seq, "the tape does not reach this link"
         elif told[1] == tape.log.hex() and int(told[3]) >= tape.first and (tape.roots.get(int(told[3])) or b"").hex() != told[4]:
             yield "TAMPERED", seq, "the tape differs from what this links"
     last = [(seq, told[1]) for seq, told in links if told][-1:]
-    if last and last[0][1] != tape.log.hex(): yield "TAMPERED", last[0][0], "last link is to another tape"
+    if known and last and last[0][1] != tape.log.hex(): yield "TAMPERED", last[0][0], "last link is to another tape"
 
 def frame(data, at):
     """A frame [4]: is it an entry, its body, where the next one starts."""

@@ -11,16 +11,16 @@ from sealed_log import (H, LINK, N, NOTE_MAX, TORN, VERDICTS, WINDOW, Bad, Folde
 EPOCHS_MAX, GENESIS, START, STOP, EPOCH_END, RECOVERY, PRUNE, TAPE_LINK = 2**26, 1, 2, 3, 5, 6, 7, 12
 
 class Verifier:
-    def __init__(self, folder, key=None, anchors=(), receipts=(), k0=None, expect=0, tape=None, sizes=()):
+    def __init__(self, folder, key=None, anchors=(), receipts=(), k0=None, expect=0, tape=None, links=()):
         self.folder, self.findings, self.expect, self.k0, self.epoch_key = Folder(folder), [], expect, k0, k0 and (0, k0)
-        self.links, self.sizes, self.recoveries, self.prunes, self.headers, self.roots, self.torn, self.run, self.ended, self.kind = [], sizes, [], [], {}, {}, None, None, False, 0
+        self.links, self.recoveries, self.prunes, self.headers, self.roots, self.torn, self.run, self.ended, self.kind = [], [], [], {}, {}, None, None, False, 0
         if not self.folder.firsts: sys.exit(66)
         self.first = self.size = self.reached = self.folder.firsts[0]
         try: (self.log, self.number, _, self.previous, self.group, self.epoch, self.frontier, own) = header(self.folder.segment(self.first))
         except Bad as bad:
             self.add("TAMPERED", self.first, str(bad))
             self.log, self.number, self.epoch, self.frontier, own = bytes(32), 0, 0, [], Key("unknown", bytes(32))
-        self.key, self.number = key or own, self.number if self.first else 0
+        self.key, self.number, self.sizes = key or own, self.number if self.first else 0, {int(told[3]) for _, told in links if told and told[1] == self.log.hex()}
         self.anchors = [self.key.checkpoint(note.rstrip("\n") + "\n") for note in anchors]
         if None in self.anchors or any(log != self.log != bytes(32) for log, _, _ in receipts): sys.exit(2)
         self.receipts = [(seq, leaf) for _, seq, leaf in receipts if seq >= self.first]
@@ -32,7 +32,7 @@ class Verifier:
         except Bad as bad:
             what, seq, ranged = (bad.args + (self.size, False)[len(bad.args) - 1:])[:3]
             self.complete = what and self.add("TAMPERED", seq, what, ranged)
-        for found in linked(self.links, Verifier(tape, sizes={int(told[3]) for _, told in self.links if told})) if tape else (): self.add(*found)
+        for found in linked(self.links, settled(lambda: Verifier(tape, links=self.links))) if tape else (): self.add(*found)
         self.verdict = self.conclude()
     def add(self, verdict, seq, what, ranged=False): self.findings.append((list(VERDICTS).index(verdict), ranged, seq, what))
     def checkpoints(self, data):
@@ -138,7 +138,7 @@ class Verifier:
             if seal in (bytes(32), by(other, epoch), by(other, self.epoch)): return self.add("EPOCH GAP", first, "seal is of another epoch, or none")
             other = sha(b"sealfeed/v1 evolve\n", other)
         if not self.epoch_key: self.add("TAMPERED", first, "seal of the group does not fit its epoch's key")
-    def claims(self): return [0, self.expect] + [size for size, _ in self.own[-1:] + self.anchors] + [seq + 1 for seq, _ in self.receipts]
+    def claims(self): return [0, self.expect, *self.sizes] + [size for size, _ in self.own[-1:] + self.anchors] + [seq + 1 for seq, _ in self.receipts]
     def open_end(self, data):
         at, what = self.groups(data)
         seq, rest, covered = self.size + self.before, data[at:].rstrip(b"\0"), max(self.claims()) > self.size

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::chain::{Hash, node_hash};
 use crate::entry::EntryRef;
-use crate::follow::{Follower, Place, segment_header, segments};
+use crate::follow::{Follower, Place, segments};
 use crate::frame::FRAME_HEAD_BYTES;
 use crate::index::load_nodes;
 use crate::index::pieces::{PIECE_LEVEL_MAX, read_entries};
@@ -58,6 +58,17 @@ pub struct Nodes {
     /// Number of the first block in `blocks`.
     first_block: u64,
     blocks: Blocks,
+    /// The leaves that were read last: a proof needs those of one block again and again.
+    leaves: Option<Leaves>,
+}
+
+/// Leaf hashes of the entries of a block that are there.
+#[derive(Debug)]
+struct Leaves {
+    block: u64,
+    first: u64,
+    end: u64,
+    hashes: Vec<Hash>,
 }
 
 /// The blocks of a log, one after the other.
@@ -100,22 +111,37 @@ impl Nodes {
     /// As [`Nodes::read`].
     pub fn read_storage(storage: Arc<dyn Storage>) -> Result<Self, ReadError> {
         let firsts = segments(&*storage)?;
-        let first = *firsts.first().ok_or(ReadError::NoLog)?;
-        let base = segment_header(&*storage, first)?.frontier;
-        let mut blocks = Blocks { kept: Vec::new(), open: open_block(&base), open_first: None };
-        let mut from = first;
+        let mut from = *firsts.first().ok_or(ReadError::NoLog)?;
+        let mut nodes = Self::at_start(Arc::clone(&storage))?;
         for next in firsts.into_iter().skip(1) {
             let Some(pieces) = load_nodes(&*storage, from, next) else { break };
             for (piece, facts) in pieces {
-                blocks.take(piece.level, facts.node, Place { segment: from, offset: facts.offset });
+                nodes.blocks.take(piece.level, facts.node, Place { segment: from, offset: facts.offset });
             }
             from = next;
         }
-        let follower = Follower::on_storage(Arc::clone(&storage), from)?;
-        let first_block = base.size() / BLOCK_LEAVES;
-        let mut nodes = Self { storage, follower, base, first_block, blocks };
+        nodes.follower = Follower::on_storage(storage, from)?;
         nodes.advance()?;
         Ok(nodes)
+    }
+
+    /// As [`Nodes::read_storage`], for somebody who looks at every entry meanwhile: no index is used.
+    pub(crate) fn read_whole(
+        storage: Arc<dyn Storage>,
+        each: impl FnMut(&EntryRef<'_>, &Hash, Place),
+    ) -> Result<Self, ReadError> {
+        let mut nodes = Self::at_start(storage)?;
+        nodes.advance_with(each)?;
+        Ok(nodes)
+    }
+
+    /// Nothing read yet.
+    fn at_start(storage: Arc<dyn Storage>) -> Result<Self, ReadError> {
+        let follower = Follower::on_storage(Arc::clone(&storage), 0)?;
+        let base = follower.tree().clone();
+        let blocks = Blocks { kept: Vec::new(), open: open_block(&base), open_first: None };
+        let first_block = base.size() / BLOCK_LEAVES;
+        Ok(Self { storage, follower, base, first_block, blocks, leaves: None })
     }
 
     /// Reads what was appended meanwhile.
@@ -123,8 +149,15 @@ impl Nodes {
     /// # Errors
     /// What reading the log answers.
     pub fn advance(&mut self) -> Result<(), ReadError> {
+        self.advance_with(|_, _, _| {})
+    }
+
+    fn advance_with(&mut self, mut each: impl FnMut(&EntryRef<'_>, &Hash, Place)) -> Result<(), ReadError> {
         let blocks = &mut self.blocks;
-        let mut take = |_: &EntryRef<'_>, leaf: &Hash, place: Place| blocks.take(0, *leaf, place);
+        let mut take = |entry: &EntryRef<'_>, leaf: &Hash, place: Place| {
+            blocks.take(0, *leaf, place);
+            each(entry, leaf, place);
+        };
         while self.follower.next_group(&mut take)? {}
         Ok(())
     }
@@ -162,10 +195,19 @@ impl Nodes {
         hash.copied().filter(|_| known).ok_or(NodeError::Pruned { first: size })
     }
 
-    /// Leaf hashes of a block's entries that are there, in order, with the number of the first.
-    fn leaves(&self, number: u64) -> Result<(u64, Vec<Hash>), NodeError> {
+    /// Leaf hashes of a block's entries that are there, in order.
+    fn leaves(&mut self, number: u64) -> Result<&Leaves, NodeError> {
         let begin = (number * BLOCK_LEAVES).max(self.base.size());
         let end = ((number + 1) * BLOCK_LEAVES).min(self.size());
+        let known = self.leaves.take().filter(|known| (known.block, known.end) == (number, end));
+        let leaves = match known {
+            Some(known) => known,
+            None => Leaves { block: number, first: begin, end, hashes: self.read_block(number, begin, end)? },
+        };
+        Ok(self.leaves.insert(leaves))
+    }
+
+    fn read_block(&self, number: u64, begin: u64, end: u64) -> Result<Vec<Hash>, NodeError> {
         let place = match self.block(number) {
             Some(block) => Some(block.first),
             None => self.blocks.open_first,
@@ -186,7 +228,7 @@ impl Nodes {
             let offset = (SEGMENT_HEADER_BYTES + FRAME_HEAD_BYTES) as u64;
             place = Place { segment: next, offset };
         }
-        Ok((begin, leaves))
+        Ok(leaves)
     }
 
     /// Leaf hashes of the entries from `seq` on, the first of which lies at `place`, up to `end` or the end of the segment.
@@ -238,10 +280,10 @@ impl Subtrees for Nodes {
                 (self.subtree(level - 1, index * 2)?, self.subtree(level - 1, index * 2 + 1)?);
             return Ok(node_hash(&left, &right));
         }
-        let (first, leaves) = self.leaves(start / BLOCK_LEAVES)?;
+        let Leaves { first, hashes, .. } = self.leaves(start / BLOCK_LEAVES)?;
         let range = usize::try_from(start - first).unwrap_or(0)..usize::try_from(end - first).unwrap_or(0);
         let mut tree = Frontier::new();
-        leaves.get(range).unwrap_or_default().iter().for_each(|leaf| tree.push(*leaf));
+        hashes.get(range).unwrap_or_default().iter().for_each(|leaf| tree.push(*leaf));
         Ok(tree.root())
     }
 }

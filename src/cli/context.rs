@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use clap::Args;
 use sealfeed_client::{Client, ClientConfig, ConfigError, Context, Protocol, UrlError};
 
-pub(super) use problem::{EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem, refusal_exit};
+pub(super) use problem::{
+    EXIT_NOT_ENTITLED, EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem, refusal_exit,
+};
 
 /// Environment variable that names a context file.
 const CONTEXT_VARIABLE: &str = "SEALFEED_CONTEXT";
@@ -92,9 +94,22 @@ impl Target {
 
     /// As [`Self::connect`], by a sub-protocol.
     pub(super) async fn connect_by(&self, protocol: Protocol) -> Result<Client, Problem> {
-        let mut config =
-            ClientConfig::from_context(&self.context).map_err(|error| config_problem(&error, &self.place))?;
-        config.protocol = protocol;
+        self.connect_with(|config| config.protocol = protocol).await
+    }
+
+    /// As [`Self::connect`], for DBN records as the server sends them.
+    pub(super) async fn connect_to_keep_records(&self) -> Result<Client, Problem> {
+        self.connect_with(|config| (config.protocol, config.keep_records) = (Protocol::Dbn, true)).await
+    }
+
+    /// Everything that a connection is made from.
+    pub(super) fn config(&self) -> Result<ClientConfig, Problem> {
+        ClientConfig::from_context(&self.context).map_err(|error| config_problem(&error, &self.place))
+    }
+
+    async fn connect_with(&self, change: impl FnOnce(&mut ClientConfig)) -> Result<Client, Problem> {
+        let mut config = self.config()?;
+        change(&mut config);
         Client::connect_with(&config)
             .await
             .map_err(|error| Problem::of_connect(&error).at(self.place.clone()))

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 cannot connect; 4 not entitled; 5 order rejected; 6 order outcome
 //! unknown; 70 the sealed log failed; 71 the state of the sealed log forbids to start; 78 configuration.
+//! `record`: 7 recorded with gaps, 73 cannot create.
 //! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED;
 //! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
@@ -10,8 +11,10 @@ mod audit;
 mod book;
 mod context;
 mod demo;
+mod duration;
 mod explain;
 mod order;
+mod record;
 mod serve;
 mod tape;
 mod watch;
@@ -39,6 +42,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Show a book as a ladder, with its last trades.
     Book(book::BookArgs),
+    /// Write what a subscriber receives into a DBN file.
+    Record(record::RecordArgs),
     /// Place, cancel and look up orders.
     Order(order::OrderArgs),
     /// Verify and replay a sealed log.
@@ -59,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Watch(arguments) => watch::run(arguments),
         Command::Book(arguments) => book::run(&arguments),
+        Command::Record(arguments) => record::run(arguments),
         Command::Order(arguments) => order::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Tape(arguments) => tape::run(&arguments),

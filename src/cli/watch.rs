@@ -58,7 +58,7 @@ pub(super) struct WatchArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WatchChannel {
+pub(super) enum WatchChannel {
     /// Every trade.
     Trades,
     /// Best bid and offer.
@@ -121,7 +121,7 @@ fn parse_depth(text: &str) -> Result<Depth, String> {
     depth.ok_or_else(|| "not one of 10, 50 and 0 (all)".to_owned())
 }
 
-fn parse_conflation(text: &str) -> Result<Conflation, String> {
+pub(super) fn parse_conflation(text: &str) -> Result<Conflation, String> {
     let interval = text.parse().ok().and_then(|number: u16| Conflation::try_from(number).ok());
     interval.ok_or_else(|| "not one of 0 (every message), 100, 250 and 1000".to_owned())
 }

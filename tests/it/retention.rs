@@ -15,7 +15,7 @@ const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// The clock of a machine in another year.
 #[derive(Debug)]
-struct Years(AtomicU64);
+pub(crate) struct Years(pub(crate) AtomicU64);
 
 impl Clock for Years {
     fn now(&self) -> Stamp {

@@ -1,28 +1,29 @@
 //! Makes a bundle out of a log's folder.
 //!
-//! The newest checkpoint is read first and nothing behind it is looked at, so a live log gives a bundle of one moment. The log is read
-//! three times: for the life, for what stands around it, for the tree. In memory: the life, the certificates of one run of the
-//! server, 48 bytes for 256 entries. The result is checked before it is handed out.
+//! The newest checkpoint is read first and nothing behind it is looked at, so a live log gives a bundle of one moment. Where most sealed
+//! segments have an index ([`super::indexed`]), pieces of the log are read; else all of it once, for the life and the tree, and the
+//! server's run once more, for what stands around the life ([`super::scan`]). Both find the same. In memory: the life, the certificates of
+//! one run of the server, 48 bytes for 256 entries. The result is checked before it is handed out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::check::{Given, Report, check};
+use super::found::Found;
 use super::tar::{self, Member};
 use super::{
-    BASICS, BASICS_TEXT, BUNDLE_BYTES_MAX, CHECKPOINT, Life, LifeStep, PROGRAM, PROGRAM_TEXT, README,
-    README_TEXT, SUMS, certificate_name, entry_name, events, parts, proof_name,
+    BASICS, BASICS_TEXT, BUNDLE_BYTES_MAX, CHECKPOINT, PROGRAM, PROGRAM_TEXT, README, README_TEXT, SUMS,
+    certificate_name, entry_name, events, indexed, parts, proof_name, scan,
 };
 use crate::checkpoint::{self, CHECKPOINT_BYTES_MAX, FileItem, TreeHead};
 use crate::follow::Follower;
-use crate::kind;
 use crate::layout::CHECKPOINTS;
 use crate::nodes::{NodeError, Nodes};
 use crate::note::{NOTE_BYTES_MAX, Note, VerifierKey};
 use crate::proof;
-use crate::reader::{Entries, Entry, ReadError};
+use crate::reader::{Entry, ReadError};
 use crate::storage::{Access, DiskStorage, Storage, read_whole};
 use crate::tlog_proof::TlogProof;
 use crate::verify::Verdict;
@@ -30,8 +31,6 @@ use crate::witness::watch::WITNESSED;
 
 /// How far from its end the file of checkpoints is searched for a complete one.
 const SEARCHED_BYTES: usize = 4 * CHECKPOINT_BYTES_MAX;
-/// What one entry takes beside its own bytes, at least.
-const AROUND_ENTRY_BYTES: usize = 4 * 512;
 
 /// Why there is no bundle. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +59,9 @@ pub enum MakeError {
     /// There is no such order.
     #[error("the log has no order {0}")]
     NoSuchOrder(u64),
+    /// No order is called so.
+    #[error("the log has no such order")]
+    NotFound,
     /// No checkpoint covers the order yet.
     #[error(
         "order {order} is too recent: entry {seq} is not under a checkpoint yet, the newest covers {covered} entries"
@@ -107,27 +109,70 @@ pub struct Made {
     pub later: u64,
 }
 
+/// Which order is wanted. The log knows their numbers; what else orders are called, the application says.
+pub struct Wanted<'a> {
+    /// The order's number. Where there is such an order it is meant, whatever others are called.
+    pub number: Option<u64>,
+    /// Whether the first entry of an order is of one that is meant; of several the last is. Asked of each, in the order of the log.
+    pub is_first: Option<&'a mut dyn FnMut(&Entry) -> bool>,
+    /// Whether an order has no life after this entry of it: then the log behind it need not be read.
+    pub has_ended: &'a dyn Fn(&Entry) -> bool,
+}
+
 /// Makes the bundle of `order` from the log in `folder`. Without `key` the log's own word is taken for it.
 ///
 /// # Errors
 /// [`MakeError`].
 pub fn make(folder: &Path, order: u64, key: Option<VerifierKey>) -> Result<Made, MakeError> {
     let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(folder));
+    make_wanted(&storage, Wanted { number: Some(order), is_first: None, has_ended: &|_| false }, key)
+}
+
+/// As [`make`], on any storage and of an order that may be called by something else than its number.
+///
+/// # Errors
+/// [`MakeError`].
+pub fn make_wanted(
+    storage: &Arc<dyn Storage>,
+    wanted: Wanted<'_>,
+    key: Option<VerifierKey>,
+) -> Result<Made, MakeError> {
     let key = match key {
         Some(key) => key,
-        None => own_key(&storage)?,
+        None => own_key(storage)?,
     };
-    let (mut note, mut head) = newest(&*storage, &key)?;
-    let life = Found::life(&storage, order, head.size)?;
+    let newest = newest(&**storage, &key)?;
+    // What an index leads to is checked as everything is, but an index may hide: what then does not hold is looked for without them.
+    if let Some(number) = wanted.number
+        && indexed::pays(&**storage)
+        && let Ok(Some(life)) = indexed::life(storage, number, newest.1.size, wanted.has_ended)
+    {
+        let nodes = || Ok(Nodes::read_storage(Arc::clone(storage))?);
+        if let Ok(made) = bundle(storage, &key, newest.clone(), &life, nodes, indexed::around) {
+            return Ok(made);
+        }
+    }
+    let (life, nodes) = scan::life(storage, wanted, newest.1.size)?;
+    bundle(storage, &key, newest, &life, || Ok(nodes), scan::around)
+}
+
+/// The bundle of a life that was found, made and checked.
+fn bundle(
+    storage: &Arc<dyn Storage>,
+    key: &VerifierKey,
+    (mut note, mut head): (String, TreeHead),
+    life: &Found,
+    nodes: impl FnOnce() -> Result<Nodes, MakeError>,
+    around: impl FnOnce(&Arc<dyn Storage>, &Found, u64) -> Result<BTreeMap<u64, Entry>, ReadError>,
+) -> Result<Made, MakeError> {
     // A cosigned checkpoint says more than a newer one without witnesses.
-    if let Some(cosigned) = newest_cosigned(&*storage, &key, life.end, head.size)? {
+    if let Some(cosigned) = newest_cosigned(&**storage, key, life.end, head.size)? {
         (note, head) = cosigned;
     }
-    let around = around(&storage, &life, head.size)?;
-    let entries = life.entries.iter().chain(around.values());
-    let mut nodes = Nodes::read_storage(Arc::clone(&storage))?;
+    let around = around(storage, life, head.size)?;
+    let mut nodes = nodes()?;
     let mut files = BTreeMap::new();
-    for entry in entries {
+    for entry in life.entries.iter().chain(around.values()) {
         let (bytes, seq) = (entry.to_bytes(), entry.header.seq);
         let proof = TlogProof { index: seq, path: proof::inclusion(&mut nodes, seq, head.size)? };
         if entry.header.kind == events::CERTIFICATE
@@ -142,9 +187,9 @@ pub fn make(folder: &Path, order: u64, key: Option<VerifierKey>) -> Result<Made,
     }
     let bytes = archive(files, &note);
     if bytes.len() > BUNDLE_BYTES_MAX {
-        return Err(MakeError::TooLarge(order));
+        return Err(MakeError::TooLarge(life.order));
     }
-    let report = check(&bytes, &Given { key: Some(key), witnesses: Vec::new() });
+    let report = check(&bytes, &Given { key: Some(key.clone()), witnesses: Vec::new() });
     match report.verdict {
         Verdict::Verified | Verdict::Recovered => Ok(Made { bytes, report, later: life.later }),
         _ => Err(MakeError::DoesNotHold(report.problem.unwrap_or_default())),
@@ -218,107 +263,6 @@ fn newest_cosigned(
         };
     }
     Ok(best)
-}
-
-/// The life of an order, and what it needs around it.
-struct Found {
-    entries: Vec<Entry>,
-    /// Entries of the order behind the checkpoint.
-    later: u64,
-    /// One past the last entry of the life.
-    end: u64,
-    /// First entry that the log keeps.
-    first_kept: u64,
-    sessions: BTreeSet<[u8; 32]>,
-}
-
-impl Found {
-    fn life(storage: &Arc<dyn Storage>, order: u64, covered: u64) -> Result<Self, MakeError> {
-        let mut found =
-            Self { entries: Vec::new(), later: 0, end: 0, first_kept: 0, sessions: BTreeSet::new() };
-        let (mut life, mut first_kept, mut too_recent, mut bytes) = (Life::default(), None, None, 0);
-        for entry in Entries::new(Arc::clone(storage), 0)? {
-            let entry = entry?;
-            let seq = entry.header.seq;
-            first_kept.get_or_insert(seq);
-            let Some(link) = entry.header.order.filter(|link| link.id == order) else { continue };
-            if seq >= covered {
-                too_recent.get_or_insert(seq);
-                found.later += 1;
-                continue;
-            }
-            life.take(LifeStep { seq, event: link.event, previous: link.previous });
-            found.sessions.extend(entry.header.session.map(|session| session.id));
-            found.end = seq + 1;
-            bytes += entry.payload.len() + AROUND_ENTRY_BYTES;
-            if bytes > BUNDLE_BYTES_MAX {
-                return Err(MakeError::TooLarge(order));
-            }
-            found.entries.push(entry);
-        }
-        found.first_kept = first_kept.unwrap_or(0);
-        let begins = found.entries.first().and_then(|entry| entry.header.order).map(|link| link.event);
-        match (begins, too_recent) {
-            (None, None) => Err(MakeError::NoSuchOrder(order)),
-            (None, Some(seq)) => Err(MakeError::TooRecent { order, seq, covered }),
-            (Some(event), _) if event > 0 && found.first_kept > 0 => {
-                Err(MakeError::Pruned { order, first: found.first_kept })
-            }
-            _ => match life.gap() {
-                Some(gap) => Err(MakeError::Gap { order, gap: gap.to_owned() }),
-                None => Ok(found),
-            },
-        }
-    }
-}
-
-/// The entries that tell where the life belongs: genesis or PRUNE, connects, certificates, clock.
-fn around(storage: &Arc<dyn Storage>, life: &Found, covered: u64) -> Result<BTreeMap<u64, Entry>, MakeError> {
-    let (Some(first), Some(last)) = (life.entries.first(), life.entries.last()) else {
-        return Ok(BTreeMap::new());
-    };
-    let (first, last) = (first.header, last.header);
-    let mut kept = BTreeMap::new();
-    let mut chains: BTreeMap<String, Entry> = BTreeMap::new();
-    let (mut run, mut clock, mut clock_after, mut prune) = (0, None, None, None);
-    for entry in Entries::new(Arc::clone(storage), 0)? {
-        let entry = entry?;
-        let header = entry.header;
-        if header.seq >= covered {
-            break;
-        }
-        if header.run != run {
-            run = header.run;
-            chains.clear();
-        }
-        match header.kind {
-            kind::GENESIS => {
-                kept.insert(header.seq, entry);
-            }
-            kind::PRUNE => prune = Some(entry),
-            kind::CLOCK if header.seq < first.seq => clock = Some(entry),
-            kind::CLOCK if header.seq > last.seq && header.run == last.run && clock_after.is_none() => {
-                clock_after = Some(entry);
-            }
-            events::CERTIFICATE => {
-                let sha256 = events::certificate(&entry.payload).map(|told| told.sha256.to_owned());
-                if let Some(sha256) = sha256 {
-                    chains.entry(sha256).or_insert(entry);
-                }
-            }
-            events::CONNECT if header.session.is_some_and(|session| life.sessions.contains(&session.id)) => {
-                let chain = events::connect(&entry.payload).and_then(|told| chains.get(told.certificate));
-                kept.extend(chain.map(|chain| (chain.header.seq, chain.clone())));
-                kept.insert(header.seq, entry);
-            }
-            _ => {}
-        }
-    }
-    let same_run = |clock: &Entry| clock.header.run == first.run;
-    let pruned = prune.filter(|_| life.first_kept > 0);
-    let more = [clock.filter(same_run), clock_after, pruned].into_iter().flatten();
-    kept.extend(more.map(|entry| (entry.header.seq, entry)));
-    Ok(kept)
 }
 
 /// The archive over these files, the checkpoint, and what a reader needs.

@@ -4,17 +4,21 @@
 //! given away, by the same code that whoever receives it runs. `FORMAT.md` section 13 is its contract; `verify_bundle.py` goes into
 //! it and shares no code with this. Limits: [`BUNDLE_BYTES_MAX`], and no member grows beyond what an entry or a note may be.
 
+mod around;
 mod check;
 mod events;
+mod found;
+mod indexed;
 mod life;
 mod make;
 mod parts;
+mod scan;
 mod story;
 mod tar;
 
 pub use check::{Given, Proof, Report, check};
 pub use life::{Life, LifeStep};
-pub use make::{Made, MakeError, make};
+pub use make::{Made, MakeError, Wanted, make, make_wanted};
 pub use story::{Certificates, ClockWord, SessionStory, Step, Story};
 
 /// Largest bundle that is made or read, bytes; tens of thousands of events of one order.

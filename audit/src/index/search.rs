@@ -39,9 +39,12 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Search {
     storage: Arc<dyn Storage>,
-    terms: Terms,
+    /// Of the application; `None` where nothing is asked that depends on them: then an index of any version will do, and none is built.
+    terms: Option<Terms>,
     query: Query,
     segments: Peekable<vec::IntoIter<u64>>,
+    /// No segment that starts here or behind is searched.
+    before: Option<u64>,
     now: Now,
     found: VecDeque<Entry>,
     /// Indexes are built where there are none; not any more once one could not be written.
@@ -80,9 +83,24 @@ impl Search {
         if segments.is_empty() {
             return Err(ReadError::NoLog);
         }
+        Ok(Self {
+            terms: Some(terms),
+            builds: true,
+            ..Self::through_existing(storage, query, segments, None)
+        })
+    }
+
+    /// Searches those of these segments, all there are from the first of them on, that start before `before`, through the indexes there are:
+    /// none is built. Only for keys that the log knows itself.
+    pub(crate) fn through_existing(
+        storage: Arc<dyn Storage>,
+        query: Query,
+        segments: Vec<u64>,
+        before: Option<u64>,
+    ) -> Self {
         let (segments, found, tally) = (segments.into_iter().peekable(), VecDeque::new(), Tally::default());
-        let (now, builds, failed) = (Now::Between, true, false);
-        Ok(Self { storage, terms, query, segments, now, found, builds, tally, failed })
+        let (terms, now, builds, failed) = (None, Now::Between, false, false);
+        Self { storage, terms, query, segments, before, now, found, builds, tally, failed }
     }
 
     /// What has been looked at so far.
@@ -98,7 +116,9 @@ impl Search {
             }
             match &mut self.now {
                 Now::Between => {
-                    let Some(first) = self.segments.next() else { return Ok(None) };
+                    let before = self.before;
+                    let in_range = |first: &u64| before.is_none_or(|before| *first < before);
+                    let Some(first) = self.segments.next_if(in_range) else { return Ok(None) };
                     self.begin(first)?;
                 }
                 Now::Pieces { segment, file, pieces } => match pieces.pop_front() {
@@ -143,17 +163,15 @@ impl Search {
         let storage = &*self.storage;
         let Some(sealed) = Sealed::read(storage, first, next) else { return Ok(None) };
         // An index that cannot be read, or is damaged further in, is one that is not there.
-        let there = load(storage, &sealed, Some(self.terms.version)).ok().flatten();
+        let there = load(storage, &sealed, self.terms.map(|terms| terms.version)).ok().flatten();
         if let Some(index) = there
             && let Ok(Some(pieces)) = wanted(&index, &self.query)
             && begin_where_they_say(storage, first, pieces.iter()).is_ok_and(|right| right)
         {
             return Ok(Some(pieces));
         }
-        if !self.builds {
-            return Ok(None);
-        }
-        let Some((index, kept)) = build_index(storage, &sealed, &self.terms)? else { return Ok(None) };
+        let Some(terms) = self.terms.filter(|_| self.builds) else { return Ok(None) };
+        let Some((index, kept)) = build_index(storage, &sealed, &terms)? else { return Ok(None) };
         self.builds = kept.is_ok();
         // It is in memory: nothing of it can be damaged.
         Ok(wanted(&index, &self.query).ok().flatten())

@@ -4,6 +4,7 @@
 
 mod archive;
 mod forged;
+mod indexed;
 mod interop;
 mod logs;
 #[path = "../support/mod.rs"]

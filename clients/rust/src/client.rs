@@ -60,7 +60,8 @@ impl Client {
         let signer = config.order_key.as_ref().map(|key| Signer::new(key, &welcome.session));
         let shared = Arc::new(Shared::default());
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
-        let (task_shared, terms) = (Arc::clone(&shared), (welcome.heartbeat_ms, config.protocol));
+        let terms = (welcome.heartbeat_ms, config.protocol, config.keep_records);
+        let task_shared = Arc::clone(&shared);
         let pings = outgoing.downgrade();
         let task = tokio::spawn(async move {
             connection::run(socket, receiver, pings, terms, &task_shared).await;

@@ -164,6 +164,9 @@ pub struct ClientConfig {
     pub headers: Vec<(String, String)>,
     /// How market data comes.
     pub protocol: Protocol,
+    /// With [`Protocol::Dbn`]: market data comes as [`Event::Record`](crate::Event::Record), with the bytes that the server sent, for
+    /// whoever keeps them.
+    pub keep_records: bool,
     /// Longest time from the first packet to `welcome`, in milliseconds.
     pub connect_timeout_ms: u64,
     /// Longest wait for the reply to one request, in milliseconds. For a signed request its end means
@@ -192,6 +195,7 @@ impl ClientConfig {
             order_key: None,
             headers: Vec::new(),
             protocol: Protocol::Json,
+            keep_records: false,
             connect_timeout_ms: Self::CONNECT_TIMEOUT_MS,
             request_timeout_ms: Self::REQUEST_TIMEOUT_MS,
         }

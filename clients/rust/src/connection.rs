@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketCon
 use tokio_tungstenite::tungstenite::{Bytes, Error as WebSocketError, Utf8Bytes};
 
 use crate::config::Protocol;
-use crate::event::{CloseCause, Closed, Event};
+use crate::event::{CloseCause, Closed, Event, Record};
 use crate::queue::EventQueue;
 use crate::records::Records;
 use crate::streams::{ResumeKey, Streams};
@@ -132,7 +132,7 @@ pub(crate) async fn run<S>(
     socket: WebSocketStream<S>,
     outgoing: mpsc::Receiver<Message>,
     pings: mpsc::WeakSender<Message>,
-    (heartbeat_ms, protocol): (u64, Protocol),
+    (heartbeat_ms, protocol, keep_records): (u64, Protocol, bool),
     shared: &Shared,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -140,7 +140,7 @@ pub(crate) async fn run<S>(
     let (sink, stream) = socket.split();
     let silence_ms = heartbeat_ms.saturating_mul(SILENT_HEARTBEATS).max(SILENCE_MS_MIN);
     let records = (protocol == Protocol::Dbn).then(Records::default);
-    let mut reader = Reader { stream, streams: Streams::default(), records, shared };
+    let mut reader = Reader { stream, streams: Streams::default(), records, keep_records, shared };
     let closed = tokio::select! {
         closed = reader.read(&pings, Duration::from_millis(silence_ms)) => closed,
         closed = write(sink, outgoing, &shared.events) => closed,
@@ -177,6 +177,8 @@ struct Reader<'s, S> {
     streams: Streams,
     /// There on a connection whose market data comes in records.
     records: Option<Records>,
+    /// Whether events have them along.
+    keep_records: bool,
     shared: &'s Shared,
 }
 
@@ -228,12 +230,20 @@ where
     }
 
     fn accept_records(&mut self, frame: &[u8]) -> Result<(), Closed> {
-        let Self { records, streams, shared, .. } = self;
+        let Self { records, streams, shared, keep_records, .. } = self;
         let Some(records) = records else { return Err(broken("a binary frame on a JSON connection")) };
         // All events of a frame together cost its bytes.
         let mut bytes = frame.len();
-        let read = records.read(frame, |message| {
-            streams.follow(message, |event| shared.events.push(event, std::mem::take(&mut bytes)));
+        let read = records.read(frame, |message, record| {
+            streams.follow(message, |event| {
+                let event = match event {
+                    Event::Market(market) if *keep_records => {
+                        Event::Record(Box::new(Record { market, bytes: record.into() }))
+                    }
+                    other => other,
+                };
+                shared.events.push(event, std::mem::take(&mut bytes));
+            });
         });
         read.map_err(|error| broken(&error.to_string()))
     }

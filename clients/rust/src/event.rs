@@ -23,6 +23,8 @@ use crate::tls::CertificateRefusal;
 pub enum Event {
     /// Market data.
     Market(Market),
+    /// Market data with the record that it came in, in place of [`Event::Market`] where records are kept.
+    Record(Box<Record>),
     /// An execution report of the private channel `orders`.
     Execution(Box<Exec>),
     /// A stream was idle and nothing of it is missing.
@@ -62,6 +64,15 @@ pub enum Event {
     },
     /// The connection has ended. The last event.
     Closed(Closed),
+}
+
+/// A DBN record as the server sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it says. Its symbol is the one that the server gave the record's number.
+    pub market: Market,
+    /// The record, 16 to 1,020 bytes, DBN version 3. Its number of the instrument holds for one run of the server.
+    pub bytes: Box<[u8]>,
 }
 
 /// One message of market data.

@@ -30,7 +30,7 @@ pub use book::{BookError, BookUpdate, BookView, LocalBook};
 pub use client::{Client, clock_offset_ns, subscription};
 pub use config::{ClientConfig, ClientIdentity, ConfigError, Context, Protocol, read_certificates};
 pub use error::{ConnectError, RequestError, Stage};
-pub use event::{CloseCause, Closed, Event, GapOrigin, Market};
+pub use event::{CloseCause, Closed, Event, GapOrigin, Market, Record};
 pub use follow::{BookFollower, FollowError, Followed, SNAPSHOTS_MAX};
 pub use order::{OrderOutcome, PreparedOrder, Signer, UnknownCause, random_nonce};
 pub use sequence::{Continuity, SequenceGuard};

@@ -107,11 +107,11 @@ impl Records {
         }
     }
 
-    /// Reads a binary frame.
+    /// Reads a binary frame: hands out each message with its record.
     pub(crate) fn read(
         &mut self,
         frame: &[u8],
-        mut emit: impl FnMut(MarketMessage),
+        mut emit: impl FnMut(MarketMessage, &[u8]),
     ) -> Result<(), RecordError> {
         if !self.has_header {
             let header = MetadataDecoder::with_upgrade_policy(frame, VersionUpgradePolicy::AsIs).decode()?;
@@ -125,7 +125,7 @@ impl Records {
         let mut records = RecordDecoder::with_version(frame, DBN_VERSION, VersionUpgradePolicy::AsIs, false)?;
         while let Some(record) = records.decode_record_ref()? {
             if let Some(message) = self.message(record)? {
-                emit(message);
+                emit(message, record.as_ref());
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ pub(super) struct PruneArgs {
     /// The tape instead, as long as `[tape.retention]` says.
     #[arg(long)]
     tape: bool,
-    /// Public key of the log (log.pub), from elsewhere than the log: what does not verify with it does not leave.
+    /// Public key of the log, with --tape of the tape (log.pub), from elsewhere than the log: what does not verify with it does not leave.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// The first epoch key (k0.hex): every seal is checked too.
@@ -34,12 +34,12 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(arguments: &PruneArgs) -> anyhow::Result<ExitCode> {
-    let log = if arguments.tape {
-        maintain::configured_tape(&arguments.config)?
+    let (log, section) = if arguments.tape {
+        (maintain::configured_tape(&arguments.config)?, "tape.retention")
     } else {
-        maintain::configured(&arguments.config)?
+        (maintain::configured(&arguments.config)?, "log.retention")
     };
-    let policy = policy(&log.retention)?;
+    let policy = policy(&log.retention, section)?;
     let storage = maintain::storage(&log.directory);
     if arguments.dry_run {
         print(&retention::plan(&storage, &policy, SystemClock.now().utc_ns)?);
@@ -62,13 +62,13 @@ fn print(plan: &Plan) {
     super::hold::print(&plan.holds);
 }
 
-fn policy(config: &RetentionConfig) -> anyhow::Result<Policy> {
+fn policy(config: &RetentionConfig, section: &str) -> anyhow::Result<Policy> {
     let mut classes = Vec::new();
     for class in &config.classes {
         let mut kinds = Vec::new();
         for name in &class.kinds {
             let Some((kind, _)) = Event::KINDS.iter().find(|(_, kind)| kind == name) else {
-                bail!("log.retention.class: there is no kind {name:?}");
+                bail!("{section}.class: there is no kind {name:?}");
             };
             kinds.push(*kind);
         }

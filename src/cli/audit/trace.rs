@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use sealfeed_audit::OrderLink;
 use sealfeed_audit::bundle::{Life, LifeStep};
-use sealfeed_audit::reader::entries_from;
+use sealfeed_audit::reader::{Entry, entries_from};
 
 use super::rows::{ENDS_HERE, Output, Printer, Row, open};
 use super::terms::search_order;
@@ -43,7 +43,7 @@ pub(super) struct TraceArgs {
 }
 
 /// Finds an order's number: it may be given itself, or by the client's name for it.
-pub(super) fn find(directory: &Path, wanted: &str, principal: Option<&str>) -> anyhow::Result<Option<u64>> {
+fn find(directory: &Path, wanted: &str, principal: Option<&str>) -> anyhow::Result<Option<u64>> {
     // A number that is there needs no other proof. That one is not there, or which of several a name means, only reading everything shows.
     match wanted.parse::<u64>() {
         Ok(id) if id.to_string() == wanted && begins_through_index(directory, id)? => Ok(Some(id)),
@@ -166,7 +166,11 @@ fn through_index(directory: &Path, id: u64) -> anyhow::Result<Option<(Vec<Row>, 
     Ok(Some((rows, Rest::Read)))
 }
 
-/// Whether an order has no life after this entry.
+/// Whether an order has no life after this entry of it.
+pub(super) fn has_ended(entry: &Entry) -> bool {
+    ends(&Row::new(entry.clone()))
+}
+
 fn ends(row: &Row) -> bool {
     row.kind == "execution"
         && (matches!(row.text("exec"), Some("canceled" | "expired")) || row.number("leaves") == Some(0))

@@ -11,7 +11,7 @@ pub(in crate::cli) const EXIT_USAGE: u8 = 2;
 /// No connection, or it was lost.
 const EXIT_CANNOT_CONNECT: u8 = 3;
 /// The certificate is good, but what was asked for is not granted.
-const EXIT_NOT_ENTITLED: u8 = 4;
+pub(in crate::cli) const EXIT_NOT_ENTITLED: u8 = 4;
 /// The order was refused and did nothing.
 pub(in crate::cli) const EXIT_ORDER_REJECTED: u8 = 5;
 /// Nobody here knows what became of the order.
@@ -129,6 +129,17 @@ impl Problem {
     pub(in crate::cli) fn code(mut self, code: AnyCode) -> Self {
         self.code = Some(code);
         self
+    }
+
+    /// The stable code, where there is none yet.
+    pub(in crate::cli) fn code_if_none(mut self, code: AnyCode) -> Self {
+        self.code.get_or_insert(code);
+        self
+    }
+
+    /// With which exit code the command ends.
+    pub(in crate::cli) const fn exit_code(&self) -> u8 {
+        self.exit
     }
 
     /// The exit code.

@@ -344,4 +344,14 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CLI-001`: messages of a stream did not come.
+    CliMessagesMissing = 10001,
+    /// `SF-CLI-002`: the connection was lost and did not come back.
+    CliConnectionLost = 10002,
+    /// `SF-CLI-003`: the output file exists already.
+    CliOutputExists = 10003,
+    /// `SF-CLI-004`: the output file cannot be written.
+    CliOutputUnwritable = 10004,
+    /// `SF-CLI-005`: the arguments of the command make no sense.
+    CliArgumentsInvalid = 10005,
 }

@@ -8,6 +8,7 @@
 mod any;
 mod aud;
 mod cfg;
+mod cli;
 mod effect;
 mod list;
 mod ord;
@@ -46,12 +47,24 @@ pub enum Area {
     Cfg = 8,
     /// Several machines. Reserved: no code yet.
     Clu = 9,
+    /// What the commands for clients find by themselves. For whoever runs them; never sent.
+    Cli = 10,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: &[Self] =
-        &[Self::Tls, Self::Ses, Self::Sub, Self::Ord, Self::Rsk, Self::Pub, Self::Aud, Self::Cfg, Self::Clu];
+    pub const ALL: &[Self] = &[
+        Self::Tls,
+        Self::Ses,
+        Self::Sub,
+        Self::Ord,
+        Self::Rsk,
+        Self::Pub,
+        Self::Aud,
+        Self::Cfg,
+        Self::Clu,
+        Self::Cli,
+    ];
 
     /// The three letters in the code.
     #[must_use]
@@ -66,6 +79,7 @@ impl Area {
             Self::Aud => "AUD",
             Self::Cfg => "CFG",
             Self::Clu => "CLU",
+            Self::Cli => "CLI",
         }
     }
 }
@@ -91,8 +105,18 @@ struct Entry {
 }
 
 /// Entries of every area: area 1 first; within an area number 1 first, without holes.
-const TABLES: [&[Entry]; 9] =
-    [tls::TABLE, ses::TABLE, sub::TABLE, ord::TABLE, rsk::TABLE, publish::TABLE, aud::TABLE, cfg::TABLE, &[]];
+const TABLES: [&[Entry]; 10] = [
+    tls::TABLE,
+    ses::TABLE,
+    sub::TABLE,
+    ord::TABLE,
+    rsk::TABLE,
+    publish::TABLE,
+    aud::TABLE,
+    cfg::TABLE,
+    &[],
+    cli::TABLE,
+];
 
 // The position of an entry is its number, so a lookup is two array accesses.
 const _: () = {
