@@ -8,6 +8,7 @@ use super::kind::StreamKind;
 use super::market::{Market, Scratch};
 use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
+use super::tape::Keyframe;
 use crate::journal::tape::MarketState;
 use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
 
@@ -34,6 +35,8 @@ pub struct Feed {
     /// By instrument.
     markets: Vec<Market>,
     options: FeedOptions,
+    /// Names the sequences that no earlier run's go on with: another one in each run.
+    run: Epoch,
     scratch: Scratch,
     encoder: Encoder,
 }
@@ -44,7 +47,22 @@ impl Feed {
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
         let encoder = Encoder::new(RingBudget::new(options.rings));
-        Self { markets, options, scratch: Scratch::default(), encoder }
+        Self { markets, run: options.epoch, options, scratch: Scratch::default(), encoder }
+    }
+
+    /// Lets a feed in which nothing has happened yet go on where another run ended: with its epoch, its books, and the numbers of the
+    /// streams that follow from its events. Bars and conflated streams, and all sequences that are not the feed's, keep the epoch that it
+    /// was made with. `false`, and nothing has changed, if the keyframe is not of these instruments.
+    #[must_use]
+    pub fn go_on(&mut self, keyframe: &Keyframe, instruments: &Instruments) -> bool {
+        let options = FeedOptions { epoch: keyframe.epoch, ..self.options };
+        let mut feed = Self { run: self.run, ..Self::new(instruments, options) };
+        let fits = feed.load(&keyframe.markets, &keyframe.events);
+        if fits {
+            feed.markets.iter_mut().for_each(Market::begin_run);
+            *self = feed;
+        }
+        fits
     }
 
     /// Whether this channel can be had for the instrument: its source must show enough.
@@ -82,7 +100,8 @@ impl Feed {
         if encoding == Encoding::Dbn && !market.offers_records(kind) {
             return Err(Code::SubRecordsNotOffered);
         }
-        Ok(market.subscribe(id, (kind, encoding), self.options.epoch, now))
+        let epoch = if kind.is_taped() { self.options.epoch } else { self.run };
+        Ok(market.subscribe(id, (kind, encoding), epoch, now))
     }
 
     /// Counts a subscriber out that [`Self::subscribe`] counted in.
@@ -97,8 +116,9 @@ impl Feed {
     #[must_use]
     pub fn present(&mut self, stream: StreamId, now: UnixNanos) -> Option<Subscribed> {
         let (instrument, kind, encoding) = stream.parts();
+        let epoch = self.epoch_of(stream);
         let market = self.markets.get_mut(instrument.index())?;
-        let present = market.subscribe(stream, (kind, encoding), self.options.epoch, now);
+        let present = market.subscribe(stream, (kind, encoding), epoch, now);
         market.unsubscribed(kind, encoding, now);
         Some(present)
     }
@@ -115,7 +135,7 @@ impl Feed {
     /// stream that is read and was idle for [`FeedOptions::heartbeat_ns`]. To be called several times in the shortest
     /// interval there is; it looks at every stream.
     pub fn tick(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
-        let Self { markets, options, scratch, encoder } = self;
+        let Self { markets, options, scratch, encoder, .. } = self;
         let mut out = Outgoing { now, publications: out, encoder };
         for market in markets {
             market.tick(options.heartbeat_ns, scratch, &mut out);
@@ -170,9 +190,9 @@ impl Feed {
         self.markets.get(instrument.index())?.best(side)
     }
 
-    /// Names this run of all sequences.
+    /// Names the run of a stream's sequence.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.options.epoch
+    pub fn epoch_of(&self, stream: StreamId) -> Epoch {
+        if stream.parts().1.is_taped() { self.options.epoch } else { self.run }
     }
 }

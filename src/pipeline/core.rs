@@ -16,12 +16,14 @@ use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
-use crate::feed::tape::Recorder;
+use crate::feed::tape::{Keyframe, Recorder};
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
-use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::types::{
+    Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, OwnerId, Principal, Side, UnixNanos,
+};
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
@@ -35,7 +37,7 @@ pub struct PipelineOptions {
     pub orders: OrdersConfig,
     /// Heartbeats.
     pub feed: FeedConfig,
-    /// Name of this run's sequence numbers.
+    /// Name of this run: of the sequence numbers that do not go on from an earlier one.
     pub epoch: Epoch,
     /// What the venue starts from. Its first identifier is above all that earlier runs of the log gave out.
     pub engine: EngineOptions,
@@ -60,6 +62,8 @@ pub struct Core {
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
     tape: Option<Recorder>,
+    /// Its books and streams go on from an earlier run.
+    goes_on: bool,
 }
 
 impl Core {
@@ -91,6 +95,7 @@ impl Core {
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
             tape: None,
+            goes_on: false,
         }
     }
 
@@ -98,6 +103,14 @@ impl Core {
     #[must_use]
     pub fn with_tape(self, tape: Recorder) -> Self {
         Self { tape: Some(tape), ..self }
+    }
+
+    /// Lets books and streams go on where an earlier run ended; `false`, and all begins anew, if that had other instruments. Private
+    /// streams begin anew in any case: they are not on the tape.
+    #[must_use]
+    pub fn go_on(&mut self, keyframe: &Keyframe) -> bool {
+        self.goes_on = self.feed.go_on(keyframe, &self.instruments);
+        self.goes_on
     }
 
     /// How many subscriptions to market data stand, for sources that wait for them.
@@ -111,9 +124,28 @@ impl Core {
         if let Some(tape) = &mut self.tape {
             tape.begin(&self.feed, now);
         }
+        self.clear_venue(now);
         self.await_publishers();
         self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
         self.seal_state()
+    }
+
+    /// Where the books go on, those of the venue are cleared, like any other event: it begins without the orders of the run before.
+    fn clear_venue(&mut self, now: UnixNanos) {
+        if !self.goes_on {
+            return;
+        }
+        let instruments = Arc::clone(&self.instruments);
+        for instrument in instruments.iter().filter(|one| one.tradable) {
+            let shows = |side| self.feed.best(instrument.id, side).is_some();
+            if shows(Side::Buy) || shows(Side::Sell) {
+                let kind = MarketEventKind::Clear;
+                let event =
+                    MarketEvent { instrument: instrument.id, ts_event: now, ts_recv: now, last: true, kind };
+                // There are no readers yet.
+                self.publish(&event, now, &mut Batch::default());
+            }
+        }
     }
 
     /// Seals the state that the venue ends in, and ends the tape. After everything else.

@@ -33,6 +33,7 @@ mod orders_life;
 mod publish;
 mod recorded;
 mod records;
+mod restart;
 mod resume;
 mod retention;
 mod slow;

@@ -113,6 +113,19 @@ impl Market {
         state.streams.iter().all(|saved| self.load_stream(saved, epoch).is_some())
     }
 
+    /// Begins a run in the state that was loaded. While nobody followed, a stream may have fallen behind the market: what its next reader
+    /// gets is a message of its own. What does not follow from the tape counts from the beginning.
+    pub(in crate::feed) fn begin_run(&mut self) {
+        for published in &mut self.streams {
+            published.version = u64::MAX;
+        }
+        for (counted, kind) in self.counted.iter_mut().zip(EVENT_KINDS) {
+            if !kind.is_taped() {
+                *counted = Sequence::ZERO;
+            }
+        }
+    }
+
     fn load_stream(&mut self, saved: &StreamState, epoch: Epoch) -> Option<()> {
         let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
         let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;

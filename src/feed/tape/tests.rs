@@ -48,6 +48,9 @@ impl Site {
     }
 
     fn open(&self) -> Opened {
+        // The link to the end of the run before is durable.
+        let last = self.journal.record(journal::event::Stop { reason: "test".to_owned() }).unwrap();
+        self.journal.wait_durable(last).unwrap();
         journal::tape::open(&self.tape, &self.config, &self.journal, b"").unwrap()
     }
 
