@@ -1,16 +1,19 @@
 //! The state that the pipeline owns, and the turn of each kind of command.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::Done;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
 use super::publish::Publishers;
+use super::recovery::Recoveries;
+use super::retell::Retellings;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
@@ -62,6 +65,9 @@ pub struct Core {
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
     tape: Option<Recorder>,
+    /// Where the tape lies.
+    tape_directory: PathBuf,
+    pub(super) retellings: Retellings,
     /// Its books and streams go on from an earlier run.
     goes_on: bool,
 }
@@ -95,14 +101,37 @@ impl Core {
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
             tape: None,
+            tape_directory: PathBuf::new(),
+            retellings: Retellings::default(),
             goes_on: false,
         }
     }
 
-    /// The same core, which records all market data that it publishes.
+    /// The same core, which records all market data that it publishes, and has what clients missed read from there.
     #[must_use]
-    pub fn with_tape(self, tape: Recorder) -> Self {
-        Self { tape: Some(tape), ..self }
+    pub fn with_tape(self, tape: Recorder, directory: PathBuf) -> Self {
+        Self { tape: Some(tape), tape_directory: directory, ..self }
+    }
+
+    /// Starts what reads the tape for clients, if there is one.
+    pub(super) fn begin_recoveries(&mut self, commands: &mpsc::Sender<Command>) -> std::io::Result<()> {
+        if self.tape.is_some() {
+            let directory = self.tape_directory.clone();
+            self.retellings.start(Recoveries::start(directory, commands.downgrade())?);
+        }
+        Ok(())
+    }
+
+    /// Whether what is published is recorded.
+    pub(super) fn is_taped(&self) -> bool {
+        self.tape.as_ref().is_some_and(|tape| !tape.has_failed())
+    }
+
+    /// Lets what was published so far go to the tape now: somebody reads there.
+    pub(super) fn hurry_tape(&mut self) {
+        if let Some(tape) = &mut self.tape {
+            tape.flush();
+        }
     }
 
     /// Lets books and streams go on where an earlier run ended; `false`, and all begins anew, if that had other instruments. Private
@@ -186,7 +215,13 @@ impl Core {
         self.end_day_if_over(now, batch)?;
         match command {
             Command::Subscribe { session, id, request } => {
-                self.subscribe(&session, id, &request, now, batch)?
+                self.subscribe_with(&session, id, &request, None, now, batch)?
+            }
+            Command::LookedUp { session, id, request, findings } => {
+                self.looked_up(&session, id, &request, findings, now, batch)?;
+            }
+            Command::Retold { number, session, key, retelling } => {
+                self.retold(number, &session, key, retelling, batch)?;
             }
             Command::Unsubscribe { session, id, request } => {
                 self.unsubscribe(&session, id, &request, now, batch)?
@@ -334,6 +369,7 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        self.end_retelling(session)?;
         for stream in self.subscriptions.remove_session(session.number) {
             self.feed.unsubscribed(stream, now);
         }

@@ -136,8 +136,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     };
     let mut core = Core::new(&options, journal.clone());
     let epoch = begin_epoch(&mut core, continuation, options.epoch, &journal)?;
-    if let Some((tape, _)) = tape {
-        core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?);
+    if let Some((tape, directory)) = tape {
+        core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?, directory);
     }
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };

@@ -36,6 +36,7 @@ mod records;
 mod restart;
 mod resume;
 mod retention;
+mod retold;
 mod slow;
 mod stop;
 mod tape;

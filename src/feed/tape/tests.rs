@@ -1,5 +1,7 @@
 //! The tape from the feed to the files and back: what was recorded is what is read, and publishes the same messages again.
 
+mod retold;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
