@@ -5,6 +5,7 @@
 //! sources and pipeline end, then the log writes STOP.
 
 mod accept;
+mod continuation;
 mod start;
 
 pub use start::{Reloaded, Running, StartError, start};

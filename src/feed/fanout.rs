@@ -12,6 +12,7 @@ use sealfeed_wire::OnSlow;
 use super::inbox::{Delivery, Inbox, Item, ReaderId};
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
+use super::ticket::Ticket;
 use crate::types::Sequence;
 
 /// Bytes of frames after which a delivery leaves even before its batch is over: the shards are to work meanwhile.
@@ -106,6 +107,11 @@ impl Fanout {
     /// Sends a message to one reader.
     pub fn send(&mut self, queue: &OutboundQueue, message: Bytes) {
         self.tell(queue, Item::Message { reader: queue.reader(), message });
+    }
+
+    /// Sends framed messages to one reader.
+    pub fn piece(&mut self, queue: &OutboundQueue, frames: Bytes, messages: u64, ticket: Ticket) {
+        self.tell(queue, Item::Piece { reader: queue.reader(), frames, messages, ticket });
     }
 
     /// Ends a reader's connection after everything before.

@@ -13,6 +13,7 @@ use sealfeed_wire::OnSlow;
 use super::frame::{FrameKind, push_frame};
 use super::queue::Ending;
 use super::stream::StreamId;
+use super::ticket::Ticket;
 
 /// Bytes of frames that may wait for a shard.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
@@ -69,6 +70,17 @@ pub enum Item {
         reader: ReaderId,
         /// JSON text.
         message: Bytes,
+    },
+    /// Messages to one reader that are framed already.
+    Piece {
+        /// Who.
+        reader: ReaderId,
+        /// Whole frames.
+        frames: Bytes,
+        /// How many.
+        messages: u64,
+        /// Kept until they have left.
+        ticket: Ticket,
     },
     /// The reader's connection is to be closed after everything before this.
     Finish {

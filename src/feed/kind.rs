@@ -129,6 +129,12 @@ impl StreamKind {
         }
     }
 
+    /// Whether its messages follow from the events of the tape alone. Bars follow the venue's clock and conflated streams the ticks, which
+    /// are not on the tape: these begin anew with each run, in an epoch of the run's own.
+    pub(super) fn is_taped(self) -> bool {
+        !matches!(self, Self::Ohlcv(_)) && self.conflation() == Conflation::Off
+    }
+
     /// How long its messages are held back, in nanoseconds; 0 for every other stream.
     pub(super) fn interval_ns(self) -> u64 {
         u64::from(self.conflation().get()) * 1_000_000

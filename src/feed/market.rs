@@ -39,6 +39,16 @@ pub(super) struct Scratch {
     closed: Vec<Closed>,
 }
 
+/// The place of a feed in its run, for a new subscriber.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// Of the stream that is asked for.
+    pub(super) epoch: Epoch,
+    /// Number of the event that comes next.
+    pub(super) next: u64,
+    pub(super) now: UnixNanos,
+}
+
 /// A stream, and what of the market it has published.
 #[derive(Debug)]
 struct Published {
@@ -49,6 +59,8 @@ struct Published {
     slot: u64,
     /// Best bid and offer as published last; for `bbo`.
     best: Best,
+    /// Since when every message was numbered: the event that came next, by its number in the epoch, and the stream's number then.
+    live_from: (u64, Sequence),
     /// Levels as published last; for every live `book` but the full, unconflated one, which is the market's own.
     view: Option<DepthView>,
 }
@@ -166,19 +178,22 @@ impl Market {
         &mut self,
         id: StreamId,
         (kind, encoding): (StreamKind, Encoding),
-        epoch: Epoch,
-        now: UnixNanos,
+        Moment { epoch, next, now }: Moment,
     ) -> Subscribed {
         let place = self.place(kind, epoch);
         let (version, best) = (self.version(kind), self.best);
         let published = &mut self.streams[place];
-        if !published.stream.is_live() && kind.event().is_none() {
+        let was_live = published.stream.is_live();
+        if !was_live && kind.event().is_none() {
             // Nobody followed: the present state is a message that nobody got, unless it is the one of before.
             if published.version != version {
                 published.stream.skip();
             }
             (published.version, published.best) = (version, best);
             published.view = view(kind, &self.book);
+        }
+        if !was_live {
+            published.live_from = (next, published.stream.seq());
         }
         published.stream.join(encoding, now);
         let (seq, beat) = (published.stream.seq(), published.stream.beat(now));
@@ -198,6 +213,21 @@ impl Market {
     pub(super) fn missed(&self, kind: StreamKind, encoding: Encoding, after: Sequence) -> Missed {
         let found = self.streams.iter().find(|published| published.stream.kind == kind);
         found.map_or(Missed::NotHeld, |published| published.stream.missed(encoding, after))
+    }
+
+    /// Whether every message of a stream behind `after` follows from the tape, and from where: the event behind which its number is known,
+    /// and that number; `None` for streams that count from the beginning. The stream must have messages behind `after`.
+    pub(super) fn retold_from(&self, kind: StreamKind, after: Sequence) -> Option<Option<(u64, Sequence)>> {
+        let found = self.streams.iter().find(|published| published.stream.kind == kind);
+        match kind.event() {
+            _ if !kind.is_taped() => None,
+            Some(event) => (after < self.counted[event]).then_some(None),
+            None => {
+                let Published { stream, live_from, .. } = found?;
+                let is_whole = stream.is_live() && live_from.1 <= after && after < stream.seq();
+                is_whole.then_some(Some(*live_from))
+            }
+        }
     }
 
     /// Lets time pass: bars that are over, conflated streams that are due, heartbeats on what was silent for `idle_ns` (`stale`
@@ -243,6 +273,7 @@ impl Market {
             version: self.version(kind),
             slot: 0,
             best: self.best,
+            live_from: (0, Sequence::ZERO),
             view: None,
         });
         self.streams.len() - 1

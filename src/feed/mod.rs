@@ -27,6 +27,7 @@ pub mod records;
 mod ring;
 mod stream;
 pub mod tape;
+mod ticket;
 
 pub use book::{Book, Changes};
 pub use delivered::Delivered;
@@ -40,6 +41,7 @@ pub use publisher::{Feed, FeedOptions};
 pub use queue::{Ending, OutboundQueue};
 pub use ring::{Missed, Ring, RingBounds, RingBudget};
 pub use stream::{Publication, STREAMS_PER_INSTRUMENT, StreamId, StreamRequest, Subscribed};
+pub use ticket::Ticket;
 
 #[cfg(test)]
 mod channel_tests;

@@ -1,13 +1,15 @@
 //! The feed: all instruments' books and streams, owned by the pipeline's thread.
 
 use sealfeed_wire::Level;
+use sealfeed_wire::request::ResumePoint;
 
 use super::book::Book;
 use super::encoding::Encoding;
 use super::kind::StreamKind;
-use super::market::{Market, Scratch};
+use super::market::{Market, Moment, Scratch};
 use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
+use super::tape::{Keyframe, Missing};
 use crate::journal::tape::MarketState;
 use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
 
@@ -34,6 +36,10 @@ pub struct Feed {
     /// By instrument.
     markets: Vec<Market>,
     options: FeedOptions,
+    /// Names the sequences that no earlier run's go on with: another one in each run.
+    run: Epoch,
+    /// Number of the event that comes next in the epoch, as the tape counts.
+    next: u64,
     scratch: Scratch,
     encoder: Encoder,
 }
@@ -44,7 +50,23 @@ impl Feed {
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
         let encoder = Encoder::new(RingBudget::new(options.rings));
-        Self { markets, options, scratch: Scratch::default(), encoder }
+        Self { markets, run: options.epoch, next: 0, options, scratch: Scratch::default(), encoder }
+    }
+
+    /// Lets a feed in which nothing has happened yet go on where another run ended: with its epoch, its books, and the numbers of the
+    /// streams that follow from its events. Bars and conflated streams, and all sequences that are not the feed's, keep the epoch that it
+    /// was made with. `false`, and nothing has changed, if the keyframe is not of these instruments.
+    #[must_use]
+    pub fn go_on(&mut self, keyframe: &Keyframe, instruments: &Instruments) -> bool {
+        let options = FeedOptions { epoch: keyframe.epoch, ..self.options };
+        let mut feed = Self { run: self.run, ..Self::new(instruments, options) };
+        let fits = feed.load(&keyframe.markets, &keyframe.events);
+        feed.next = keyframe.next;
+        if fits {
+            feed.markets.iter_mut().for_each(Market::begin_run);
+            *self = feed;
+        }
+        fits
     }
 
     /// Whether this channel can be had for the instrument: its source must show enough.
@@ -56,8 +78,9 @@ impl Feed {
     /// Applies one record of a market, and appends to `out` what it publishes at `now`: records, trades and bars at once,
     /// book and best bid and offer when the record is the last of its event. A record of an unknown instrument is ignored.
     pub fn apply(&mut self, event: &MarketEvent, now: UnixNanos, out: &mut Vec<Publication>) {
-        let Self { markets, scratch, encoder, .. } = self;
+        let Self { markets, scratch, encoder, next, .. } = self;
         if let Some(market) = markets.get_mut(event.instrument.index()) {
+            *next += 1;
             market.apply(event, scratch, &mut Outgoing { now, publications: out, encoder });
         }
     }
@@ -72,17 +95,19 @@ impl Feed {
         request: StreamRequest,
         now: UnixNanos,
     ) -> Result<Subscribed, Code> {
-        let market = self.markets.get_mut(instrument.index()).ok_or(Code::SubSymbolUnknown)?;
         let StreamRequest { channel, depth, conflation, encoding } = request;
         let kind = StreamKind::of(channel, depth, conflation).ok_or(Code::SubChannelNotOffered)?;
         let id = StreamId::of(instrument, kind, encoding).ok_or(Code::SubChannelNotOffered)?;
+        let epoch = self.epoch_of(id);
+        let market = self.markets.get_mut(instrument.index()).ok_or(Code::SubSymbolUnknown)?;
         if !market.offers(channel) {
             return Err(Code::SubChannelNotOffered);
         }
         if encoding == Encoding::Dbn && !market.offers_records(kind) {
             return Err(Code::SubRecordsNotOffered);
         }
-        Ok(market.subscribe(id, (kind, encoding), self.options.epoch, now))
+        let moment = Moment { epoch, next: self.next, now };
+        Ok(market.subscribe(id, (kind, encoding), moment))
     }
 
     /// Counts a subscriber out that [`Self::subscribe`] counted in.
@@ -97,8 +122,9 @@ impl Feed {
     #[must_use]
     pub fn present(&mut self, stream: StreamId, now: UnixNanos) -> Option<Subscribed> {
         let (instrument, kind, encoding) = stream.parts();
+        let moment = Moment { epoch: self.epoch_of(stream), next: self.next, now };
         let market = self.markets.get_mut(instrument.index())?;
-        let present = market.subscribe(stream, (kind, encoding), self.options.epoch, now);
+        let present = market.subscribe(stream, (kind, encoding), moment);
         market.unsubscribed(kind, encoding, now);
         Some(present)
     }
@@ -111,11 +137,33 @@ impl Feed {
         market.map_or(Missed::NotHeld, |market| market.missed(kind, encoding, after))
     }
 
+    /// What of a stream a reader misses who has it up to `at`, for a reader of the tape to find: `None` where nothing is missed, or where it
+    /// does not follow from the tape. Counts nobody in.
+    #[must_use]
+    pub fn missing(
+        &self,
+        instrument: InstrumentId,
+        request: StreamRequest,
+        at: ResumePoint,
+    ) -> Option<Missing> {
+        let StreamRequest { channel, depth, conflation, encoding } = request;
+        let kind = StreamKind::of(channel, depth, conflation)?;
+        let stream = StreamId::of(instrument, kind, encoding)?;
+        let market = self.markets.get(instrument.index())?;
+        let is_offered =
+            market.offers(channel) && (encoding == Encoding::Json || market.offers_records(kind));
+        if at.epoch != self.epoch_of(stream) || !is_offered {
+            return None;
+        }
+        let from = market.retold_from(kind, at.seq)?;
+        Some(Missing { stream, epoch: at.epoch, after: at.seq, from })
+    }
+
     /// Lets time pass: appends bars that are over, the messages of conflated streams that are due, and a heartbeat for every
     /// stream that is read and was idle for [`FeedOptions::heartbeat_ns`]. To be called several times in the shortest
     /// interval there is; it looks at every stream.
     pub fn tick(&mut self, now: UnixNanos, out: &mut Vec<Publication>) {
-        let Self { markets, options, scratch, encoder } = self;
+        let Self { markets, options, scratch, encoder, .. } = self;
         let mut out = Outgoing { now, publications: out, encoder };
         for market in markets {
             market.tick(options.heartbeat_ns, scratch, &mut out);
@@ -170,9 +218,9 @@ impl Feed {
         self.markets.get(instrument.index())?.best(side)
     }
 
-    /// Names this run of all sequences.
+    /// Names the run of a stream's sequence.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.options.epoch
+    pub fn epoch_of(&self, stream: StreamId) -> Epoch {
+        if stream.parts().1.is_taped() { self.options.epoch } else { self.run }
     }
 }

@@ -59,6 +59,9 @@ macro_rules! events {
     };
 }
 
+/// Kind of the entry with which a run of the server begins.
+pub const START: u16 = Event::KINDS[0].0;
+
 /// Decodes all of `payload`; bytes left over are an error, so that one payload has one meaning.
 fn strict<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, postcard::Error> {
     match postcard::take_from_bytes(payload)? {

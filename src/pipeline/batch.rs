@@ -7,7 +7,7 @@ use sealfeed_wire::OnSlow;
 use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Answer;
-use crate::feed::{Ending, OutboundQueue, Publication, StreamId};
+use crate::feed::{Ending, OutboundQueue, Publication, StreamId, Ticket};
 use crate::types::Sequence;
 
 /// Outputs of one turn, in order, and the entry they all wait for.
@@ -85,6 +85,17 @@ pub(super) enum Output {
         queue: Arc<OutboundQueue>,
         /// The message.
         message: Bytes,
+    },
+    /// Framed messages to one session.
+    Piece {
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+        /// Whole frames.
+        frames: Bytes,
+        /// How many.
+        messages: u64,
+        /// Kept until they have left.
+        ticket: Ticket,
     },
     /// The answer to an order; its receipt is known only when its entry is durable.
     Answer {

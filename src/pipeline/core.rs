@@ -1,27 +1,32 @@
 //! The state that the pipeline owns, and the turn of each kind of command.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::Done;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
 use super::executions::Reports;
 use super::publish::Publishers;
+use super::recovery::Recoveries;
+use super::retell::Retellings;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
-use crate::feed::tape::Recorder;
+use crate::feed::tape::{Keyframe, Recorder};
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
-use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
+use crate::types::{
+    Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, OwnerId, Principal, Side, UnixNanos,
+};
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
@@ -35,7 +40,7 @@ pub struct PipelineOptions {
     pub orders: OrdersConfig,
     /// Heartbeats.
     pub feed: FeedConfig,
-    /// Name of this run's sequence numbers.
+    /// Name of this run: of the sequence numbers that do not go on from an earlier one.
     pub epoch: Epoch,
     /// What the venue starts from. Its first identifier is above all that earlier runs of the log gave out.
     pub engine: EngineOptions,
@@ -60,6 +65,11 @@ pub struct Core {
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
     tape: Option<Recorder>,
+    /// Where the tape lies.
+    tape_directory: PathBuf,
+    pub(super) retellings: Retellings,
+    /// Its books and streams go on from an earlier run.
+    goes_on: bool,
 }
 
 impl Core {
@@ -96,13 +106,45 @@ impl Core {
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
             tape: None,
+            tape_directory: PathBuf::new(),
+            retellings: Retellings::default(),
+            goes_on: false,
         }
     }
 
-    /// The same core, which records all market data that it publishes.
+    /// The same core, which records all market data that it publishes, and has what clients missed read from there.
     #[must_use]
-    pub fn with_tape(self, tape: Recorder) -> Self {
-        Self { tape: Some(tape), ..self }
+    pub fn with_tape(self, tape: Recorder, directory: PathBuf) -> Self {
+        Self { tape: Some(tape), tape_directory: directory, ..self }
+    }
+
+    /// Starts what reads the tape for clients, if there is one.
+    pub(super) fn begin_recoveries(&mut self, commands: &mpsc::Sender<Command>) -> std::io::Result<()> {
+        if self.tape.is_some() {
+            let directory = self.tape_directory.clone();
+            self.retellings.start(Recoveries::start(directory, commands.downgrade())?);
+        }
+        Ok(())
+    }
+
+    /// Whether what is published is recorded.
+    pub(super) fn is_taped(&self) -> bool {
+        self.tape.as_ref().is_some_and(|tape| !tape.has_failed())
+    }
+
+    /// Lets what was published so far go to the tape now: somebody reads there.
+    pub(super) fn hurry_tape(&mut self) {
+        if let Some(tape) = &mut self.tape {
+            tape.flush();
+        }
+    }
+
+    /// Lets books and streams go on where an earlier run ended; `false`, and all begins anew, if that had other instruments. Private
+    /// streams begin anew in any case: they are not on the tape.
+    #[must_use]
+    pub fn go_on(&mut self, keyframe: &Keyframe) -> bool {
+        self.goes_on = self.feed.go_on(keyframe, &self.instruments);
+        self.goes_on
     }
 
     /// How many subscriptions to market data stand, for sources that wait for them.
@@ -116,9 +158,28 @@ impl Core {
         if let Some(tape) = &mut self.tape {
             tape.begin(&self.feed, now);
         }
+        self.clear_venue(now);
         self.await_publishers();
         self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
         self.seal_state()
+    }
+
+    /// Where the books go on, those of the venue are cleared, like any other event: it begins without the orders of the run before.
+    fn clear_venue(&mut self, now: UnixNanos) {
+        if !self.goes_on {
+            return;
+        }
+        let instruments = Arc::clone(&self.instruments);
+        for instrument in instruments.iter().filter(|one| one.tradable) {
+            let shows = |side| self.feed.best(instrument.id, side).is_some();
+            if shows(Side::Buy) || shows(Side::Sell) {
+                let kind = MarketEventKind::Clear;
+                let event =
+                    MarketEvent { instrument: instrument.id, ts_event: now, ts_recv: now, last: true, kind };
+                // There are no readers yet.
+                self.publish(&event, now, &mut Batch::default());
+            }
+        }
     }
 
     /// Seals the state that the venue ends in, and ends the tape. After everything else.
@@ -159,7 +220,13 @@ impl Core {
         self.end_day_if_over(now, batch)?;
         match command {
             Command::Subscribe { session, id, request } => {
-                self.subscribe(&session, id, &request, now, batch)?
+                self.subscribe_with(&session, id, &request, None, now, batch)?
+            }
+            Command::LookedUp { session, id, request, findings } => {
+                self.looked_up(&session, id, &request, findings, now, batch)?;
+            }
+            Command::Retold { number, session, key, retelling } => {
+                self.retold(number, &session, key, retelling, batch)?;
             }
             Command::Unsubscribe { session, id, request } => {
                 self.unsubscribe(&session, id, &request, now, batch)?
@@ -310,6 +377,7 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        self.end_retelling(session)?;
         for stream in self.subscriptions.remove_session(session.number) {
             self.feed.unsubscribed(stream, now);
         }

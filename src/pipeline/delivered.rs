@@ -16,7 +16,10 @@ impl Core {
         session: &SessionHandle,
         ranges: &[Delivered],
     ) -> Result<(), JournalError> {
-        for ranges in ranges.chunks(RANGES_PER_ENTRY_MAX) {
+        let epoch_of = |range: &Delivered| self.feed.epoch_of(range.stream);
+        let of_one_epoch = ranges.chunk_by(|one, next| epoch_of(one) == epoch_of(next));
+        for ranges in of_one_epoch.flat_map(|ranges| ranges.chunks(RANGES_PER_ENTRY_MAX)) {
+            let Some(epoch) = ranges.first().map(epoch_of) else { continue };
             let named = ranges.iter().filter_map(|range| {
                 Some(DeliveredRange {
                     channel: range.channel().as_str().to_owned(),
@@ -28,7 +31,7 @@ impl Core {
             });
             let event = event::Delivered {
                 principal: session.principal.to_string(),
-                epoch: self.feed.epoch().to_string(),
+                epoch: epoch.to_string(),
                 ranges: named.collect(),
             };
             self.journal.record_in(&session.trail, event)?;

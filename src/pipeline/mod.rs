@@ -14,34 +14,38 @@ mod entitlement;
 mod executions;
 mod orders;
 mod publish;
+mod recovery;
 mod release;
 mod resume;
 mod resync;
+mod retell;
 mod session_handle;
 mod subscriptions;
 mod synthetic;
 
 pub use self::core::{Core, PipelineOptions};
 pub use day::day_of;
+pub use recovery::Found;
 pub use session_handle::SessionHandle;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sealfeed_wire::reply::EntitlementChanged;
 use sealfeed_wire::request::Unsubscribe;
 use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::feed::{Delivered, Ending, StreamId};
+use crate::feed::{Delivered, Ending, StreamId, Ticket};
 use crate::gate::AuthenticRequest;
 use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
-use crate::types::{Entitlement, Sequence};
+use crate::types::{Channel, Code, Entitlement, InstrumentId, Sequence, Symbol};
 
 use batch::Batch;
 
@@ -117,6 +121,28 @@ pub enum Command {
         /// The last message of it that left.
         after: Sequence,
     },
+    /// What the tape has of what a `subscribe` misses: it is answered now.
+    LookedUp {
+        /// Who asks.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// What it asks.
+        request: Subscribe,
+        /// What was found, for each stream that was looked up.
+        findings: Vec<(Symbol, Result<Box<Found>, Code>)>,
+    },
+    /// More of what a subscription misses.
+    Retold {
+        /// Number of the job that reads it.
+        number: u64,
+        /// For whom.
+        session: Arc<SessionHandle>,
+        /// Of which subscription.
+        key: (Channel, InstrumentId),
+        /// What was read.
+        retelling: Retelling,
+    },
     /// So much of its streams has left for a session; recorded, not answered.
     Delivered {
         /// Which one.
@@ -142,6 +168,34 @@ pub enum Command {
         /// How.
         event: Disconnect,
     },
+}
+
+/// What was read from the tape for one subscription.
+pub enum Retelling {
+    /// More of its messages.
+    Read {
+        /// The messages; `None` if there were no more.
+        piece: Option<Piece>,
+        /// Number of the last one so far.
+        last: Sequence,
+        /// The tape has no more yet: the live stream may take over.
+        is_end: bool,
+    },
+    /// It cannot be read on, or its client does not take it.
+    Lost {
+        /// How the session ends.
+        ending: Ending,
+    },
+}
+
+/// Messages on their way to one client.
+pub struct Piece {
+    /// Whole frames.
+    frames: Bytes,
+    /// How many.
+    messages: u64,
+    /// Kept until they have left.
+    ticket: Ticket,
 }
 
 /// The way in for sessions; clones share it.
@@ -193,7 +247,7 @@ impl Pipeline {
     /// # Errors
     /// The operating system refuses a thread.
     pub fn start(
-        core: Core,
+        mut core: Core,
         journal: Journal,
         clock: Clock,
         shutdown: Shutdown,
@@ -202,6 +256,7 @@ impl Pipeline {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
         let (stop, stopped) = oneshot::channel();
+        core.begin_recoveries(&commands)?;
         let (release_sender, release) = release::start(journal, shutdown.clone(), flush_interval)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let mut driver = Driver { core, clock, release: release_sender, shutdown };

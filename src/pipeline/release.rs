@@ -89,6 +89,7 @@ fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(),
         Output::Rejoin { stream, seq, queue } => fanout.rejoin(stream, seq, &queue),
         Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
         Output::Send { queue, message } => fanout.send(&queue, message),
+        Output::Piece { queue, frames, messages, ticket } => fanout.piece(&queue, frames, messages, ticket),
         Output::Answer { queue, answer, envelope } => {
             let message = answered(&answer, envelope, journal)?;
             fanout.send(&queue, message.into());

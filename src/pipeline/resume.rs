@@ -29,7 +29,7 @@ impl Recovery {
 
 /// The messages between `at` and the last one of a stream.
 ///
-/// `missed` gives those behind a position: from memory today. What holds more (the tape) is asked here, behind it.
+/// `missed` gives those behind a position, from memory. What holds more, the tape, is asked before (`retell`).
 ///
 /// # Errors
 /// The reason for `recovered: false`.

@@ -12,8 +12,10 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::core::Core;
+use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
-use crate::feed::{Encoding, StreamId, StreamRequest, Subscribed as Joined, records};
+use super::retell::{Findings, Retold};
+use crate::feed::{Delivered, Encoding, StreamId, StreamRequest, Subscribed as Joined, records};
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
 
@@ -30,6 +32,8 @@ struct OfSession {
     streams: BTreeMap<(Channel, InstrumentId), StreamId>,
     /// Instruments whose number in DBN records the session has been told; the first one came behind the metadata.
     mapped: HashSet<InstrumentId>,
+    /// Subscriptions that are not live yet: what they miss is being read.
+    retold: BTreeMap<(Channel, InstrumentId), Retold>,
 }
 
 impl Subscriptions {
@@ -44,7 +48,9 @@ impl Subscriptions {
 
     /// Notes a subscription; returns the stream it replaces.
     fn insert(&mut self, session: u64, key: (Channel, InstrumentId), stream: StreamId) -> Option<StreamId> {
-        let replaced = self.by_session.entry(session).or_default().streams.insert(key, stream);
+        let of_session = self.by_session.entry(session).or_default();
+        of_session.retold.remove(&key);
+        let replaced = of_session.streams.insert(key, stream);
         if replaced.is_none() {
             self.count += 1;
         }
@@ -62,9 +68,35 @@ impl Subscriptions {
     }
 
     pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
-        let removed = self.by_session.get_mut(&session)?.streams.remove(&key);
+        let of_session = self.by_session.get_mut(&session)?;
+        of_session.retold.remove(&key);
+        let removed = of_session.streams.remove(&key);
         self.count -= usize::from(removed.is_some());
         removed
+    }
+
+    /// What is being read for a subscription.
+    pub(super) fn retold(&self, session: u64, key: (Channel, InstrumentId)) -> Option<Retold> {
+        self.by_session.get(&session)?.retold.get(&key).copied()
+    }
+
+    /// Notes what is being read for a subscription that stands.
+    pub(super) fn set_retold(&mut self, session: u64, key: (Channel, InstrumentId), retold: Retold) {
+        if let Some(of_session) = self.by_session.get_mut(&session) {
+            of_session.retold.insert(key, retold);
+        }
+    }
+
+    /// The subscription is live.
+    pub(super) fn end_retold(&mut self, session: u64, key: (Channel, InstrumentId)) {
+        if let Some(of_session) = self.by_session.get_mut(&session) {
+            of_session.retold.remove(&key);
+        }
+    }
+
+    /// All that is being read for a session.
+    pub(super) fn all_retold(&self, session: u64) -> impl Iterator<Item = &Retold> {
+        self.by_session.get(&session).into_iter().flat_map(|of| of.retold.values())
     }
 
     /// Whether a session is subscribed to a stream.
@@ -104,20 +136,26 @@ struct Granted {
     joined: StreamId,
     replaced: Option<StreamId>,
     messages: Vec<Bytes>,
+    /// Where the tape has what was missed.
+    found: Option<Box<Found>>,
 }
 
 /// What one request asks of every symbol, and the room that is left for what was missed.
 struct Asked {
     stream: StreamRequest,
     resume_room: usize,
+    /// What the tape has of it.
+    findings: Findings,
 }
 
 impl Core {
-    pub(super) fn subscribe(
+    /// Answers a `subscribe`, or has the tape asked first: `findings` is what that said.
+    pub(super) fn subscribe_with(
         &mut self,
         session: &Arc<SessionHandle>,
         id: Option<RequestId>,
         request: &Subscribe,
+        findings: Option<Findings>,
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
@@ -136,7 +174,11 @@ impl Core {
         let encoding = session.encoding;
         let stream = StreamRequest { channel: request.channel, depth, conflation, encoding };
         let on_slow = request.on_slow.unwrap_or(default_on_slow(request.channel));
-        let mut asked = Asked { stream, resume_room: session.resume_bytes_max };
+        if findings.is_none() && self.asks_tape(session, id.as_ref(), request, stream) {
+            return Ok(());
+        }
+        let findings = findings.unwrap_or_default();
+        let mut asked = Asked { stream, resume_room: session.resume_bytes_max, findings };
         let mut reply = Subscribed {
             id,
             channel: request.channel,
@@ -179,16 +221,28 @@ impl Core {
             batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
         }
         batch.send(&session.queue, encoded(&reply));
-        for (_, Granted { stream, joined, messages, .. }) in granted {
-            messages.into_iter().for_each(|message| batch.send(&session.queue, message));
-            batch.outputs.push(Output::Subscribe {
-                stream: joined,
-                seq: stream.seq,
-                on_slow,
-                queue: queue(),
-            });
-        }
+        self.begin_streams(session, request.channel, on_slow, granted.into_iter().map(|(_, one)| one), batch);
         Ok(())
+    }
+
+    /// Sends what follows the reply for each stream, and then the stream itself.
+    fn begin_streams(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        channel: Channel,
+        on_slow: OnSlow,
+        granted: impl Iterator<Item = Granted>,
+        batch: &mut Batch,
+    ) {
+        for Granted { stream: SubscribedStream { seq, .. }, joined: stream, messages, found, .. } in granted {
+            messages.into_iter().for_each(|message| batch.send(&session.queue, message));
+            if let Some(found) = found {
+                let instrument = Delivered { stream, first: 0, last: 0 }.instrument();
+                self.retell(session, (channel, instrument), on_slow, *found, seq);
+                continue;
+            }
+            batch.outputs.push(Output::Subscribe { stream, seq, on_slow, queue: Arc::clone(&session.queue) });
+        }
     }
 
     /// The symbols asked for; every one that there is for the wildcard.
@@ -230,7 +284,22 @@ impl Core {
         let replaced = self.subscriptions.insert(session.number, key, joined.stream);
         let Joined { stream: id, epoch, seq, state, stale } = joined;
         let missed = |after| self.feed.missed(id, after);
-        let resumed = resume.map(|at| recover(at, epoch, seq, missed, asked.resume_room));
+        let mut found = None;
+        let resumed = resume.map(|at| {
+            recover(at, epoch, seq, missed, asked.resume_room).or_else(|code| {
+                match asked.findings.remove(symbol) {
+                    // It may have been asked before the stream's numbers were given up and begun anew.
+                    Some(Ok(place))
+                        if self.feed.missing(instrument.id, asked.stream, at) == Some(*place.missing()) =>
+                    {
+                        found = Some(place);
+                        Ok(Vec::new())
+                    }
+                    Some(Err(busy)) => Err(busy),
+                    _ => Err(code),
+                }
+            })
+        });
         let stream = subscribed(instrument, (epoch, seq), Recovery::of(resumed.as_ref()));
         let mut messages = match encoding {
             Encoding::Json => Vec::new(),
@@ -248,7 +317,7 @@ impl Core {
             _ => messages.extend(state),
         }
         messages.extend(stale);
-        Ok(Granted { stream, joined: id, replaced, messages })
+        Ok(Granted { stream, joined: id, replaced, messages, found })
     }
 
     pub(super) fn unsubscribe(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::accept;
+use super::continuation::{self, Continuation};
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::EngineOptions;
@@ -112,6 +113,11 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let listen = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    // Before this run says that it began: a link of the run before counts, none of an earlier one.
+    let tape = if config.tape.enabled { Some(open_tape(config, configuration, &journal)?) } else { None };
+    let recordings: Vec<&str> =
+        sources.iter().filter(|one| one.begins_anew()).map(|one| &**one.name()).collect();
+    let continuation = continuation::of(tape.as_ref(), &instruments, &recordings);
     record_start(&journal, configuration, &identity, &instruments, address).await?;
 
     let now = clock.now();
@@ -131,8 +137,9 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         },
     };
     let mut core = Core::new(&options, journal.clone());
-    if config.tape.enabled {
-        core = core.with_tape(open_tape(config, configuration, &journal, &options)?);
+    let epoch = begin_epoch(&mut core, continuation, options.epoch, &journal)?;
+    if let Some((tape, directory)) = tape {
+        core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?, directory);
     }
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
@@ -216,20 +223,54 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Opens the record of market data, which begins with the run's epoch.
+/// Opens the record of market data, and says where it is.
 fn open_tape(
     config: &Config,
     configuration: &[u8],
     journal: &Journal,
+) -> Result<(journal::tape::Opened, PathBuf), StartError> {
+    let directory = config.tape.log(&config.log).directory;
+    let opened = journal::tape::open(&config.tape, &config.log, journal, configuration);
+    Ok((opened.map_err(StartError::Tape)?, directory))
+}
+
+/// Lets the core go on where the run before ended, if it may, and seals which it is: the feed's epoch and the number of its next event.
+fn begin_epoch(
+    core: &mut Core,
+    continuation: Continuation,
+    run: Epoch,
+    journal: &Journal,
+) -> Result<(Epoch, u64), StartError> {
+    let (begins, why) = match continuation {
+        Ok(keyframe) if core.go_on(&keyframe) => {
+            ((keyframe.epoch, keyframe.next), "goes on from the tape".to_owned())
+        }
+        Ok(_) => ((run, 0), "begins: the keyframe of the run before does not fit".to_owned()),
+        Err(why) => ((run, 0), format!("begins: {}", crate::telemetry::chain(&why))),
+    };
+    let (epoch, next) = begins;
+    tracing::info!(%epoch, next, why, "epoch of market data");
+    journal.record(event::Configuration {
+        what: "epoch".to_owned(),
+        sha256: String::new(),
+        summary: format!("{epoch} from event {next}: {why}"),
+    })?;
+    Ok(begins)
+}
+
+fn recorder(
+    opened: journal::tape::Opened,
+    config: &Config,
+    journal: &Journal,
     options: &PipelineOptions,
+    (epoch, next): (Epoch, u64),
 ) -> Result<Recorder, StartError> {
     let tape = &config.tape;
-    let opened = journal::tape::open(tape, &config.log, journal, configuration).map_err(StartError::Tape)?;
     let system = |source| StartError::System { what: "the tape's thread", source };
     let writer = Tape::start(opened, journal.clone()).map_err(system)?;
     let recorder = RecorderOptions {
-        epoch: options.epoch,
-        next: 0,
+        epoch,
+        next,
         block_events: tape.block_events,
         block_ns: tape.block_ms.saturating_mul(1_000_000),
         keyframe_blocks: tape.keyframe_blocks,

@@ -25,6 +25,12 @@ impl Outbox {
         push_frame(&mut self.frames, FrameKind::of(message), message);
     }
 
+    /// Puts messages in that are framed already.
+    pub(super) fn framed(&mut self, frames: &[u8], messages: u64) {
+        self.messages += messages;
+        self.frames.extend_from_slice(frames);
+    }
+
     /// Puts a control frame in.
     pub(super) fn control(&mut self, kind: FrameKind, payload: &[u8]) {
         push_frame(&mut self.frames, kind, payload);

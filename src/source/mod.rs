@@ -104,6 +104,12 @@ impl Source {
         &self.name
     }
 
+    /// Whether it tells from the beginning again whenever it runs: a recording. A synthetic market trades on.
+    #[must_use]
+    pub const fn begins_anew(&self) -> bool {
+        matches!(self.kind, Kind::Recording(..))
+    }
+
     /// How many members its synthetic market has; 0 for a recording.
     #[must_use]
     pub fn members(&self) -> u32 {

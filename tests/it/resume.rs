@@ -1,4 +1,4 @@
-//! Resumption through the whole path: every missed message in order, or none and the reason why.
+//! Resumption from memory through the whole path: every missed message in order, or none and the reason why.
 
 use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ impl Market {
         let server = Server::start(|config| {
             quiet(config);
             config.feed.resume_stream_bytes_max = resume_stream_bytes_max;
+            config.tape.enabled = false;
         })
         .await;
         let mut bob = server.connect(&Pki::get().client("acme/bob")).await;
@@ -138,6 +139,7 @@ async fn more_than_half_of_the_queue_is_not_recovered_at_once() {
     let server = Server::start(|config| {
         quiet(config);
         config.limits.out_queue_bytes_max = 65_536;
+        config.tape.enabled = false;
     })
     .await;
     let mut bob = server.connect(&Pki::get().client("acme/bob")).await;

@@ -265,7 +265,7 @@ async fn a_second_server_on_the_same_log_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_continues_the_log_in_a_new_epoch() {
+async fn a_restart_continues_the_log_and_the_epoch() {
     let folder = TempDir::new().unwrap();
     let config = configure(folder.path(), &Pki::get().folder, BRISK);
     let mut epochs = Vec::new();
@@ -279,7 +279,8 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
             let request =
                 json!({"op": "subscribe", "channel": "book", "symbols": ["SEAL"], "resume": resume});
             let reply = alice.request(request).await;
-            assert_eq!(reply["symbols"]["SEAL"]["reason"], "SF-SUB-019", "the old epoch is over: {reply}");
+            assert_eq!(reply["symbols"]["SEAL"]["epoch"], *before, "the epoch goes on: {reply}");
+            assert_eq!(reply["symbols"]["SEAL"]["recovered"], false, "what it missed is not in memory");
         }
         epochs.push(subscribe(&mut alice).await);
         alice.request(json!({"op": "subscribe", "channel": "trades", "symbols": ["SEAL"]})).await;
@@ -292,7 +293,7 @@ async fn a_restart_continues_the_log_in_a_new_epoch() {
         assert_eq!((verdict.word(), verdict.code), ("VERIFIED", 0), "{verdict:?}");
         runs.push((verdict.report["runs"].as_u64().unwrap(), verdict.report["log"].clone()));
     }
-    assert_ne!(epochs[0], epochs[1]);
+    assert_eq!(epochs[0], epochs[1]);
     assert!(trade_ids[1] > trade_ids[0], "no number names two trades: {trade_ids:?}");
     assert_eq!(runs[1].0, runs[0].0 + 1, "one run more in the same log");
     assert_eq!(runs[1].1, runs[0].1);

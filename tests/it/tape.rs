@@ -262,7 +262,11 @@ async fn the_audit_log_vouches_for_the_tape_from_its_start_to_its_end_and_a_cras
     assert_eq!(reasons.iter().filter(|reason| *reason == "stopped").count(), 2, "{reasons:?}");
     let info = info(&tape);
     let ended: Vec<&Value> = info["epochs"].as_array().unwrap().iter().map(|run| &run["ended"]).collect();
-    assert_eq!(ended, [&json!(true), &json!(false), &json!(true)]);
+    assert_eq!(
+        ended,
+        [&json!(false), &json!(true)],
+        "the second run went on with the epoch of the first, and was killed"
+    );
     let cut = tape.join("segments");
     let mut segments: Vec<_> = std::fs::read_dir(&cut).unwrap().map(|file| file.unwrap().path()).collect();
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));

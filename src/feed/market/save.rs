@@ -5,13 +5,14 @@
 
 use sealfeed_wire::{Conflation, Level};
 
-use super::{Best, Market, Published};
+use super::{Best, Market, Published, view};
+use crate::feed::encoding::Encoding;
 use crate::feed::kind::{EVENT_KINDS, StreamKind};
 use crate::feed::stream::{EventTimes, Stream};
 use crate::journal::tape::{MarketState, StreamState};
 use crate::types::{
-    Channel, Definition, Depth, Epoch, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence,
-    Side, StatusReason, TopLevel, TradingState, UnixNanos,
+    Channel, Definition, Depth, Epoch, Instrument, InstrumentId, MarketDepth, MarketEvent, MarketEventKind,
+    Sequence, Side, StatusReason, TopLevel, TradingState, UnixNanos,
 };
 
 impl Market {
@@ -113,6 +114,43 @@ impl Market {
         state.streams.iter().all(|saved| self.load_stream(saved, epoch).is_some())
     }
 
+    /// Begins a run in the state that was loaded. While nobody followed, a stream may have fallen behind the market: what its next reader
+    /// gets is a message of its own. What does not follow from the tape counts from the beginning.
+    pub(in crate::feed) fn begin_run(&mut self) {
+        for published in &mut self.streams {
+            published.version = u64::MAX;
+        }
+        for (counted, kind) in self.counted.iter_mut().zip(EVENT_KINDS) {
+            if !kind.is_taped() {
+                *counted = Sequence::ZERO;
+            }
+        }
+    }
+
+    /// Publishes one stream from here on, behind message `seq`, and no other one.
+    pub(in crate::feed) fn retell(
+        &mut self,
+        (kind, encoding): (StreamKind, Encoding),
+        epoch: Epoch,
+        seq: Sequence,
+    ) {
+        let Instrument { id, symbol, .. } = self.instrument;
+        let mut stream = Stream::new(id, kind, symbol, epoch, seq);
+        stream.join(encoding, UnixNanos::default());
+        self.streams.clear();
+        if let Some(event) = kind.event() {
+            self.counted[event] = seq;
+        }
+        self.streams.push(Published {
+            stream,
+            version: self.version(kind),
+            slot: 0,
+            best: self.best,
+            live_from: (0, seq),
+            view: view(kind, &self.book),
+        });
+    }
+
     fn load_stream(&mut self, saved: &StreamState, epoch: Epoch) -> Option<()> {
         let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
         let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
@@ -125,6 +163,7 @@ impl Market {
                 version: self.version(kind),
                 slot: 0,
                 best: self.best,
+                live_from: (0, Sequence::ZERO),
                 view: None,
             }),
         }

@@ -16,6 +16,8 @@ mod instruments;
 mod keyframe;
 mod reader;
 mod recorder;
+mod retold;
+mod seek;
 
 pub use codec::RecordError;
 pub use error::TapeError;
@@ -23,6 +25,7 @@ pub use export::{Contents, Exported, Exporter, Part};
 pub use keyframe::Keyframe;
 pub use reader::{Item, Position, Reader, Taped};
 pub use recorder::{Recorder, RecorderOptions};
+pub use retold::{Missing, Pause, Retold};
 
 #[cfg(test)]
 mod tests;

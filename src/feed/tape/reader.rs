@@ -8,7 +8,7 @@ use sealfeed_audit::follow::Follower;
 
 use super::codec::decode;
 use super::error::TapeError;
-use super::find::find;
+use super::find::{Start, find};
 use super::instruments::{Listing, unit};
 use super::keyframe::Keyframe;
 use crate::journal::tape::{
@@ -120,7 +120,11 @@ impl Reader {
     /// # Errors
     /// [`TapeError::NotHeld`] for an event that is not on the tape (any more); what reading to the place meets.
     pub fn open(folder: &Path, position: Position) -> Result<Self, TapeError> {
-        let start = find(folder, position)?;
+        Self::at(folder, find(folder, position)?)
+    }
+
+    /// Opens the tape at a keyframe that was found.
+    pub(super) fn at(folder: &Path, start: Start) -> Result<Self, TapeError> {
         Ok(Self {
             follower: Follower::new(folder, start.segment)?,
             from: start.entry,

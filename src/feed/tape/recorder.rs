@@ -132,7 +132,8 @@ impl Recorder {
         self.tape.end();
     }
 
-    fn flush(&mut self) {
+    /// Hands over what was recorded so far, without waiting for the block to be full.
+    pub fn flush(&mut self) {
         if self.block_events == 0 {
             return;
         }
@@ -141,6 +142,12 @@ impl Recorder {
         self.block_events = 0;
         self.blocks = self.blocks.saturating_add(1);
         self.tape.block(block);
+    }
+
+    /// Whether the tape was given up: nothing is recorded any more.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.tape.has_failed()
     }
 
     /// Between the records of an event there is none: the next turn tries again.

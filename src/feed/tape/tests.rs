@@ -1,5 +1,7 @@
 //! The tape from the feed to the files and back: what was recorded is what is read, and publishes the same messages again.
 
+mod retold;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -48,6 +50,9 @@ impl Site {
     }
 
     fn open(&self) -> Opened {
+        // The link to the end of the run before is durable.
+        let last = self.journal.record(journal::event::Stop { reason: "test".to_owned() }).unwrap();
+        self.journal.wait_durable(last).unwrap();
         journal::tape::open(&self.tape, &self.config, &self.journal, b"").unwrap()
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use sealfeed_audit::follow::Follower;
 use sealfeed_audit::reader::{Entry, ReadError, entries_from};
-use sealfeed_audit::{Log, Options, kind};
+use sealfeed_audit::{EntryRef, Log, Options, TapeLink, kind};
 
 use super::layout::{self, END, End, KEYFRAME, KEYFRAME_BYTES_MAX, KeyframeHeader, MarketState, SCHEMA};
 use crate::config::{LogConfig, TapeConfig};
-use crate::journal::Journal;
 use crate::journal::open::{OpenLogError, is_to_be_made, make, options};
+use crate::journal::{Journal, event};
 use crate::types::{Epoch, UnixNanos};
 
 /// Entries and bytes that may wait inside the log, behind the tape's own queue.
@@ -21,7 +21,8 @@ const QUEUE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Opened {
     /// How the last run ended: `Some` if it was stopped in good order, with the state it ended in, so that the next may go on with the
-    /// same epoch. `None` after a crash or a failure, and on a new tape.
+    /// same epoch. `None` after a crash or a failure, on a new tape, and on one that is not, to its last entry, the tape that the run
+    /// before linked into the audit log: another run may have published since, without it.
     pub last_end: Option<State>,
     /// Whether a crash was recovered from just now.
     pub recovered: bool,
@@ -65,7 +66,7 @@ pub fn open(
         make(&config, configuration)?;
     }
     // Before it is opened: opening adds entries of the new run.
-    let last_end = last_end(directory).unwrap_or_default();
+    let last_end = last_end(directory, &log.directory).unwrap_or_default();
     let options = Options {
         clock: Arc::clone(&journal.clock),
         queue_entries_max: QUEUE_ENTRIES_MAX,
@@ -87,25 +88,42 @@ pub fn open(
     })
 }
 
-/// The state in which the last run of the tape in `directory` ended, if it ended well: behind its END the log was stopped, and nothing
-/// came after.
-fn last_end(directory: &Path) -> Result<Option<State>, ReadError> {
+/// The state in which the last run of the tape in `directory` ended, if it ended well: behind its END the log was stopped, nothing came
+/// after, and the audit log in `audit` says the same of it.
+fn last_end(directory: &Path, audit: &Path) -> Result<Option<State>, ReadError> {
     let (mut end, mut stopped) = (None, false);
-    for entry in last_segment(directory)? {
+    let first = Follower::segments(directory)?.last().copied().unwrap_or_default();
+    let mut follower = Follower::new(directory, first)?;
+    let mut see = |entry: &EntryRef<'_>| match entry.header.kind {
+        END => end = layout::unpack::<End>(entry.payload).filter(|_| entry.header.schema == SCHEMA),
+        kind::HEARTBEAT | kind::EPOCH_END => {}
+        kind::STOP => stopped = true,
+        _ => (end, stopped) = (None, false),
+    };
+    while follower.next_group(|entry, _, _| see(entry))? {}
+    let Some(end) = end.filter(|_| stopped) else { return Ok(None) };
+    let is_linked = last_link(audit)?.is_some_and(|link| {
+        let tree = follower.tree();
+        (link.log, link.size, link.root) == (follower.header().log_id, tree.size(), tree.root())
+    });
+    if is_linked { state(directory, &end) } else { Ok(None) }
+}
+
+/// The last link to the tape in the audit log, if it is of the last run of the server. It stands a few entries before that run's end: the
+/// last two segments are looked through.
+fn last_link(audit: &Path) -> Result<Option<TapeLink>, ReadError> {
+    let segments = Follower::segments(audit)?;
+    let from = segments.get(segments.len().saturating_sub(2)).copied().unwrap_or_default();
+    let mut link = None;
+    for entry in entries_from(audit, from)? {
         let entry = entry?;
         match entry.header.kind {
-            END => {
-                end = Some(layout::unpack::<End>(&entry.payload).filter(|_| entry.header.schema == SCHEMA))
-            }
-            kind::HEARTBEAT | kind::EPOCH_END => {}
-            kind::STOP => stopped = true,
-            _ => (end, stopped) = (None, false),
+            kind::TAPE_LINK => link = TapeLink::from_payload(&entry.payload),
+            event::START => link = None,
+            _ => {}
         }
     }
-    match end.flatten().filter(|_| stopped) {
-        Some(end) => state(directory, &end),
-        None => Ok(None),
-    }
+    Ok(link)
 }
 
 fn last_segment(directory: &Path) -> Result<sealfeed_audit::reader::Entries, ReadError> {

@@ -22,7 +22,7 @@ use self::backlog::Backlog;
 use super::deadlines::{Deadlines, Due};
 use super::streams::{Key, Streams};
 use super::{Arrival, Slots};
-use crate::feed::{Delivered, Ending, FrameKind, StreamId};
+use crate::feed::{Delivered, Ending, FrameKind, StreamId, Ticket};
 use crate::pipeline::{Command, TrySend};
 use crate::session::SessionContext;
 use crate::session::active::{End, closed, until};
@@ -95,6 +95,8 @@ pub(super) struct Connection {
     /// Streams on which it was left behind, and the last message of each that left: to be asked for when it takes messages
     /// again.
     suspended: Vec<(StreamId, u64)>,
+    /// Of pieces that wait in the outbox.
+    tickets: Vec<Ticket>,
     /// Messages of streams that were sealed for it.
     delivered: u64,
     is_warned: bool,
@@ -138,6 +140,7 @@ impl Connection {
             subscriptions: Vec::new(),
             ready: VecDeque::new(),
             suspended: Vec::new(),
+            tickets: Vec::new(),
             delivered: 0,
             is_warned: false,
             backlog: Backlog::new(Duration::from_millis(context.limits.out_queue_age_max_ms)),
@@ -353,6 +356,15 @@ impl Connection {
         }
     }
 
+    /// Messages that were read from the tape for this client alone.
+    pub(super) fn piece(&mut self, frames: &[u8], messages: u64, ticket: Ticket, turn: &mut Turn<'_>) {
+        if self.may_join() {
+            self.outbox.framed(frames, messages);
+            self.tickets.push(ticket);
+            self.check_slow(turn);
+        }
+    }
+
     /// It reads a stream from here on.
     pub(super) fn join(&mut self, key: Key) {
         self.subscriptions.push(key);
@@ -509,6 +521,7 @@ impl Connection {
             turn.streams.leave(key);
         }
         self.ready.clear();
+        self.tickets.clear();
         self.owed = None;
         let sent = self.outbox.messages() + self.delivered;
         let by = turn.now + CLOSE_TIMEOUT;

@@ -310,6 +310,9 @@ impl Shard {
                 Item::Message { reader, message } => {
                     self.of(reader, |connection, turn| connection.message(&message, turn));
                 }
+                Item::Piece { reader, frames, messages, ticket } => {
+                    self.of(reader, |connection, turn| connection.piece(&frames, messages, ticket, turn));
+                }
                 Item::Finish { reader, ending, notice } => {
                     let notice = notice.map(Vec::from);
                     self.of(reader, |connection, turn| connection.drain(ending, notice, turn));

@@ -276,6 +276,20 @@ impl Client {
         self.session
     }
 
+    /// Reads until so many binary frames have come; texts on the way are passed over.
+    pub(crate) async fn records_until(&mut self, count: usize) {
+        let reading = async {
+            while self.records.len() < count {
+                match self.socket.next().await {
+                    Some(Ok(Message::Binary(frame))) => self.records.push(frame.to_vec()),
+                    Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("instead of a record: {other:?}"),
+                }
+            }
+        };
+        soon("the records", reading).await;
+    }
+
     /// Asserts that the session lives: a ping is answered.
     pub(crate) async fn goes_on(&mut self) {
         let pong = self.request(json!({"op": "ping"})).await;

@@ -176,6 +176,8 @@ pub enum Code {
     SubResumeTooLarge = 3022,
     /// `SF-SUB-023`: the conflation interval is shorter than the entitlement's.
     SubConflationNotEntitled = 3023,
+    /// `SF-SUB-024`: the record of market data is being read for too many others.
+    SubResumeBusy = 3024,
     /// `SF-ORD-001`: the MAC does not verify.
     OrdMacInvalid = 4001,
     /// `SF-ORD-002`: the timestamp is too old.

@@ -187,4 +187,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Ask for a longer conflate_ms; see conflate_ms_min in whoami.",
         explain: "The channel is granted for this symbol, but only with a longer time between two messages. The server does not quietly send more seldom than was asked.",
     },
+    Entry {
+        code: Code::SubResumeBusy,
+        text: "SF-SUB-024",
+        retry: Retry::Later,
+        message: "the record of market data is being read for too many others",
+        hint: "Go on from the snapshot or accept the gap that follows; or resume again a little later, from the same place.",
+        explain: "The reason in a subscribed reply with recovered false: what was missed is older than memory reaches, and as many clients as can be served at once are having it read from the tape. Nothing is lost by asking again.",
+    },
 ];

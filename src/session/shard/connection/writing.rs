@@ -149,6 +149,9 @@ impl Connection {
 
     /// All that was sealed has left.
     fn wrote(&mut self, turn: &mut Turn<'_>) {
+        if self.outbox.is_empty() {
+            self.tickets.clear();
+        }
         if !self.outbox.is_empty() || !self.ready.is_empty() {
             return;
         }

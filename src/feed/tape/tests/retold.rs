@@ -1,0 +1,201 @@
+//! A stream cut anywhere between tape, ring and live: the pieces are, byte for byte, what a reader got who never left.
+
+use proptest::prelude::*;
+use sealfeed_wire::Conflation;
+use sealfeed_wire::request::ResumePoint;
+
+use super::*;
+use crate::feed::{Missed, StreamId, push_frame};
+use crate::types::Sequence;
+
+/// Streams that follow from the tape, of every kind of instrument.
+const STREAMS: [(u32, Channel, Depth, Encoding); 12] = [
+    (0, Channel::Trades, Depth::Ten, Encoding::Json),
+    (0, Channel::Trades, Depth::Ten, Encoding::Dbn),
+    (0, Channel::Mbo, Depth::Ten, Encoding::Json),
+    (0, Channel::Bbo, Depth::Ten, Encoding::Json),
+    (0, Channel::Book, Depth::Ten, Encoding::Json),
+    (0, Channel::Book, Depth::Ten, Encoding::Dbn),
+    (0, Channel::Book, Depth::Full, Encoding::Json),
+    (1, Channel::Bbo, Depth::Ten, Encoding::Json),
+    (2, Channel::Trades, Depth::Ten, Encoding::Json),
+    (3, Channel::Book, Depth::Fifty, Encoding::Json),
+    (3, Channel::Status, Depth::Ten, Encoding::Json),
+    (3, Channel::Definition, Depth::Ten, Encoding::Json),
+];
+
+/// What happens, as parts of all events (of 1,000).
+#[derive(Clone, Debug)]
+struct Script {
+    stream: usize,
+    /// The unbroken reader comes.
+    reader: usize,
+    /// Somebody asks the tape, and has this part of what was published so far.
+    asks: usize,
+    has: usize,
+    /// Asked again after so many events each, until memory holds the rest.
+    step: usize,
+    ring_bytes_max: usize,
+    bytes_max: usize,
+    events_max: usize,
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let times = (0..STREAMS.len(), 0..400_usize, 400..900_usize, 0..1_000_usize, 1..60_usize);
+    (times, 0..3_000_usize, 1..5_000_usize, 1..700_usize).prop_map(
+        |((stream, reader, asks, has, step), ring_bytes_max, bytes_max, events_max)| Script {
+            stream,
+            reader,
+            asks,
+            has,
+            step,
+            ring_bytes_max,
+            bytes_max,
+            events_max,
+        },
+    )
+}
+
+/// A live feed that is recorded, and what its unbroken reader got.
+struct Live {
+    site: Site,
+    recorder: Recorder,
+    feed: Feed,
+    events: Vec<(MarketEvent, UnixNanos)>,
+    at: usize,
+    stream: Option<StreamId>,
+    got: Vec<(Sequence, Vec<u8>)>,
+}
+
+impl Live {
+    fn play_until(&mut self, until: usize) {
+        let events = self.events[self.at..until.max(self.at)].to_vec();
+        self.at = until.max(self.at);
+        for publication in record(&mut self.recorder, &mut self.feed, &events) {
+            if Some(publication.stream) == self.stream {
+                self.got.push((publication.seq, publication.message.to_vec()));
+            }
+        }
+    }
+
+    /// Lets everything so far be on the tape.
+    fn settle(&mut self) {
+        self.recorder.flush();
+        while written(&self.site) < self.at as u64 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// What the unbroken reader got behind a message, framed.
+    fn frames(&self, after: Sequence, encoding: Encoding) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for (_, message) in self.got.iter().filter(|(seq, _)| *seq > after) {
+            push_frame(&mut frames, encoding.frame(), message);
+        }
+        frames
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_cut_between_tape_ring_and_live_gives_what_an_unbroken_reader_got(script in script()) {
+        let site = Site::new();
+        let rings = RingBounds {
+            ring_bytes_max: script.ring_bytes_max,
+            total_bytes_max: usize::MAX,
+            keep_ns: u64::MAX,
+        };
+        let mut feed = Feed::new(&instruments(), FeedOptions { epoch: EPOCH, heartbeat_ns: HEARTBEAT_NS, rings });
+        let mut recorder = site.recorder(options());
+        recorder.begin(&feed, UnixNanos(1));
+        // Others read, too: their streams stand in the keyframes.
+        let (number, channel, depth, encoding) = STREAMS[script.stream];
+        let instrument = InstrumentId(number);
+        if script.has % 2 == 0 {
+            let other = StreamRequest { channel: Channel::Trades, depth, conflation: Conflation::Off, encoding: Encoding::Json };
+            feed.subscribe(InstrumentId(2), other, UnixNanos(1)).unwrap();
+        }
+        let events = long_activity();
+        let part = |thousandth: usize| events.len() * thousandth / 1_000;
+        let (joins, asks) = (part(script.reader), part(script.asks));
+        let mut live = Live { site, recorder, feed, events: events.clone(), at: 0, stream: None, got: Vec::new() };
+        live.play_until(joins);
+        let request = StreamRequest { channel, depth, conflation: Conflation::Off, encoding };
+        let joined = live.feed.subscribe(instrument, request, UnixNanos(1)).unwrap();
+        live.stream = Some(joined.stream);
+        live.play_until(asks);
+        let seq = live.got.last().map_or(joined.seq, |(seq, _)| *seq);
+        let behind = (seq.get() - joined.seq.get()) * script.has as u64 / 1_000;
+        let after = Sequence::new(joined.seq.get() + behind).unwrap();
+        let missing = live.feed.missing(instrument, request, ResumePoint { epoch: EPOCH, seq: after });
+        let Some(missing) = missing else {
+            prop_assert_eq!(after, seq, "only nothing is not missing");
+            return Ok(());
+        };
+        live.settle();
+        let mut retold = Retold::find(&live.site.directory(), missing).unwrap();
+        let (mut frames, mut sent) = (Vec::new(), after);
+        loop {
+            let mut piece = Vec::new();
+            let (_, pause) = retold.read(script.bytes_max, script.events_max, &mut piece).unwrap();
+            frames.extend_from_slice(&piece);
+            sent = sent.max(retold.seq());
+            if pause != Pause::End {
+                // The market goes on while a client takes a piece.
+                live.play_until((live.at + script.step / 10).min(events.len()));
+                continue;
+            }
+            live.play_until((live.at + script.step).min(events.len()));
+            if let Missed::Held(messages) = live.feed.missed(joined.stream, sent) {
+                messages.iter().for_each(|message| push_frame(&mut frames, encoding.frame(), message));
+                break;
+            }
+            live.settle();
+        }
+        // From here on it is the live stream, the same for both.
+        prop_assert!(frames == live.frames(after, encoding), "{:?} behind {}", STREAMS[script.stream], after.get());
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_followed_for_a_while_is_not_passed_off_as_whole() {
+    let rings = RingBounds { ring_bytes_max: 0, total_bytes_max: 0, keep_ns: 0 };
+    let mut feed = Feed::new(&instruments(), FeedOptions { epoch: EPOCH, heartbeat_ns: HEARTBEAT_NS, rings });
+    let request = |channel| StreamRequest {
+        channel,
+        depth: Depth::Full,
+        conflation: Conflation::Off,
+        encoding: Encoding::Json,
+    };
+    let (book, instrument) = (request(Channel::Book), InstrumentId(0));
+    let joined = feed.subscribe(instrument, book, UnixNanos(1)).unwrap();
+    let events = long_activity();
+    let mut published = Vec::new();
+    for (event, now) in &events[..1_000] {
+        feed.apply(event, *now, &mut published);
+    }
+    let at = |seq| ResumePoint { epoch: EPOCH, seq };
+    assert!(feed.missing(instrument, book, at(joined.seq)).is_some());
+    assert_eq!(feed.missing(instrument, book, ResumePoint { epoch: Epoch(1), seq: joined.seq }), None);
+    feed.unsubscribed(joined.stream, UnixNanos(2));
+    feed.tick(UnixNanos(u64::MAX), &mut published);
+    for (event, now) in &events[1_000..2_000] {
+        feed.apply(event, *now, &mut published);
+    }
+    let again = feed.subscribe(instrument, book, UnixNanos(1)).unwrap();
+    for (event, now) in &events[2_000..] {
+        feed.apply(event, *now, &mut published);
+    }
+    assert_eq!(
+        feed.missing(instrument, book, at(joined.seq)),
+        None,
+        "its numbers are not those of the events"
+    );
+    assert!(feed.missing(instrument, book, at(again.seq)).is_some(), "from there on they are");
+    let trades = request(Channel::Trades);
+    assert!(feed.missing(instrument, trades, at(Sequence::ZERO)).is_some(), "events count, whoever reads");
+    let bars = request(Channel::Ohlcv1s);
+    assert_eq!(feed.missing(instrument, bars, at(Sequence::ZERO)), None, "bars follow the venue's clock");
+}
