@@ -45,4 +45,5 @@ mod stop;
 mod tape;
 mod tape_prune;
 mod upgrade;
+mod whole;
 mod witness;

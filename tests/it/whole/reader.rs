@@ -1,0 +1,293 @@
+//! A reader who comes and goes, reads or does not, and knows of every book either what it is or that it has none.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
+
+use crate::harness::{Client, Pki, Received, Server, UPGRADE, read_answer, soon};
+use crate::oracle::NaiveBook;
+
+/// One book of a reader.
+#[derive(Debug)]
+enum Book {
+    /// Subscribed to; the next thing that it gets must be a snapshot.
+    Awaited,
+    /// Followed without a hole, and where it stands: epoch and number of its last message.
+    Live(NaiveBook, String),
+}
+
+/// What happened to readers, to be counted: a run that meets nothing proves nothing.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    pub(super) deltas: u64,
+    pub(super) skipped: u64,
+    pub(super) recovered: u64,
+    /// By the reason that was given.
+    pub(super) lost: BTreeMap<String, u64>,
+    pub(super) withdrawn: u64,
+    pub(super) cut_off: u64,
+    pub(super) refused: u64,
+}
+
+impl Met {
+    /// Adds what was met in another case.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.deltas += other.deltas;
+        self.skipped += other.skipped;
+        self.recovered += other.recovered;
+        for (reason, count) in &other.lost {
+            *self.lost.entry(reason.clone()).or_default() += count;
+        }
+        self.withdrawn += other.withdrawn;
+        self.cut_off += other.cut_off;
+        self.refused += other.refused;
+    }
+}
+
+/// One reader.
+pub(super) struct Reader {
+    user: &'static str,
+    client: Option<Client>,
+    books: BTreeMap<String, Book>,
+    on_slow: BTreeMap<String, &'static str>,
+    /// It has stopped reading.
+    pub(super) is_paused: bool,
+}
+
+impl Reader {
+    /// One that is not there yet.
+    pub(super) const fn new(user: &'static str) -> Self {
+        Self { user, client: None, books: BTreeMap::new(), on_slow: BTreeMap::new(), is_paused: false }
+    }
+
+    /// Its name, as certificates and policy have it.
+    pub(super) const fn user(&self) -> &'static str {
+        self.user
+    }
+
+    /// Whether it is connected.
+    pub(super) const fn is_there(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The books that it is subscribed to.
+    pub(super) fn subscribed(&self) -> Vec<String> {
+        if self.is_there() { self.books.keys().cloned().collect() } else { Vec::new() }
+    }
+
+    /// Connects, over a socket that holds little, and resumes what it had, or forgets it.
+    pub(super) async fn come(&mut self, server: &Server, resumes: bool) {
+        assert!(!self.is_there());
+        let who = Pki::get().client(&format!("acme/{}", self.user));
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let tcp = soon("the connection", socket.connect(server.address)).await.unwrap();
+        let mut tls = server.tls_over(tcp, &who).await;
+        tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
+        let answer = read_answer(&mut tls).await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        self.client = Some(Client::open(tls, answer.rest, None).await);
+        self.is_paused = false;
+        if !resumes {
+            self.books.clear();
+        }
+        for (symbol, book) in std::mem::take(&mut self.books) {
+            let resume = match &book {
+                Book::Live(book, epoch) => json!({ &symbol: {"epoch": epoch, "seq": book.chain.seq} }),
+                Book::Awaited => json!({}),
+            };
+            let on_slow = self.on_slow[&symbol];
+            self.books.insert(symbol.clone(), book);
+            self.ask(&symbol, on_slow, resume).await;
+        }
+    }
+
+    /// Goes without a word.
+    pub(super) fn leave(&mut self) {
+        self.client = None;
+        self.is_paused = false;
+    }
+
+    /// Subscribes afresh.
+    pub(super) async fn subscribe(&mut self, symbol: &str, on_slow: &'static str) {
+        self.on_slow.insert(symbol.to_owned(), on_slow);
+        self.ask(symbol, on_slow, json!({})).await;
+    }
+
+    async fn ask(&mut self, symbol: &str, on_slow: &str, resume: Value) {
+        let Some(client) = &mut self.client else { return };
+        let mut request = json!({
+            "op": "subscribe", "id": symbol, "channel": "book", "symbols": [symbol], "depth": 0, "on_slow": on_slow,
+        });
+        if resume.as_object().is_some_and(|resume| !resume.is_empty()) {
+            request["resume"] = resume;
+        }
+        client.send(request.to_string()).await;
+    }
+
+    /// Ends a subscription; what is on its way still counts until the answer.
+    pub(super) async fn unsubscribe(&mut self, symbol: &str) {
+        let Some(client) = &mut self.client else { return };
+        let request = json!({"op": "unsubscribe", "id": format!("end {symbol}"), "channel": "book", "symbols": [symbol]});
+        client.send(request.to_string()).await;
+    }
+
+    /// Reads what is there, without waiting for more.
+    pub(super) async fn read_some(&mut self, met: &mut Met) {
+        while let Some(client) = &mut self.client {
+            // The receive is cancel-safe: what was not complete is read the next time.
+            let Some(received) = client.receive().now_or_never() else { break };
+            self.take(received, met);
+        }
+        tokio::task::yield_now().await;
+    }
+
+    /// Reads until `is_done`, or until it was cut off.
+    pub(super) async fn read_until(&mut self, met: &mut Met, mut is_done: impl FnMut(&Self) -> bool) {
+        while self.is_there() && !is_done(self) {
+            let Some(client) = &mut self.client else { break };
+            let received = client.receive().await;
+            self.take(received, met);
+        }
+    }
+
+    /// Reads until everything that it has asked for was answered.
+    pub(super) async fn settle(&mut self, met: &mut Met) {
+        let Some(client) = &mut self.client else { return };
+        let id = client.fresh_id();
+        client.send(json!({"op": "ping", "id": id}).to_string()).await;
+        // Requests are answered in their order, but for a subscription that the tape is asked about.
+        let mut is_answered = false;
+        while let Some(client) = &mut self.client {
+            let received = client.receive().await;
+            if let Received::Message(message) = &received {
+                is_answered |= message["type"] == "pong" && message["id"] == id;
+            }
+            self.take(received, met);
+            if is_answered {
+                break;
+            }
+        }
+    }
+
+    /// The quantity at a price of a live book; 0 if there is none.
+    pub(super) fn bid(&self, symbol: &str, price: &str) -> Option<u64> {
+        let Some(Book::Live(book, _)) = self.books.get(symbol) else { return None };
+        let bids = book.bids();
+        let line = bids.iter().find(|line| line.price == price);
+        Some(line.map_or(0, |line| line.quantity.parse().unwrap()))
+    }
+
+    /// A live book, as price and quantity, bids and asks, best first.
+    pub(super) fn levels(&self, symbol: &str) -> [Vec<(String, String)>; 2] {
+        let Some(Book::Live(book, _)) = self.books.get(symbol) else {
+            panic!("{} has no book of {symbol}", self.user)
+        };
+        let plain = |lines: Vec<crate::oracle::Line>| {
+            lines.into_iter().map(|line| (line.price, line.quantity)).collect::<Vec<_>>()
+        };
+        [plain(book.bids()), plain(book.asks())]
+    }
+
+    fn take(&mut self, received: Received, met: &mut Met) {
+        match received {
+            Received::Message(message) => self.message(&message, met),
+            Received::End(ended) => {
+                let expected = [Some(4001), Some(1012), Some(1001), None];
+                assert!(expected.contains(&ended.code), "{}: {ended:?}", self.user);
+                met.cut_off += u64::from(ended.code == Some(4001));
+                self.client = None;
+                self.is_paused = false;
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Value, met: &mut Met) {
+        let symbol = message["symbol"].as_str().unwrap_or_default();
+        let number = |field: &str| message[field].as_u64();
+        match message["type"].as_str().unwrap() {
+            "subscribed" => self.granted(message, met),
+            "entitlement" => self.withdrawn(message, met),
+            "ok" => {
+                let ended = message["id"].as_str().and_then(|id| id.strip_prefix("end "));
+                ended.map(|symbol| self.books.remove(symbol));
+            }
+            // Not subscribed: it was withdrawn just before.
+            "error" => assert_eq!(message["code"], "SF-SUB-011", "{message}"),
+            "snapshot" => {
+                let book = self.books.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
+                assert!(
+                    matches!(book, Book::Awaited),
+                    "{}: a snapshot out of the blue: {message}",
+                    self.user
+                );
+                let epoch = message["epoch"].as_str().unwrap().to_owned();
+                *book = Book::Live(NaiveBook::new(0, message), epoch);
+            }
+            "delta" => match self.books.get_mut(symbol) {
+                // The chain asserts that nothing is missing.
+                Some(Book::Live(book, _)) => {
+                    book.apply(message);
+                    met.deltas += 1;
+                }
+                other => panic!("{} has {other:?} and gets {message}", self.user),
+            },
+            "skipped" => {
+                let book = self.books.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
+                if let Book::Live(live, _) = book {
+                    assert_eq!(number("from"), Some(live.chain.seq + 1), "{message}");
+                }
+                *book = Book::Awaited;
+                met.skipped += 1;
+            }
+            "heartbeat" | "stale" => {
+                if let Some(Book::Live(book, _)) = self.books.get(symbol) {
+                    book.chain.beat(message);
+                }
+            }
+            "pong" | "slow" | "server_shutdown" => {}
+            other => panic!("{} got {other}: {message}", self.user),
+        }
+    }
+
+    fn granted(&mut self, message: &Value, met: &mut Met) {
+        for (symbol, stream) in message["symbols"].as_object().unwrap() {
+            let before = self.books.remove(symbol);
+            let goes_on = stream["recovered"] == true;
+            met.recovered += u64::from(goes_on);
+            if let Some(reason) = stream["reason"].as_str() {
+                *met.lost.entry(reason.to_owned()).or_default() += 1;
+            }
+            let book = match before {
+                Some(Book::Live(book, epoch)) if goes_on => {
+                    assert_eq!(stream["epoch"], epoch.as_str(), "{message}");
+                    Book::Live(book, epoch)
+                }
+                _ => {
+                    assert!(!goes_on, "nothing was there to go on with: {message}");
+                    Book::Awaited
+                }
+            };
+            self.books.insert(symbol.clone(), book);
+        }
+        for (symbol, refused) in message["refused"].as_object().unwrap() {
+            assert_eq!(refused["code"], "SF-SUB-003", "{message}");
+            self.books.remove(symbol);
+            met.refused += 1;
+        }
+    }
+
+    fn withdrawn(&mut self, message: &Value, met: &mut Met) {
+        for ended in message["ended"].as_array().unwrap() {
+            assert_eq!(ended["channel"], "book", "{message}");
+            for (symbol, refused) in ended["symbols"].as_object().unwrap() {
+                assert_eq!(refused["code"], "SF-SUB-003", "{message}");
+                assert!(self.books.remove(symbol).is_some(), "{message}");
+                met.withdrawn += 1;
+            }
+        }
+    }
+}
