@@ -392,6 +392,17 @@ events! {
         /// Why.
         detail: String,
     }
+    /// Of the subscriptions granted by the entry before in this session, these are delivered so much later than the market.
+    288 "delayed" Delayed {
+        /// Who.
+        principal: String,
+        /// Channel.
+        channel: String,
+        /// Symbols.
+        symbols: Vec<String>,
+        /// By how much, in milliseconds.
+        delayed_ms: u64,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.

@@ -26,16 +26,16 @@ impl Core {
         if !self.subscriptions.holds(session.number, stream) {
             return;
         }
-        let Some(present) = self.feed.present(stream, now) else { return };
+        let Some(present) = self.feed_of(stream).and_then(|feed| feed.present(stream, now)) else { return };
         let place = Delivered { stream, first: 0, last: 0 };
-        let Some(instrument) = self.instruments.by_id(place.instrument()) else { return };
+        let Some(instrument) = self.instruments.by_id(self.instrument_of(stream)) else { return };
         if after < present.seq {
             let gap = Gap {
                 stream: StreamKey {
                     channel: place.channel(),
                     symbol: instrument.symbol.into(),
                     epoch: present.epoch,
-                    delayed_ms: None,
+                    delayed_ms: self.delayed_ms(stream),
                 },
                 from: after.next(),
                 to: present.seq,

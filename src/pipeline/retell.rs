@@ -25,7 +25,7 @@ pub(super) type Findings = HashMap<Symbol, Result<Box<Found>, Code>>;
 #[derive(Default)]
 pub(super) struct Retellings {
     recoveries: Option<Recoveries>,
-    /// Look-ups under way, by session; one that has ended is forgotten, and what comes of its look-ups is let go.
+    /// Requests that wait for the tape, by session; one that has ended is forgotten, and so are its requests.
     asking: HashMap<u64, u32>,
 }
 
@@ -53,6 +53,21 @@ impl Retold {
 }
 
 impl Retellings {
+    /// A request of a session waits.
+    pub(super) fn asks(&mut self, session: u64) {
+        *self.asking.entry(session).or_default() += 1;
+    }
+
+    /// A request of a session waits no longer; whether the session still stands.
+    pub(super) fn answers(&mut self, session: u64) -> bool {
+        let Some(asking) = self.asking.get_mut(&session) else { return false };
+        *asking -= 1;
+        if *asking == 0 {
+            self.asking.remove(&session);
+        }
+        true
+    }
+
     /// Lets these read from now on.
     pub(super) fn start(&mut self, recoveries: Recoveries) {
         self.recoveries = Some(recoveries);
@@ -68,16 +83,16 @@ impl Core {
         request: &Subscribe,
         stream: StreamRequest,
     ) -> bool {
-        let Some(recoveries) = self.retellings.recoveries.as_ref().filter(|_| self.is_taped()) else {
+        if self.retellings.recoveries.is_none() || !self.is_taped() {
             return false;
-        };
+        }
         let (mut room, mut wanted) = (session.resume_bytes_max, Vec::new());
         for (symbol, at) in &request.resume {
             let Some(symbol) = symbol else { continue };
             let StreamRequest { channel, depth, conflation, .. } = stream;
             let entitled = session.entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation);
-            let Some(instrument) = self.instruments.by_symbol(symbol.as_str()).filter(|_| entitled.is_ok())
-            else {
+            let is_live = entitled.is_ok_and(|access| access.delay_ms == 0);
+            let Some(instrument) = self.instruments.by_symbol(symbol.as_str()).filter(|_| is_live) else {
                 continue;
             };
             let Some(missing) = self.feed.missing(instrument.id, stream, *at) else { continue };
@@ -89,9 +104,11 @@ impl Core {
         if wanted.is_empty() {
             return false;
         }
-        *self.retellings.asking.entry(session.number).or_default() += 1;
+        self.retellings.asks(session.number);
         let (session, id, request) = (Arc::clone(session), id.cloned(), request.clone());
-        recoveries.look_up(LookUp { session, id, request, wanted });
+        if let Some(recoveries) = &self.retellings.recoveries {
+            recoveries.look_up(LookUp { session, id, request, wanted });
+        }
         true
     }
 
@@ -105,10 +122,8 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let Some(asking) = self.retellings.asking.get_mut(&session.number) else { return Ok(()) };
-        *asking -= 1;
-        if *asking == 0 {
-            self.retellings.asking.remove(&session.number);
+        if !self.retellings.answers(session.number) {
+            return Ok(());
         }
         let findings = findings.into_iter().collect();
         self.subscribe_with(session, id, request, Some(findings), now, batch)

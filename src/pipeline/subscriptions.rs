@@ -15,7 +15,7 @@ use super::core::Core;
 use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
 use super::retell::{Findings, Retold};
-use crate::feed::{Delivered, Encoding, StreamId, StreamRequest, Subscribed as Joined, records};
+use crate::feed::{Delivered, Encoding, Missed, StreamId, StreamRequest, Subscribed as Joined, records};
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
 
@@ -168,7 +168,10 @@ impl Core {
         let encoding = session.encoding;
         let stream = StreamRequest { channel: request.channel, depth, conflation, encoding };
         let on_slow = request.on_slow.unwrap_or(default_on_slow(request.channel));
-        if findings.is_none() && self.asks_tape(session, id.as_ref(), request, stream) {
+        if findings.is_none()
+            && (self.waits_for_delayed(session, id.as_ref(), request, stream, &symbols, now)
+                || self.asks_tape(session, id.as_ref(), request, stream))
+        {
             return Ok(());
         }
         let findings = findings.unwrap_or_default();
@@ -208,14 +211,37 @@ impl Core {
             },
         )?;
         batch.depends_on(entry);
+        self.record_delays(session, request.channel, &granted, batch)?;
         let queue = || Arc::clone(&session.queue);
         // In front of the reply: behind it, nothing of the subscription before may come.
         for stream in granted.iter().filter_map(|(_, one)| one.replaced) {
-            self.feed.unsubscribed(stream, now);
+            self.leave(stream, now);
             batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
         }
         batch.send(&session.queue, encoded(&reply));
         self.begin_streams(session, request.channel, on_slow, granted.into_iter().map(|(_, one)| one), batch);
+        Ok(())
+    }
+
+    /// Records which of the streams that were just granted are delayed, and by how much.
+    fn record_delays(
+        &self,
+        session: &SessionHandle,
+        channel: Channel,
+        granted: &[(Symbol, Granted)],
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let mut by_delay: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for (symbol, Granted { stream, .. }) in granted {
+            if let Some(delayed_ms) = stream.delayed_ms {
+                by_delay.entry(delayed_ms).or_default().push(symbol.to_string());
+            }
+        }
+        for (delayed_ms, symbols) in by_delay {
+            let (principal, channel) = (session.principal.to_string(), channel.as_str().to_owned());
+            let event = event::Delayed { principal, channel, symbols, delayed_ms };
+            batch.depends_on(self.journal.record_in(&session.trail, event)?);
+        }
         Ok(())
     }
 
@@ -263,8 +289,10 @@ impl Core {
     ) -> Result<Granted, Code> {
         let StreamRequest { channel, depth, conflation, encoding } = asked.stream;
         // Entitlement first: who may not see a symbol does not learn whether it exists.
-        session.entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
-        let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
+        let access = session.entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
+        let delay_ms = access.delay_ms;
+        let instruments = Arc::clone(&self.instruments);
+        let instrument = instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
         let key = (channel, instrument.id);
         let subscriptions_max = session.entitlement.limits.subscriptions_max as usize;
         if self.feed.offers(channel, instrument.id)
@@ -273,30 +301,39 @@ impl Core {
         {
             return Err(Code::SubSubscriptionsFull);
         }
-        let joined = self.feed.subscribe(instrument.id, asked.stream, now)?;
+        let joined = self.feed_with_delay(delay_ms)?.subscribe(instrument.id, asked.stream, now)?;
+        self.joined_with_delay(delay_ms);
         let replaced = self.subscriptions.insert(session.number, key, joined.stream);
         let Joined { stream: id, epoch, seq, state, stale } = joined;
-        let missed = |after| self.feed.missed(id, after);
         let mut found = None;
         let resumed = resume.map(|at| {
+            let missed = |after| self.feed_of(id).map_or(Missed::NotHeld, |feed| feed.missed(id, after));
             recover(at, epoch, seq, missed, asked.resume_room).or_else(|code| {
+                // It may have been looked up before the stream's numbers were given up and begun anew.
+                let missing = self.feed.missing(instrument.id, asked.stream, at).filter(|_| delay_ms == 0);
                 match asked.findings.remove(symbol) {
-                    // It may have been asked before the stream's numbers were given up and begun anew.
-                    Some(Ok(place))
-                        if self.feed.missing(instrument.id, asked.stream, at) == Some(*place.missing()) =>
-                    {
+                    Some(Ok(place)) if missing == Some(*place.missing()) => {
                         found = Some(place);
                         Ok(Vec::new())
                     }
-                    Some(Err(busy)) => Err(busy),
+                    Some(Err(reason)) => Err(reason),
                     _ => Err(code),
                 }
             })
         });
-        let stream = subscribed(instrument, (epoch, seq), Recovery::of(resumed.as_ref()));
+        let delayed_ms = (delay_ms != 0).then_some(delay_ms);
+        let recovery = Recovery::of(resumed.as_ref());
+        let stream = SubscribedStream { delayed_ms, ..subscribed(instrument, (epoch, seq), recovery) };
         let mut messages = match encoding {
             Encoding::Json => Vec::new(),
-            Encoding::Dbn => self.subscriptions.introduce(session.number, instrument, now),
+            Encoding::Dbn => {
+                // A delayed stream has a number of its own in records, too.
+                let named = Instrument {
+                    id: Delivered { stream: id, first: 0, last: 0 }.instrument(),
+                    ..instrument.clone()
+                };
+                self.subscriptions.introduce(session.number, &named, now)
+            }
         };
         match (resumed, resume) {
             (Some(Ok(missed)), _) => {
@@ -304,7 +341,7 @@ impl Core {
                 messages.extend(missed);
             }
             (Some(Err(_)), Some(at)) if !channel.is_state() => {
-                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms: None };
+                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms };
                 messages.extend(gap(stream, at, seq));
             }
             _ => messages.extend(state),
@@ -331,7 +368,7 @@ impl Core {
         let mut ended = Vec::new();
         for key in keys {
             if let Some(stream) = self.subscriptions.remove(session.number, key) {
-                self.feed.unsubscribed(stream, now);
+                self.leave(stream, now);
                 batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }

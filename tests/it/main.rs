@@ -18,6 +18,7 @@ mod query;
 mod channels;
 mod clock;
 mod crash;
+mod delayed;
 mod delivered;
 mod disk;
 mod door;
