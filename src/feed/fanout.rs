@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sealfeed_wire::OnSlow;
 
-use super::inbox::{Delivery, Inbox, Item, ReaderId};
+use super::inbox::{Delivery, Inbox, Item, ReaderId, Terms};
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
 use super::ticket::Ticket;
@@ -43,7 +42,7 @@ impl Fanout {
 
     /// Lets `queue` get everything that is published to `stream` from now on, behind message `seq`. Subscribing again
     /// changes nothing.
-    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, on_slow: OnSlow, queue: &OutboundQueue) {
+    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, terms: Terms, queue: &OutboundQueue) {
         let reader = queue.reader();
         let streams = self.by_reader.entry(reader).or_default();
         if streams.contains(&stream) {
@@ -59,7 +58,7 @@ impl Fanout {
             Some((_, readers)) => *readers += 1,
             None => shards.push((shard, 1)),
         }
-        self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get(), on_slow });
+        self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get(), terms });
     }
 
     /// Lets a subscriber that was left behind go on behind message `seq`. Who is not subscribed any more stays so.
@@ -163,6 +162,8 @@ mod tests {
     use crate::feed::Encoding;
     use crate::types::{Channel, Depth, InstrumentId};
 
+    const TERMS: Terms = Terms { subscription: 1, on_slow: sealfeed_wire::OnSlow::Disconnect };
+
     fn stream(instrument: u32) -> StreamId {
         StreamId::new(InstrumentId(instrument), Channel::Trades, Depth::Ten).unwrap()
     }
@@ -192,10 +193,10 @@ mod tests {
         let mut fanout = Fanout::new();
         let (one, two) = (inbox(), inbox());
         let readers = [(&one, 1), (&one, 2), (&two, 3)].map(|(at, n)| OutboundQueue::new(Arc::clone(at), n));
-        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[1]);
-        fanout.subscribe(stream(7), Sequence::ZERO, OnSlow::Disconnect, &readers[2]);
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[1]);
+        fanout.subscribe(stream(7), Sequence::ZERO, TERMS, &readers[2]);
         assert_eq!(fanout.subscribers(stream(1)), 2);
         for (instrument, text) in [(1, "{a"), (7, "b"), (9, "c")] {
             fanout.publish(&publication(instrument, text));
@@ -207,8 +208,8 @@ mod tests {
         assert_eq!(
             first.items,
             [
-                Item::Join { stream: stream(1), reader: 1, seq: 0, on_slow: OnSlow::Disconnect },
-                Item::Join { stream: stream(1), reader: 2, seq: 0, on_slow: OnSlow::Disconnect },
+                Item::Join { stream: stream(1), reader: 1, seq: 0, terms: TERMS },
+                Item::Join { stream: stream(1), reader: 2, seq: 0, terms: TERMS },
                 Item::Frames { stream: stream(1), bytes: 0..4, messages: 1, last: 1 },
             ]
         );
@@ -220,7 +221,7 @@ mod tests {
         let reader = OutboundQueue::new(Arc::clone(&inbox), 5);
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         fanout.send(&reader, text("snapshot"));
-        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &reader);
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &reader);
         fanout.publish(&publication(1, "a"));
         fanout.send(&reader, text("fill"));
         fanout.publish(&publication(1, "b"));
@@ -230,7 +231,7 @@ mod tests {
             taken(&inbox).items,
             [
                 Item::Message { reader: 5, message: text("snapshot") },
-                Item::Join { stream: stream(1), reader: 5, seq: 0, on_slow: OnSlow::Disconnect },
+                Item::Join { stream: stream(1), reader: 5, seq: 0, terms: TERMS },
                 Item::Frames { stream: stream(1), bytes: 0..3, messages: 1, last: 1 },
                 Item::Message { reader: 5, message: text("fill") },
                 Item::Frames { stream: stream(1), bytes: 3..6, messages: 1, last: 1 },
@@ -243,10 +244,8 @@ mod tests {
     fn after_the_last_reader_of_a_shard_left_nothing_more_comes() {
         let (mut fanout, inbox) = (Fanout::new(), inbox());
         let readers = [1, 2].map(|reader| OutboundQueue::new(Arc::clone(&inbox), reader));
-        readers
-            .iter()
-            .for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, OnSlow::Disconnect, reader));
-        fanout.subscribe(stream(1), Sequence::ZERO, OnSlow::Disconnect, &readers[1]);
+        readers.iter().for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, TERMS, reader));
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[1]);
         fanout.unsubscribe(stream(0), &readers[0]);
         fanout.unsubscribe(stream(0), &readers[0]);
         assert_eq!(fanout.subscribers(stream(0)), 1);

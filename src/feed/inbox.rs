@@ -23,6 +23,15 @@ const INBOX_ITEMS_MAX: usize = 65_536;
 /// Number of a reader: a session, in this process; never reused.
 pub type ReaderId = u64;
 
+/// How a reader reads a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Names this subscription among all of this process, before and after; a later one to the same stream is another.
+    pub subscription: u64,
+    /// What becomes of the reader when it lags too far behind.
+    pub on_slow: OnSlow,
+}
+
 /// One thing that a shard is told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item {
@@ -45,8 +54,8 @@ pub enum Item {
         reader: ReaderId,
         /// Number of the stream's last message before.
         seq: u64,
-        /// What becomes of it when it lags too far behind.
-        on_slow: OnSlow,
+        /// How.
+        terms: Terms,
     },
     /// From here on, a reader that was left behind gets a stream again.
     Rejoin {
@@ -250,6 +259,8 @@ mod tests {
     use super::*;
     use crate::types::{Channel, Depth, InstrumentId};
 
+    const TERMS: Terms = Terms { subscription: 1, on_slow: OnSlow::Disconnect };
+
     fn stream(instrument: u32) -> StreamId {
         StreamId::new(InstrumentId(instrument), Channel::Trades, Depth::Ten).unwrap()
     }
@@ -271,12 +282,7 @@ mod tests {
             batch.publish(stream(1), 2 * n + 1, FrameKind::Text, b"a");
             batch.publish(stream(1), 2 * n + 2, FrameKind::Text, b"b");
             batch.publish(stream(2), 7, FrameKind::Text, b"c");
-            batch.items.push(Item::Join {
-                stream: stream(1),
-                reader: n,
-                seq: 0,
-                on_slow: OnSlow::Disconnect,
-            });
+            batch.items.push(Item::Join { stream: stream(1), reader: n, seq: 0, terms: TERMS });
             inbox.deliver(&mut batch);
             assert!(batch.is_empty());
         }
@@ -290,7 +296,7 @@ mod tests {
             [
                 frames(stream(1), start..start + 6, 2, 2 * n + 2),
                 frames(stream(2), start + 6..start + 9, 1, 7),
-                Item::Join { stream: stream(1), reader: n, seq: 0, on_slow: OnSlow::Disconnect },
+                Item::Join { stream: stream(1), reader: n, seq: 0, terms: TERMS },
             ]
         });
         assert_eq!(taken.items, expected.collect::<Vec<_>>());

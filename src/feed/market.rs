@@ -16,8 +16,8 @@ use super::kind::{EVENT_KINDS, StreamKind};
 use super::ring::Missed;
 use super::stream::{EventTimes, Outgoing, Stream, StreamId, Subscribed};
 use crate::types::{
-    Channel, Depth, Epoch, Instrument, MarketDepth, MarketEvent, MarketEventKind, Sequence, Side, TopLevel,
-    UnixNanos,
+    Channel, Depth, Epoch, Instrument, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence,
+    Side, TopLevel, UnixNanos,
 };
 use state::{Facts, Versions};
 
@@ -84,6 +84,8 @@ pub(super) struct Market {
     is_stale: bool,
     /// Last numbers of the streams of events, which count whether or not anybody ever reads them.
     counted: [Sequence; EVENT_KINDS.len()],
+    /// How much later than the market it is published, if it is, in milliseconds.
+    delayed_ms: Option<u64>,
     /// Made at the first subscription and kept: a stream's number means the same to everybody.
     streams: Vec<Published>,
 }
@@ -102,8 +104,23 @@ impl Market {
             times: EventTimes::default(),
             is_stale: false,
             counted: [Sequence::ZERO; EVENT_KINDS.len()],
+            delayed_ms: None,
             streams: Vec::new(),
         }
+    }
+
+    /// The same market, published so much later: under another name for its streams, and marked in every message.
+    pub(super) fn delayed(self, id: InstrumentId, delayed_ms: u64) -> Self {
+        Self { instrument: Instrument { id, ..self.instrument }, delayed_ms: Some(delayed_ms), ..self }
+    }
+
+    pub(super) const fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    /// Goes on counting trades from here, as the market did that it tells again.
+    pub(super) const fn count_trades_from(&mut self, trades: u64) {
+        self.trades_counted = trades;
     }
 
     pub(super) fn book(&self) -> &Book {
@@ -268,8 +285,10 @@ impl Market {
         // What has a present state starts with that as message 1; events have been counted all along.
         let seq = kind.event().map_or(Sequence::ZERO.next(), |event| self.counted[event]);
         let Instrument { id, symbol, .. } = self.instrument;
+        let mut stream = Stream::new(id, kind, symbol, epoch, seq);
+        stream.delayed_ms = self.delayed_ms;
         self.streams.push(Published {
-            stream: Stream::new(id, kind, symbol, epoch, seq),
+            stream,
             version: self.version(kind),
             slot: 0,
             best: self.best,

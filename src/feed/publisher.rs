@@ -11,7 +11,9 @@ use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
 use super::tape::{Keyframe, Missing};
 use crate::journal::tape::MarketState;
-use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
+use crate::types::{
+    Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, Sequence, Side, UnixNanos,
+};
 
 /// What a feed is told once.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub struct Feed {
     run: Epoch,
     /// Number of the event that comes next in the epoch, as the tape counts.
     next: u64,
+    /// Of the first instrument in the names of streams: another one in every delayed feed.
+    base: u32,
     scratch: Scratch,
     encoder: Encoder,
 }
@@ -50,7 +54,13 @@ impl Feed {
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
         let encoder = Encoder::new(RingBudget::new(options.rings));
-        Self { markets, run: options.epoch, next: 0, options, scratch: Scratch::default(), encoder }
+        Self { markets, run: options.epoch, next: 0, base: 0, options, scratch: Scratch::default(), encoder }
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub const fn options(&self) -> FeedOptions {
+        self.options
     }
 
     /// Lets a feed in which nothing has happened yet go on where another run ended: with its epoch, its books, and the numbers of the
@@ -67,6 +77,47 @@ impl Feed {
             *self = feed;
         }
         fits
+    }
+
+    /// A feed of empty books that is published `delayed_ms` later than the market. Its streams are other ones than those of the market: they
+    /// are named as if its instruments came behind `base` others, in records too, and every text says by how much it is delayed.
+    #[must_use]
+    pub fn delayed(instruments: &Instruments, options: FeedOptions, base: u32, delayed_ms: u64) -> Self {
+        let feed = Self::new(instruments, options);
+        let ids = (base..u32::MAX).map(InstrumentId);
+        let markets = feed.markets.into_iter().zip(ids).map(|(market, id)| market.delayed(id, delayed_ms));
+        Self { markets: markets.collect(), base, ..feed }
+    }
+
+    /// Publishes, at `now`, the state of a keyframe of any run, as its source would say it: what is not among the keyframe's instruments, as
+    /// it is here, shows nothing any more.
+    pub fn take_over(&mut self, keyframe: &Keyframe, now: UnixNanos, out: &mut Vec<Publication>) {
+        let mut places = vec![None; keyframe.instruments.count()];
+        for place in (0..).take(self.markets.len()).map(InstrumentId) {
+            let Some(market) = self.markets.get_mut(place.index()) else { break };
+            let own = market.instrument();
+            let taped = keyframe.instruments.by_symbol(own.symbol.as_str());
+            let taped = taped.filter(|taped| (taped.decimals, taped.depth) == (own.decimals, own.depth));
+            if let Some(taped) = taped {
+                places[taped.id.index()] = Some(place);
+                let state = keyframe.markets.get(taped.id.index());
+                market.count_trades_from(state.map_or(0, |state| state.trades_counted));
+            }
+            if [Side::Buy, Side::Sell].iter().any(|side| market.best(*side).is_some()) {
+                let (ts_event, ts_recv, kind) = (keyframe.ts_out, keyframe.ts_out, MarketEventKind::Clear);
+                self.apply(&MarketEvent { instrument: place, ts_event, ts_recv, last: true, kind }, now, out);
+            }
+        }
+        for event in &keyframe.events {
+            if let Some(Some(instrument)) = places.get(event.instrument.index()).copied() {
+                self.apply(&MarketEvent { instrument, ..*event }, now, out);
+            }
+        }
+    }
+
+    /// Place of a stream's market.
+    const fn place(&self, instrument: InstrumentId) -> usize {
+        instrument.0.wrapping_sub(self.base) as usize
     }
 
     /// Whether this channel can be had for the instrument: its source must show enough.
@@ -97,7 +148,8 @@ impl Feed {
     ) -> Result<Subscribed, Code> {
         let StreamRequest { channel, depth, conflation, encoding } = request;
         let kind = StreamKind::of(channel, depth, conflation).ok_or(Code::SubChannelNotOffered)?;
-        let id = StreamId::of(instrument, kind, encoding).ok_or(Code::SubChannelNotOffered)?;
+        let named = InstrumentId(self.base.checked_add(instrument.0).ok_or(Code::SubChannelNotOffered)?);
+        let id = StreamId::of(named, kind, encoding).ok_or(Code::SubChannelNotOffered)?;
         let epoch = self.epoch_of(id);
         let market = self.markets.get_mut(instrument.index()).ok_or(Code::SubSymbolUnknown)?;
         if !market.offers(channel) {
@@ -113,7 +165,8 @@ impl Feed {
     /// Counts a subscriber out that [`Self::subscribe`] counted in.
     pub fn unsubscribed(&mut self, stream: StreamId, now: UnixNanos) {
         let (instrument, kind, encoding) = stream.parts();
-        if let Some(market) = self.markets.get_mut(instrument.index()) {
+        let place = self.place(instrument);
+        if let Some(market) = self.markets.get_mut(place) {
             market.unsubscribed(kind, encoding, now);
         }
     }
@@ -123,7 +176,8 @@ impl Feed {
     pub fn present(&mut self, stream: StreamId, now: UnixNanos) -> Option<Subscribed> {
         let (instrument, kind, encoding) = stream.parts();
         let moment = Moment { epoch: self.epoch_of(stream), next: self.next, now };
-        let market = self.markets.get_mut(instrument.index())?;
+        let place = self.place(instrument);
+        let market = self.markets.get_mut(place)?;
         let present = market.subscribe(stream, (kind, encoding), moment);
         market.unsubscribed(kind, encoding, now);
         Some(present)
@@ -133,7 +187,7 @@ impl Feed {
     #[must_use]
     pub fn missed(&self, stream: StreamId, after: Sequence) -> Missed {
         let (instrument, kind, encoding) = stream.parts();
-        let market = self.markets.get(instrument.index());
+        let market = self.markets.get(self.place(instrument));
         market.map_or(Missed::NotHeld, |market| market.missed(kind, encoding, after))
     }
 

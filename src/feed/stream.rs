@@ -152,6 +152,8 @@ pub(super) struct Stream {
     symbol: Symbol,
     epoch: Epoch,
     seq: Sequence,
+    /// How much later than the market it is published, if it is, in milliseconds.
+    pub(super) delayed_ms: Option<u64>,
     outlets: [Outlet; 2],
     /// When the last message or heartbeat went out.
     last_out: UnixNanos,
@@ -167,7 +169,16 @@ impl Stream {
         seq: Sequence,
     ) -> Self {
         let outlets = [Outlet::default(), Outlet::default()];
-        Self { instrument, kind, symbol, epoch, seq, outlets, last_out: UnixNanos::default() }
+        Self {
+            instrument,
+            kind,
+            symbol,
+            epoch,
+            seq,
+            delayed_ms: None,
+            outlets,
+            last_out: UnixNanos::default(),
+        }
     }
 
     pub(super) const fn seq(&self) -> Sequence {
@@ -293,7 +304,7 @@ impl Stream {
             ts_event: times.event,
             ts_recv: times.received,
             ts_out: now,
-            delayed_ms: None,
+            delayed_ms: self.delayed_ms,
         }
     }
 
@@ -305,6 +316,6 @@ impl Stream {
     /// The stream's name in notices.
     pub(super) const fn key(&self) -> StreamKey {
         let symbol = StreamSymbol::One(self.symbol);
-        StreamKey { channel: self.kind.channel(), symbol, epoch: self.epoch, delayed_ms: None }
+        StreamKey { channel: self.kind.channel(), symbol, epoch: self.epoch, delayed_ms: self.delayed_ms }
     }
 }

@@ -226,6 +226,7 @@ fn private_channel(rights: &OrderRights) -> Grant {
         symbols: SymbolPatterns::new(["*"]),
         depth_max: 0,
         conflate_min: Conflation::Off,
+        delay_ms: 0,
     }
 }
 
@@ -238,6 +239,7 @@ impl Rule {
             symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
             depth_max: text.depth_max.0,
             conflate_min: text.conflate_ms_min.0,
+            delay_ms: text.delay.0,
         });
         Self {
             matches: Match::from_text(text.matches),
@@ -268,6 +270,7 @@ impl Deny {
                 symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
                 depth_max: text.depth_max.0,
                 conflate_min: text.conflate_ms_min.0,
+                delay_ms: 0,
             },
         }
     }
@@ -308,7 +311,11 @@ fn describe(verb: &str, grant: &Grant) -> String {
         }
         interval => format!(", bbo and books every {} ms at most", interval.get()),
     };
-    format!("{verb} {} of {}{depth}{interval}", channels.join(", "), symbols.join(", "))
+    let delay = match grant.delay_ms {
+        0 => String::new(),
+        delay_ms => format!(", {} s late", delay_ms / 1_000),
+    };
+    format!("{verb} {} of {}{depth}{interval}{delay}", channels.join(", "), symbols.join(", "))
 }
 
 fn describe_orders(rights: &OrderRights) -> String {

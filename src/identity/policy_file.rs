@@ -10,6 +10,7 @@
 //! symbols = ["ES*", "SEAL"]                          # `*` stands for any run of characters
 //! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
 //! conflate_ms_min = 0                                # fastest bbo and book: 0 (default: every message), 100, 250 or 1000
+//! delay = "15m"                                      # how late it is delivered: "1s" to "24h"; absent: in real time
 //!
 //! [rule.orders]                                      # without it: no orders
 //! symbols = ["SEAL"]
@@ -96,6 +97,12 @@ pub enum PolicyFileError {
         /// Which rule.
         rule: String,
     },
+    /// A rule has a delay and no market data to delay.
+    #[error("rule `{rule}` has a delay, but no channels that it could delay")]
+    DelaysNothing {
+        /// Which rule.
+        rule: String,
+    },
     /// A rule lets trade, or denies, no symbol at all.
     #[error("rule `{rule}` has an empty list of symbols")]
     NoSymbols {
@@ -151,6 +158,8 @@ pub(super) struct RuleText {
     pub(super) depth_max: DepthMax,
     #[serde(default)]
     pub(super) conflate_ms_min: ConflateMin,
+    #[serde(default)]
+    pub(super) delay: Delay,
     pub(super) orders: Option<OrdersText>,
     pub(super) publish: Option<PublishText>,
     pub(super) limits: Option<LimitsText>,
@@ -299,6 +308,29 @@ impl TryFrom<u32> for ConflateMin {
     }
 }
 
+/// Milliseconds; zero: none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Delay(pub(super) u64);
+
+impl TryFrom<String> for Delay {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed = ["s", "m", "h"].into_iter().zip([1, 60, 3_600]).find_map(|(unit, seconds)| {
+            let number = text.strip_suffix(unit)?;
+            let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+            number.parse::<u64>().ok().filter(|_| is_plain)?.checked_mul(seconds)
+        });
+        match parsed {
+            Some(seconds @ 1..=86_400) => Ok(Self(seconds * 1_000)),
+            _ => {
+                Err(format!("{text:?} is no delay: a whole number with s, m or h behind it, from 1s to 24h"))
+            }
+        }
+    }
+}
+
 /// Zero: no bound.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
@@ -388,6 +420,9 @@ impl PolicyFile {
             let rule_name = || rule.name.clone();
             if rule.channels.is_empty() != rule.symbols.is_empty() {
                 return Err(PolicyFileError::HalfGrant { rule: rule_name() });
+            }
+            if rule.channels.is_empty() && rule.delay.0 != 0 {
+                return Err(PolicyFileError::DelaysNothing { rule: rule_name() });
             }
             let has_rights = rule.orders.is_some() || rule.publish.is_some();
             if rule.channels.is_empty() && !has_rights && rule.limits.is_none() {

@@ -58,11 +58,11 @@ fn refused(file: &str) -> (Code, String) {
 fn matching_rules_add_up() {
     let entitlement = check(FILE, "acme/desk1 trader").unwrap();
     assert_eq!(
-        &**entitlement.may_subscribe(Channel::Trades, "SEAL", Depth::Full, Conflation::Off).unwrap(),
+        &**entitlement.may_subscribe(Channel::Trades, "SEAL", Depth::Full, Conflation::Off).unwrap().rule,
         "everybody"
     );
     assert_eq!(
-        &**entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).unwrap(),
+        &**entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).unwrap().rule,
         "acme-traders"
     );
     assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Fifty, Conflation::Off).is_err());
@@ -255,4 +255,27 @@ fn the_right_to_publish_is_granted_by_symbol_and_explained() {
     }
     let twice = text.to_owned() + &text.replace("index", "again");
     assert!(Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None).is_err(), "a contradiction");
+}
+
+#[test]
+fn a_delay_is_a_whole_number_of_seconds_minutes_or_hours_up_to_a_day() {
+    let policy = |delay: &str| {
+        let text = format!(
+            "[[rule]]\nname = \"late\"\nmatch = {{}}\nchannels = [\"trades\"]\nsymbols = [\"*\"]\ndelay = \"{delay}\"\n"
+        );
+        Policy::parse(text.as_bytes())
+    };
+    let alice = Principal::new("acme", "alice").unwrap();
+    for (delay, delay_ms) in [("1s", 1_000), ("15m", 900_000), ("24h", 86_400_000), ("86400s", 86_400_000)] {
+        let policy = policy(delay).unwrap();
+        let entitlement = policy.entitlement(&alice, None).unwrap();
+        let access = entitlement.may_subscribe(Channel::Trades, "X", Depth::Full, Conflation::Off).unwrap();
+        assert_eq!(access.delay_ms, delay_ms, "{delay}");
+        assert!(policy.explain(&alice, None)[0].effect.ends_with(" s late"));
+    }
+    for delay in ["", "s", "0s", "015m", "15", "15 m", "-1m", "1.5m", "25h", "1d", "99999999999999999999h"] {
+        assert!(policy(delay).is_err(), "{delay:?}");
+    }
+    let nothing = "[[rule]]\nname = \"late\"\nmatch = {}\ndelay = \"1s\"\n[rule.limits]\nsessions_max = 1\n";
+    assert!(matches!(Policy::parse(nothing.as_bytes()), Err(PolicyFileError::DelaysNothing { .. })));
 }

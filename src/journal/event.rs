@@ -401,6 +401,17 @@ events! {
         /// Subscriptions that it no longer covers, and that ended: channel, symbol, code.
         ended: Vec<(String, String, String)>,
     }
+    /// Of the subscriptions granted by the entry before in this session, these are delivered so much later than the market.
+    288 "delayed" Delayed {
+        /// Who.
+        principal: String,
+        /// Channel.
+        channel: String,
+        /// Symbols.
+        symbols: Vec<String>,
+        /// By how much, in milliseconds.
+        delayed_ms: u64,
+    }
 }
 
 /// A certificate in DER form: bytes in the log, hex for people.

@@ -14,6 +14,7 @@ mod trail;
 mod witness;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sealfeed_audit::clock::ClockWatch;
@@ -49,6 +50,8 @@ pub struct Journal {
     /// End before the log does.
     watches: Arc<Mutex<Option<Watches>>>,
     durable: Arc<watch::Sender<u64>>,
+    /// One above the last entry that was recorded here.
+    recorded: Arc<AtomicU64>,
     certificates: Arc<Mutex<certificates::Known>>,
     /// The clock of the log, whose quality is watched.
     clock: Arc<dyn Clock>,
@@ -80,6 +83,7 @@ impl Journal {
             log,
             watches: Arc::new(Mutex::new(Some(watches))),
             durable,
+            recorded: Arc::default(),
             certificates: Arc::default(),
             clock: disciplined,
             shutdown,
@@ -163,6 +167,17 @@ impl Journal {
         self.log.wait_durable(sequence).map_err(|error| self.failed(error))
     }
 
+    /// Waits, blocking the thread, until everything is durable that was recorded before this call.
+    ///
+    /// # Errors
+    /// [`JournalError::Log`] if the log failed before.
+    pub fn wait_all_durable(&self) -> Result<(), JournalError> {
+        match self.recorded.load(Ordering::Acquire).checked_sub(1) {
+            Some(last) => self.wait_durable(last).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the entry is durable. Cancel-safe.
     ///
     /// # Errors
@@ -225,13 +240,14 @@ impl Journal {
     }
 
     fn append(&self, draft: Draft) -> Result<u64, JournalError> {
-        match self.log.try_append(draft) {
+        let appended = match self.log.try_append(draft) {
+            Err(TryAppendError::Full(draft)) => blocking(|| self.log.append(*draft)),
+            Err(TryAppendError::Refused(error)) => Err(error),
             Ok(sequence) => Ok(sequence),
-            Err(TryAppendError::Full(draft)) => {
-                blocking(|| self.log.append(*draft)).map_err(|error| self.failed(error))
-            }
-            Err(TryAppendError::Refused(error)) => Err(self.failed(error)),
-        }
+        };
+        let sequence = appended.map_err(|error| self.failed(error))?;
+        self.recorded.fetch_max(sequence + 1, Ordering::Release);
+        Ok(sequence)
     }
 
     fn failed(&self, error: AppendError) -> JournalError {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sealfeed_wire::OnSlow;
 use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Answer;
-use crate::feed::{Ending, OutboundQueue, Publication, StreamId, Ticket};
+use crate::feed::{Ending, OutboundQueue, Publication, StreamId, Terms, Ticket};
 use crate::types::Sequence;
 
 /// Outputs of one turn, in order, and the entry they all wait for.
@@ -58,8 +57,8 @@ pub(super) enum Output {
         stream: StreamId,
         /// Number of its last message before.
         seq: Sequence,
-        /// What becomes of the session when it lags too far behind.
-        on_slow: OnSlow,
+        /// How it is read.
+        terms: Terms,
         /// Whose queue.
         queue: Arc<OutboundQueue>,
     },

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::answers::{Answers, encoded};
 use super::batch::{Batch, Output};
+use super::delayed::DelayedFeeds;
 use super::executions::Reports;
 use super::publish::Publishers;
 use super::recovery::Recoveries;
@@ -17,6 +18,7 @@ use super::retell::Retellings;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::{Command, SessionHandle};
+use crate::clock::Clock;
 use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions};
 use crate::feed::tape::{Keyframe, Recorder};
@@ -68,6 +70,7 @@ pub struct Core {
     /// Where the tape lies.
     tape_directory: PathBuf,
     pub(super) retellings: Retellings,
+    pub(super) delayed: DelayedFeeds,
     /// Its books and streams go on from an earlier run.
     goes_on: bool,
 }
@@ -108,6 +111,7 @@ impl Core {
             tape: None,
             tape_directory: PathBuf::new(),
             retellings: Retellings::default(),
+            delayed: DelayedFeeds::default(),
             goes_on: false,
         }
     }
@@ -119,10 +123,16 @@ impl Core {
     }
 
     /// Starts what reads the tape for clients, if there is one.
-    pub(super) fn begin_recoveries(&mut self, commands: &mpsc::Sender<Command>) -> std::io::Result<()> {
+    pub(super) fn begin_reading(
+        &mut self,
+        commands: &mpsc::Sender<Command>,
+        clock: &Clock,
+    ) -> std::io::Result<()> {
         if self.tape.is_some() {
             let directory = self.tape_directory.clone();
-            self.retellings.start(Recoveries::start(directory, commands.downgrade())?);
+            self.retellings.start(Recoveries::start(directory.clone(), commands.downgrade())?);
+            let options = self.feed.options();
+            self.delayed.start(directory, commands.downgrade(), clock.clone(), options);
         }
         Ok(())
     }
@@ -130,6 +140,11 @@ impl Core {
     /// Whether what is published is recorded.
     pub(super) fn is_taped(&self) -> bool {
         self.tape.as_ref().is_some_and(|tape| !tape.has_failed())
+    }
+
+    /// Whether it was recorded once, and is not any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.tape.as_ref().is_some_and(Recorder::has_failed)
     }
 
     /// Lets what was published so far go to the tape now: somebody reads there.
@@ -225,6 +240,7 @@ impl Core {
             Command::LookedUp { session, id, request, findings } => {
                 self.looked_up(&session, id, &request, findings, now, batch)?;
             }
+            Command::Delayed { slot, delayed } => self.take_delayed(slot, delayed, now, batch)?,
             Command::Retold { number, session, key, retelling } => {
                 self.retold(number, &session, key, retelling, batch)?;
             }
@@ -241,7 +257,9 @@ impl Core {
                 batch.finish(&session.queue, ending, None);
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
-            Command::Resync { session, stream, after } => self.resync(&session, stream, after, now, batch),
+            Command::Resync { session, stream, subscription, after } => {
+                self.resync(&session, (stream, subscription), after, now, batch);
+            }
             Command::Entitle { session, entitlement, notice } => {
                 self.entitle(&session, entitlement, *notice, now, batch)?;
             }
@@ -304,6 +322,7 @@ impl Core {
         self.find_silent_publishers(now, batch)?;
         self.feed.tick(now, &mut batch.publications);
         batch.publish();
+        self.tick_delayed(now, batch);
         self.reports.heartbeats(&self.engine, now, batch);
         Ok(())
     }
@@ -379,7 +398,7 @@ impl Core {
     ) -> Result<(), JournalError> {
         self.end_retelling(session)?;
         for stream in self.subscriptions.remove_session(session.number) {
-            self.feed.unsubscribed(stream, now);
+            self.leave(stream, now);
         }
         self.reports.forget(session, now);
         self.publisher_gone(session, now, batch)?;

@@ -29,11 +29,17 @@ impl Core {
             let (channel, instrument) = key;
             let Some(symbol) = self.instruments.by_id(instrument).map(|one| one.symbol) else { continue };
             let request = stream.request();
+            let delay_ms = self.delayed_ms(stream).unwrap_or_default();
             let judged =
                 entitlement.may_subscribe(channel, symbol.as_str(), request.depth, request.conflation);
-            let Err(code) = judged else { continue };
+            let code = match judged {
+                Ok(access) if access.delay_ms == delay_ms => continue,
+                // Neither may live data go on for who has it late, nor need who has it live wait.
+                Ok(_) => Code::SubDelayChanged,
+                Err(code) => code,
+            };
             self.subscriptions.remove(session.number, key);
-            self.feed.unsubscribed(stream, now);
+            self.leave(stream, now);
             batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
             ended.entry(channel).or_default().insert(symbol.into(), code);
         }

@@ -9,6 +9,7 @@ mod answers;
 mod batch;
 mod core;
 mod day;
+mod delayed;
 mod delivered;
 mod entitlement;
 mod executions;
@@ -25,6 +26,7 @@ mod synthetic;
 
 pub use self::core::{Core, PipelineOptions};
 pub use day::day_of;
+pub use delayed::{Delayed, Due};
 pub use recovery::Found;
 pub use session_handle::SessionHandle;
 
@@ -118,6 +120,8 @@ pub enum Command {
         session: Arc<SessionHandle>,
         /// The stream.
         stream: StreamId,
+        /// Number of the subscription; it may have been replaced since.
+        subscription: u64,
         /// The last message of it that left.
         after: Sequence,
     },
@@ -131,6 +135,13 @@ pub enum Command {
         request: Subscribe,
         /// What was found, for each stream that was looked up.
         findings: Vec<(Symbol, Result<Box<Found>, Code>)>,
+    },
+    /// What the reader of a delayed feed has.
+    Delayed {
+        /// Which one, and which of its lives.
+        slot: (usize, u64),
+        /// What it has.
+        delayed: Delayed,
     },
     /// More of what a subscription misses.
     Retold {
@@ -256,7 +267,7 @@ impl Pipeline {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
         let (stop, stopped) = oneshot::channel();
-        core.begin_recoveries(&commands)?;
+        core.begin_reading(&commands, &clock)?;
         let (release_sender, release) = release::start(journal, shutdown.clone(), flush_interval)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let mut driver = Driver { core, clock, release: release_sender, shutdown };

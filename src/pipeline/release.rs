@@ -85,7 +85,7 @@ fn run(batches: &Receiver<Batch>, journal: &Journal, flush_interval: Duration) -
 fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(), JournalError> {
     match output {
         Output::Publish(publication) => fanout.publish(&publication),
-        Output::Subscribe { stream, seq, on_slow, queue } => fanout.subscribe(stream, seq, on_slow, &queue),
+        Output::Subscribe { stream, seq, terms, queue } => fanout.subscribe(stream, seq, terms, &queue),
         Output::Rejoin { stream, seq, queue } => fanout.rejoin(stream, seq, &queue),
         Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
         Output::Send { queue, message } => fanout.send(&queue, message),

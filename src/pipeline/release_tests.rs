@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::batch::{Batch, Output};
 use super::release::{self, ReleaseSender};
 use super::tests::journal;
-use crate::feed::{Delivery, Encoding, Inbox, Item, OutboundQueue, Publication, StreamId};
+use crate::feed::{Delivery, Encoding, Inbox, Item, OutboundQueue, Publication, StreamId, Terms};
 use crate::journal::Journal;
 use crate::shutdown::Shutdown;
 use crate::types::Sequence;
@@ -47,7 +47,7 @@ impl Bench {
         let joined = Output::Subscribe {
             stream: stream(),
             seq: Sequence::ZERO,
-            on_slow: OnSlow::Disconnect,
+            terms: Terms { subscription: 1, on_slow: OnSlow::Disconnect },
             queue: Arc::clone(&bench.queue),
         };
         bench.turn(joined);

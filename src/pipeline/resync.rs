@@ -14,28 +14,29 @@ use crate::types::{Sequence, UnixNanos};
 
 impl Core {
     /// Lets a session go on with a stream whose messages behind `after` were left out for it: `skipped` and the present state
-    /// where there is one, else `gap`. A session that has unsubscribed since gets nothing.
+    /// where there is one, else `gap`. A subscription that was ended or replaced since gets nothing: whoever has replaced it was given
+    /// its own beginning.
     pub(super) fn resync(
         &mut self,
         session: &Arc<SessionHandle>,
-        stream: StreamId,
+        (stream, subscription): (StreamId, u64),
         after: Sequence,
         now: UnixNanos,
         batch: &mut Batch,
     ) {
-        if !self.subscriptions.holds(session.number, stream) {
+        if !self.subscriptions.holds(session.number, stream, subscription) {
             return;
         }
-        let Some(present) = self.feed.present(stream, now) else { return };
+        let Some(present) = self.feed_of(stream).and_then(|feed| feed.present(stream, now)) else { return };
         let place = Delivered { stream, first: 0, last: 0 };
-        let Some(instrument) = self.instruments.by_id(place.instrument()) else { return };
+        let Some(instrument) = self.instruments.by_id(self.instrument_of(stream)) else { return };
         if after < present.seq {
             let gap = Gap {
                 stream: StreamKey {
                     channel: place.channel(),
                     symbol: instrument.symbol.into(),
                     epoch: present.epoch,
-                    delayed_ms: None,
+                    delayed_ms: self.delayed_ms(stream),
                 },
                 from: after.next(),
                 to: present.seq,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sealfeed_wire::{OnSlow, RequestId, Subscribe};
+use sealfeed_wire::{RequestId, Subscribe};
 
 use super::SessionHandle;
 use super::batch::{Batch, Output};
@@ -11,7 +11,7 @@ use super::core::Core;
 use super::recovery::{Ask, Finding, Found, LookUp, Recoveries};
 use super::resume::bytes;
 use super::{Piece, Retelling};
-use crate::feed::{Delivered, Ending, Missed, StreamId, StreamRequest};
+use crate::feed::{Delivered, Ending, Missed, StreamId, StreamRequest, Terms};
 use crate::journal::JournalError;
 use crate::types::{Channel, Code, InstrumentId, Sequence, Symbol, UnixNanos};
 
@@ -25,7 +25,7 @@ pub(super) type Findings = HashMap<Symbol, Result<Box<Found>, Code>>;
 #[derive(Default)]
 pub(super) struct Retellings {
     recoveries: Option<Recoveries>,
-    /// Look-ups under way, by session; one that has ended is forgotten, and what comes of its look-ups is let go.
+    /// Requests that wait for the tape, by session; one that has ended is forgotten, and so are its requests.
     asking: HashMap<u64, u32>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Retellings {
 pub(super) struct Retold {
     number: u64,
     stream: StreamId,
-    on_slow: OnSlow,
+    terms: Terms,
     /// The last message that the client had.
     after: Sequence,
     /// The last one that has left for it since.
@@ -53,6 +53,21 @@ impl Retold {
 }
 
 impl Retellings {
+    /// A request of a session waits.
+    pub(super) fn asks(&mut self, session: u64) {
+        *self.asking.entry(session).or_default() += 1;
+    }
+
+    /// A request of a session waits no longer; whether the session still stands.
+    pub(super) fn answers(&mut self, session: u64) -> bool {
+        let Some(asking) = self.asking.get_mut(&session) else { return false };
+        *asking -= 1;
+        if *asking == 0 {
+            self.asking.remove(&session);
+        }
+        true
+    }
+
     /// Lets these read from now on.
     pub(super) fn start(&mut self, recoveries: Recoveries) {
         self.recoveries = Some(recoveries);
@@ -68,17 +83,17 @@ impl Core {
         request: &Subscribe,
         stream: StreamRequest,
     ) -> bool {
-        let Some(recoveries) = self.retellings.recoveries.as_ref().filter(|_| self.is_taped()) else {
+        if self.retellings.recoveries.is_none() || !self.is_taped() {
             return false;
-        };
+        }
         let (mut room, mut wanted) = (session.resume_bytes_max, Vec::new());
         for (symbol, at) in &request.resume {
             let Some(symbol) = symbol else { continue };
             let StreamRequest { channel, depth, conflation, .. } = stream;
             let entitlement = session.entitlement();
             let entitled = entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation);
-            let Some(instrument) = self.instruments.by_symbol(symbol.as_str()).filter(|_| entitled.is_ok())
-            else {
+            let is_live = entitled.is_ok_and(|access| access.delay_ms == 0);
+            let Some(instrument) = self.instruments.by_symbol(symbol.as_str()).filter(|_| is_live) else {
                 continue;
             };
             let Some(missing) = self.feed.missing(instrument.id, stream, *at) else { continue };
@@ -90,9 +105,11 @@ impl Core {
         if wanted.is_empty() {
             return false;
         }
-        *self.retellings.asking.entry(session.number).or_default() += 1;
+        self.retellings.asks(session.number);
         let (session, id, request) = (Arc::clone(session), id.cloned(), request.clone());
-        recoveries.look_up(LookUp { session, id, request, wanted });
+        if let Some(recoveries) = &self.retellings.recoveries {
+            recoveries.look_up(LookUp { session, id, request, wanted });
+        }
         true
     }
 
@@ -106,10 +123,8 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let Some(asking) = self.retellings.asking.get_mut(&session.number) else { return Ok(()) };
-        *asking -= 1;
-        if *asking == 0 {
-            self.retellings.asking.remove(&session.number);
+        if !self.retellings.answers(session.number) {
+            return Ok(());
         }
         let findings = findings.into_iter().collect();
         self.subscribe_with(session, id, request, Some(findings), now, batch)
@@ -120,14 +135,14 @@ impl Core {
         &mut self,
         session: &Arc<SessionHandle>,
         key: (Channel, InstrumentId),
-        on_slow: OnSlow,
+        terms: Terms,
         found: Found,
         seq: Sequence,
     ) {
         let Some(recoveries) = &self.retellings.recoveries else { return };
         let (stream, after) = (found.missing().stream, found.missing().after);
         let number = recoveries.begin(Ask { session: Arc::clone(session), key, until: seq }, found);
-        let retold = Retold { number, stream, on_slow, after, left: after, sent: after, attempts: 0 };
+        let retold = Retold { number, stream, terms, after, left: after, sent: after, attempts: 0 };
         self.subscriptions.set_retold(session.number, key, retold);
         self.hurry_tape();
     }
@@ -188,14 +203,14 @@ impl Core {
         retold: Retold,
         batch: &mut Batch,
     ) -> Result<bool, JournalError> {
-        let Retold { stream, on_slow, after, sent, .. } = retold;
+        let Retold { stream, terms, after, sent, .. } = retold;
         let messages = match self.feed.missed(stream, sent) {
             Missed::Held(messages) if bytes(&messages) <= session.resume_bytes_max => messages,
             _ => return Ok(false),
         };
         let seq = messages.iter().fold(sent, |seq, _| seq.next());
         messages.into_iter().for_each(|message| batch.send(&session.queue, message));
-        batch.outputs.push(Output::Subscribe { stream, seq, on_slow, queue: Arc::clone(&session.queue) });
+        batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
         self.subscriptions.end_retold(session.number, key);
         if let Some(recoveries) = &self.retellings.recoveries {
             recoveries.end(retold.number);

@@ -15,7 +15,9 @@ use super::core::Core;
 use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
 use super::retell::{Findings, Retold};
-use crate::feed::{Delivered, Encoding, StreamId, StreamRequest, Subscribed as Joined, records};
+use crate::feed::{
+    Delivered, Encoding, Missed, StreamId, StreamRequest, Subscribed as Joined, Terms, records,
+};
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
 
@@ -24,12 +26,22 @@ use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequen
 pub(super) struct Subscriptions {
     by_session: HashMap<u64, OfSession>,
     count: usize,
+    /// Number of the last one.
+    last: u64,
+}
+
+/// One that stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    stream: StreamId,
+    /// Its number, as in [`Terms`].
+    number: u64,
 }
 
 /// Streams of one session, and what its records need to be read.
 #[derive(Default)]
 struct OfSession {
-    streams: BTreeMap<(Channel, InstrumentId), StreamId>,
+    streams: BTreeMap<(Channel, InstrumentId), Standing>,
     /// Instruments whose number in DBN records the session has been told; the first one came behind the metadata.
     mapped: HashSet<InstrumentId>,
     /// Subscriptions that are not live yet: what they miss is being read.
@@ -46,15 +58,21 @@ impl Subscriptions {
         self.by_session.get(&session).map_or(0, |of| of.streams.len())
     }
 
-    /// Notes a subscription; returns the stream it replaces.
-    fn insert(&mut self, session: u64, key: (Channel, InstrumentId), stream: StreamId) -> Option<StreamId> {
+    /// Notes a subscription; returns its number, and the stream it replaces.
+    fn insert(
+        &mut self,
+        session: u64,
+        key: (Channel, InstrumentId),
+        stream: StreamId,
+    ) -> (u64, Option<StreamId>) {
         let of_session = self.by_session.entry(session).or_default();
         of_session.retold.remove(&key);
-        let replaced = of_session.streams.insert(key, stream);
+        self.last += 1;
+        let replaced = of_session.streams.insert(key, Standing { stream, number: self.last });
         if replaced.is_none() {
             self.count += 1;
         }
-        replaced
+        (self.last, replaced.map(|one| one.stream))
     }
 
     fn contains(&self, session: u64, key: (Channel, InstrumentId)) -> bool {
@@ -64,7 +82,7 @@ impl Subscriptions {
     /// All streams of a session.
     pub(super) fn streams(&self, session: u64) -> Vec<((Channel, InstrumentId), StreamId)> {
         let of_session = self.by_session.get(&session).into_iter().flat_map(|of| &of.streams);
-        of_session.map(|(key, stream)| (*key, *stream)).collect()
+        of_session.map(|(key, one)| (*key, one.stream)).collect()
     }
 
     pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
@@ -72,7 +90,7 @@ impl Subscriptions {
         of_session.retold.remove(&key);
         let removed = of_session.streams.remove(&key);
         self.count -= usize::from(removed.is_some());
-        removed
+        removed.map(|one| one.stream)
     }
 
     /// What is being read for a subscription.
@@ -99,9 +117,10 @@ impl Subscriptions {
         self.by_session.get(&session).into_iter().flat_map(|of| of.retold.values())
     }
 
-    /// Whether a session is subscribed to a stream.
-    pub(super) fn holds(&self, session: u64, stream: StreamId) -> bool {
-        self.by_session.get(&session).is_some_and(|of| of.streams.values().any(|held| *held == stream))
+    /// Whether a session's subscription to a stream is still the one with this number.
+    pub(super) fn holds(&self, session: u64, stream: StreamId, number: u64) -> bool {
+        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.values());
+        of_session.into_iter().any(|held| held.stream == stream && held.number == number)
     }
 
     fn keys(&self, session: u64, channel: Channel) -> Vec<(Channel, InstrumentId)> {
@@ -113,7 +132,7 @@ impl Subscriptions {
     pub(super) fn remove_session(&mut self, session: u64) -> Vec<StreamId> {
         let removed = self.by_session.remove(&session).unwrap_or_default().streams;
         self.count -= removed.len();
-        removed.into_values().collect()
+        removed.into_values().map(|one| one.stream).collect()
     }
 
     /// What must stand in front of the first DBN record of an instrument on a connection: the metadata, once, and the
@@ -134,6 +153,7 @@ impl Subscriptions {
 struct Granted {
     stream: SubscribedStream,
     joined: StreamId,
+    number: u64,
     replaced: Option<StreamId>,
     messages: Vec<Bytes>,
     /// Where the tape has what was missed.
@@ -174,7 +194,10 @@ impl Core {
         let encoding = session.encoding;
         let stream = StreamRequest { channel: request.channel, depth, conflation, encoding };
         let on_slow = request.on_slow.unwrap_or(default_on_slow(request.channel));
-        if findings.is_none() && self.asks_tape(session, id.as_ref(), request, stream) {
+        if findings.is_none()
+            && (self.waits_for_delayed(session, id.as_ref(), request, stream, &symbols, now)
+                || self.asks_tape(session, id.as_ref(), request, stream))
+        {
             return Ok(());
         }
         let findings = findings.unwrap_or_default();
@@ -214,14 +237,37 @@ impl Core {
             },
         )?;
         batch.depends_on(entry);
+        self.record_delays(session, request.channel, &granted, batch)?;
         let queue = || Arc::clone(&session.queue);
         // In front of the reply: behind it, nothing of the subscription before may come.
         for stream in granted.iter().filter_map(|(_, one)| one.replaced) {
-            self.feed.unsubscribed(stream, now);
+            self.leave(stream, now);
             batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
         }
         batch.send(&session.queue, encoded(&reply));
         self.begin_streams(session, request.channel, on_slow, granted.into_iter().map(|(_, one)| one), batch);
+        Ok(())
+    }
+
+    /// Records which of the streams that were just granted are delayed, and by how much.
+    fn record_delays(
+        &self,
+        session: &SessionHandle,
+        channel: Channel,
+        granted: &[(Symbol, Granted)],
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let mut by_delay: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for (symbol, Granted { stream, .. }) in granted {
+            if let Some(delayed_ms) = stream.delayed_ms {
+                by_delay.entry(delayed_ms).or_default().push(symbol.to_string());
+            }
+        }
+        for (delayed_ms, symbols) in by_delay {
+            let (principal, channel) = (session.principal.to_string(), channel.as_str().to_owned());
+            let event = event::Delayed { principal, channel, symbols, delayed_ms };
+            batch.depends_on(self.journal.record_in(&session.trail, event)?);
+        }
         Ok(())
     }
 
@@ -234,14 +280,18 @@ impl Core {
         granted: impl Iterator<Item = Granted>,
         batch: &mut Batch,
     ) {
-        for Granted { stream: SubscribedStream { seq, .. }, joined: stream, messages, found, .. } in granted {
+        for granted in granted {
+            let Granted {
+                stream: SubscribedStream { seq, .. }, joined: stream, number, messages, found, ..
+            } = granted;
+            let terms = Terms { subscription: number, on_slow };
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
             if let Some(found) = found {
                 let instrument = Delivered { stream, first: 0, last: 0 }.instrument();
-                self.retell(session, (channel, instrument), on_slow, *found, seq);
+                self.retell(session, (channel, instrument), terms, *found, seq);
                 continue;
             }
-            batch.outputs.push(Output::Subscribe { stream, seq, on_slow, queue: Arc::clone(&session.queue) });
+            batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
         }
     }
 
@@ -270,8 +320,10 @@ impl Core {
         let StreamRequest { channel, depth, conflation, encoding } = asked.stream;
         // Entitlement first: who may not see a symbol does not learn whether it exists.
         let entitlement = session.entitlement();
-        entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
-        let instrument = self.instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
+        let access = entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation)?;
+        let delay_ms = access.delay_ms;
+        let instruments = Arc::clone(&self.instruments);
+        let instrument = instruments.by_symbol(symbol.as_str()).ok_or(Code::SubSymbolUnknown)?;
         let key = (channel, instrument.id);
         let subscriptions_max = entitlement.limits.subscriptions_max as usize;
         if self.feed.offers(channel, instrument.id)
@@ -280,30 +332,39 @@ impl Core {
         {
             return Err(Code::SubSubscriptionsFull);
         }
-        let joined = self.feed.subscribe(instrument.id, asked.stream, now)?;
-        let replaced = self.subscriptions.insert(session.number, key, joined.stream);
+        let joined = self.feed_with_delay(delay_ms)?.subscribe(instrument.id, asked.stream, now)?;
+        self.joined_with_delay(delay_ms);
+        let (number, replaced) = self.subscriptions.insert(session.number, key, joined.stream);
         let Joined { stream: id, epoch, seq, state, stale } = joined;
-        let missed = |after| self.feed.missed(id, after);
         let mut found = None;
         let resumed = resume.map(|at| {
+            let missed = |after| self.feed_of(id).map_or(Missed::NotHeld, |feed| feed.missed(id, after));
             recover(at, epoch, seq, missed, asked.resume_room).or_else(|code| {
+                // It may have been looked up before the stream's numbers were given up and begun anew.
+                let missing = self.feed.missing(instrument.id, asked.stream, at).filter(|_| delay_ms == 0);
                 match asked.findings.remove(symbol) {
-                    // It may have been asked before the stream's numbers were given up and begun anew.
-                    Some(Ok(place))
-                        if self.feed.missing(instrument.id, asked.stream, at) == Some(*place.missing()) =>
-                    {
+                    Some(Ok(place)) if missing == Some(*place.missing()) => {
                         found = Some(place);
                         Ok(Vec::new())
                     }
-                    Some(Err(busy)) => Err(busy),
+                    Some(Err(reason)) => Err(reason),
                     _ => Err(code),
                 }
             })
         });
-        let stream = subscribed(instrument, (epoch, seq), Recovery::of(resumed.as_ref()));
+        let delayed_ms = (delay_ms != 0).then_some(delay_ms);
+        let recovery = Recovery::of(resumed.as_ref());
+        let stream = SubscribedStream { delayed_ms, ..subscribed(instrument, (epoch, seq), recovery) };
         let mut messages = match encoding {
             Encoding::Json => Vec::new(),
-            Encoding::Dbn => self.subscriptions.introduce(session.number, instrument, now),
+            Encoding::Dbn => {
+                // A delayed stream has a number of its own in records, too.
+                let named = Instrument {
+                    id: Delivered { stream: id, first: 0, last: 0 }.instrument(),
+                    ..instrument.clone()
+                };
+                self.subscriptions.introduce(session.number, &named, now)
+            }
         };
         match (resumed, resume) {
             (Some(Ok(missed)), _) => {
@@ -311,13 +372,13 @@ impl Core {
                 messages.extend(missed);
             }
             (Some(Err(_)), Some(at)) if !channel.is_state() => {
-                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms: None };
+                let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms };
                 messages.extend(gap(stream, at, seq));
             }
             _ => messages.extend(state),
         }
         messages.extend(stale);
-        Ok(Granted { stream, joined: id, replaced, messages, found })
+        Ok(Granted { stream, joined: id, number, replaced, messages, found })
     }
 
     pub(super) fn unsubscribe(
@@ -338,7 +399,7 @@ impl Core {
         let mut ended = Vec::new();
         for key in keys {
             if let Some(stream) = self.subscriptions.remove(session.number, key) {
-                self.feed.unsubscribed(stream, now);
+                self.leave(stream, now);
                 batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }

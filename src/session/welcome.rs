@@ -85,7 +85,7 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
             conflate_ms_min: (matches!(channel, Channel::Bbo | Channel::Book)
                 && grant.conflate_min != Conflation::Off)
                 .then_some(grant.conflate_min),
-            delayed_ms: None,
+            delayed_ms: (grant.delay_ms != 0).then_some(grant.delay_ms),
             rule: rule(&grant.rule),
         })
     });

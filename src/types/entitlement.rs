@@ -32,6 +32,17 @@ pub struct Grant {
     pub depth_max: u32,
     /// Shortest interval of `bbo` and `book` that it covers; in a deny: streams with a shorter one are refused.
     pub conflate_min: Conflation,
+    /// How much later than the market it is delivered, in milliseconds; 0: in real time. A deny has none.
+    pub delay_ms: u64,
+}
+
+/// How a stream may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access<'a> {
+    /// Name of the rule that grants it.
+    pub rule: &'a Arc<str>,
+    /// How much later than the market it is to be delivered, in milliseconds; 0: in real time.
+    pub delay_ms: u64,
 }
 
 impl Grant {
@@ -151,7 +162,7 @@ impl Entitlement {
     }
 
     /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
-    /// One grant must cover all of it. Returns the name of the granting rule.
+    /// One grant must cover all of it; of several, the one with the shortest delay counts. Nothing may be delivered sooner than [`Access::delay_ms`] says.
     ///
     /// # Errors
     /// The code that answers the request: channel, symbol, depth or conflation not entitled, in that order.
@@ -161,7 +172,7 @@ impl Entitlement {
         symbol: &str,
         depth: Depth,
         conflation: Conflation,
-    ) -> Result<&Arc<str>, Code> {
+    ) -> Result<Access<'_>, Code> {
         let is_deeper = |max: u32| channel == Channel::Book && max != 0 && depth.levels_max() > max as usize;
         let can_wait = matches!(channel, Channel::Bbo | Channel::Book);
         let is_faster = |grant: &Grant| can_wait && conflation.get() < grant.conflate_min.get();
@@ -183,8 +194,9 @@ impl Entitlement {
             return Err(Code::SubDepthNotEntitled);
         }
         of_depth
-            .find(|grant| !is_faster(grant))
-            .map(|grant| &grant.rule)
+            .filter(|grant| !is_faster(grant))
+            .min_by_key(|grant| grant.delay_ms)
+            .map(|grant| Access { rule: &grant.rule, delay_ms: grant.delay_ms })
             .ok_or(Code::SubConflationNotEntitled)
     }
 
@@ -225,6 +237,7 @@ mod tests {
             symbols: SymbolPatterns::new(symbols.iter().copied()),
             depth_max,
             conflate_min: Conflation::Off,
+            delay_ms: 0,
         }
     }
 
@@ -259,6 +272,25 @@ mod tests {
         assert!(entitlement.may_subscribe(Channel::Book, "NQH4", Depth::Full, Conflation::Off).is_ok());
         assert!(!entitlement.may_subscribe_to_everything(Channel::Book));
         assert!(entitlement.may_subscribe_to_everything(Channel::Trades));
+    }
+
+    #[test]
+    fn of_several_grants_that_cover_a_stream_the_shortest_delay_counts() {
+        let delayed = |delay_ms, symbols: &[&str]| Grant { delay_ms, ..grant(&[Channel::Book], symbols, 0) };
+        let entitlement = Entitlement {
+            grants: vec![
+                delayed(900_000, &["*"]),
+                delayed(60_000, &["ES*"]),
+                Grant { depth_max: 10, ..grant(&[Channel::Book], &["ESH4"], 0) },
+            ],
+            ..Entitlement::default()
+        };
+        let delay = |symbol, depth| {
+            entitlement.may_subscribe(Channel::Book, symbol, depth, Conflation::Off).unwrap().delay_ms
+        };
+        assert_eq!(delay("ESH4", Depth::Ten), 0);
+        assert_eq!(delay("ESH4", Depth::Full), 60_000, "in real time only ten levels are granted");
+        assert_eq!(delay("SEAL", Depth::Ten), 900_000);
     }
 
     #[test]

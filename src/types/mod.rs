@@ -12,7 +12,9 @@ pub mod report;
 pub mod status;
 pub mod time;
 
-pub use entitlement::{Entitlement, Grant, OrderRights, PublishRights, SessionLimits, SymbolPatterns};
+pub use entitlement::{
+    Access, Entitlement, Grant, OrderRights, PublishRights, SessionLimits, SymbolPatterns,
+};
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};

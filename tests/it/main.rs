@@ -19,6 +19,7 @@ mod burst;
 mod channels;
 mod clock;
 mod crash;
+mod delayed;
 mod delivered;
 mod disk;
 mod door;

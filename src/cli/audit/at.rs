@@ -94,17 +94,20 @@ impl Moment {
         self.orders.insert(id, value);
     }
 
-    /// Symbols that a principal has market data of, each with the most levels that it is shown; 0 are all of them.
-    fn subscribed(&self, principal: &str) -> BTreeMap<String, usize> {
-        let mut symbols = BTreeMap::new();
-        let of_principal = self.sessions.open.values().filter(|session| session.principal == principal);
-        for ((_, symbol), (depth, _)) in of_principal.flat_map(|session| &session.products) {
-            let depth = usize::try_from(*depth).unwrap_or_default();
-            let most: &mut usize = symbols.entry(symbol.clone()).or_insert(depth);
-            *most = if *most == 0 || depth == 0 { 0 } else { depth.max(*most) };
+    /// Symbols that a principal has market data of, by its delay in milliseconds, each with the most levels that it is shown; 0 are all
+    /// of them.
+    fn subscribed(&self, principal: &str) -> BTreeMap<u64, BTreeMap<String, usize>> {
+        let mut by_delay: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
+        for session in self.sessions.open.values().filter(|session| session.principal == principal) {
+            for (product, (depth, _)) in session.products.iter().filter(|(product, _)| product.1 != "*") {
+                let depth = usize::try_from(*depth).unwrap_or_default();
+                let delay_ms = session.delays.get(product).copied().unwrap_or_default();
+                let symbols = by_delay.entry(delay_ms).or_default();
+                let most = symbols.entry(product.1.clone()).or_insert(depth);
+                *most = if *most == 0 || depth == 0 { 0 } else { depth.max(*most) };
+            }
         }
-        symbols.remove("*");
-        symbols
+        by_delay
     }
 
     fn to_json(&self, arguments: &AtArgs) -> Value {
@@ -117,7 +120,8 @@ impl Moment {
                 .products
                 .iter()
                 .map(|((channel, symbol), (depth, since))| {
-                    json!({"channel": channel, "symbol": symbol, "depth": depth, "since": since})
+                    let delayed_ms = session.delays.get(&(channel.clone(), symbol.clone()));
+                    json!({"channel": channel, "symbol": symbol, "depth": depth, "since": since, "delayed_ms": delayed_ms})
                 })
                 .collect();
             sessions.push(json!({
@@ -157,7 +161,13 @@ pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
     let tape = arguments.tape.clone().unwrap_or_else(|| tape_directory(&arguments.directory));
     // Where no tape was kept, that is said, unless it was asked for.
     if arguments.tape.is_some() || tape.exists() {
-        found["books"] = book::at(&tape, UnixNanos(arguments.time), &symbols)?;
+        let now = symbols.get(&0).cloned().unwrap_or_default();
+        found["books"] = book::at(&tape, UnixNanos(arguments.time), &now)?;
+        // What is delivered late is seen as it stood so much earlier.
+        for (delay_ms, symbols) in symbols.iter().filter(|(delay_ms, _)| **delay_ms != 0) {
+            let then = arguments.time.saturating_sub(delay_ms.saturating_mul(1_000_000));
+            found["delayed_books"][delay_ms.to_string()] = book::at(&tape, UnixNanos(then), symbols)?;
+        }
     }
     if arguments.json {
         anstream::println!("{found}");
@@ -206,7 +216,14 @@ fn print(found: &Value) {
                 Some(0) | None => "full".to_owned(),
                 Some(levels) => format!("{levels} levels"),
             };
-            anstream::println!("    {channel} {symbol}, {depth}, since {}", shown(&subscription["since"]));
+            let delay = match subscription["delayed_ms"].as_u64() {
+                Some(delayed_ms) => format!(", {delayed_ms} ms late"),
+                None => String::new(),
+            };
+            anstream::println!(
+                "    {channel} {symbol}, {depth}{delay}, since {}",
+                shown(&subscription["since"])
+            );
         }
         for stream in session["delivered"].as_array().into_iter().flatten() {
             let (channel, symbol) = (shown(&stream["channel"]), shown(&stream["symbol"]));
@@ -214,6 +231,10 @@ fn print(found: &Value) {
         }
     }
     book::print(&found["books"]);
+    for (delay_ms, books) in found["delayed_books"].as_object().into_iter().flatten() {
+        anstream::println!("{delay_ms} ms late:");
+        book::print(books);
+    }
     anstream::println!("open orders: {}", list("open_orders").len());
     for order in list("open_orders") {
         let (id, name) = (shown(&order["order_id"]), shown(&order["cl_ord_id"]));

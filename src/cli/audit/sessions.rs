@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) since: String,
     /// Products, each with its depth and when it was granted.
     pub(super) products: BTreeMap<Product, (u64, String)>,
+    /// By how much products are delayed, in milliseconds; those in real time are not listed.
+    pub(super) delays: BTreeMap<Product, u64>,
     /// Messages that left for it, by stream.
     pub(super) delivered: BTreeMap<Stream, Vec<(u64, u64)>>,
 }
@@ -61,6 +63,7 @@ impl Sessions {
                     certificate: text("certificate"),
                     since: row.time(),
                     products: BTreeMap::new(),
+                    delays: BTreeMap::new(),
                     delivered: BTreeMap::new(),
                 };
                 self.open.insert(name, session);
@@ -68,6 +71,13 @@ impl Sessions {
             }
             "disconnect" => self.end(&name),
             "subscribe" => self.subscribe(&name, row),
+            "delayed" => {
+                if let Some(session) = self.open.get_mut(&name) {
+                    let delayed_ms = row.number("delayed_ms").unwrap_or(0);
+                    session.delays.extend(products(row, "symbols").map(|product| (product, delayed_ms)));
+                }
+                Vec::new()
+            }
             "unsubscribe" => self.unsubscribe(&name, row),
             "delivered" => {
                 self.deliver(&name, row);
@@ -88,6 +98,7 @@ impl Sessions {
         let depth = row.number("depth").unwrap_or(0);
         let mut changes = Vec::new();
         for product in products(row, "granted") {
+            session.delays.remove(&product);
             if session.products.insert(product.clone(), (depth, row.time())).is_none() {
                 changes.push(Change::On(session.principal.clone(), product));
             }

@@ -559,3 +559,21 @@ fn a_tape_that_fails_is_given_up_with_a_sealed_entry_and_the_audit_log_goes_on()
     let stop = site.journal.record(journal::event::Stop { reason: "test".to_owned() }).unwrap();
     site.journal.wait_durable(stop).unwrap();
 }
+
+#[test]
+fn nothing_is_on_the_tape_before_what_was_recorded_until_then_is_durable() {
+    let site = Site::new();
+    let (mut recorder, mut feed) = (site.recorder(options()), feed());
+    recorder.begin(&feed, UnixNanos(1));
+    for (round, events) in long_activity().chunks(10).take(40).enumerate() {
+        let entry = journal::event::Stop { reason: round.to_string() };
+        let entry = site.journal.record(entry).unwrap();
+        record(&mut recorder, &mut feed, events);
+        recorder.flush();
+        let recorded = (round as u64 + 1) * 10;
+        while written(&site) < recorded {
+            std::thread::yield_now();
+        }
+        assert!(site.journal.is_durable(entry).unwrap(), "round {round}");
+    }
+}

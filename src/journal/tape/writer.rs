@@ -16,7 +16,7 @@ use super::layout::{
 use super::link::Links;
 use super::open::Opened;
 use super::{Block, Job, Keyframe, Shared};
-use crate::journal::{Journal, event};
+use crate::journal::{Journal, JournalError, event};
 use crate::telemetry::chain;
 use crate::types::{Code, Epoch};
 
@@ -37,6 +37,8 @@ const DAY_NS: u64 = 86_400_000_000_000;
 pub(super) enum TapeFailure {
     #[error("the tape takes no more entries")]
     Log(#[from] sealfeed_audit::AppendError),
+    #[error("the audit log has failed")]
+    Audit(#[from] JournalError),
     #[error("the tape's disk is nearly full")]
     Space,
     #[error("records could not be compressed")]
@@ -117,6 +119,8 @@ impl Writer {
         if self.log.space() == Space::Critical {
             return Err(TapeFailure::Space);
         }
+        // What depends on an entry is not on the tape before the entry is durable: somebody may be reading there.
+        self.journal.wait_all_durable()?;
         match job {
             Job::Block(block) => self.block(block),
             Job::Keyframe(keyframe) => self.begin_keyframe(&keyframe),

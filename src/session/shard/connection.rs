@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::backlog::Backlog;
 use super::deadlines::{Deadlines, Due};
-use super::streams::{Key, Streams};
+use super::streams::{Key, Streams, Suspended};
 use super::{Arrival, Slots};
 use crate::feed::{Delivered, Ending, FrameKind, StreamId, Ticket};
 use crate::pipeline::{Command, TrySend};
@@ -92,9 +92,8 @@ pub(super) struct Connection {
     pub(super) due_at: Option<Instant>,
     subscriptions: Vec<Key>,
     ready: VecDeque<Key>,
-    /// Streams on which it was left behind, and the last message of each that left: to be asked for when it takes messages
-    /// again.
-    suspended: Vec<(StreamId, u64)>,
+    /// Streams on which it was left behind: to be asked for when it takes messages again.
+    suspended: Vec<Suspended>,
     /// Of pieces that wait in the outbox.
     tickets: Vec<Ticket>,
     /// Messages of streams that were sealed for it.

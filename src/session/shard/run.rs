@@ -294,11 +294,11 @@ impl Shard {
                 Item::Frames { stream, bytes, messages, last } => {
                     self.streams.append(stream, Run { frames: &delivery.bytes[bytes], messages, last });
                 }
-                Item::Join { stream, reader, seq, on_slow } => {
+                Item::Join { stream, reader, seq, terms } => {
                     let Some(place) = self.places.get(&reader).copied() else { continue };
                     let connection = self.connections.get_mut(place).filter(|one| one.may_join());
                     if let Some(connection) = connection {
-                        connection.join(self.streams.join(stream, place, seq, on_slow));
+                        connection.join(self.streams.join(stream, place, seq, terms));
                     }
                 }
                 Item::Rejoin { stream, reader, seq } => {

@@ -7,7 +7,7 @@
 use sealfeed_wire::OnSlow;
 use slab::Slab;
 
-use crate::feed::{CHUNK_BYTES, Cursor, Delivered, Run, StreamId, StreamLog};
+use crate::feed::{CHUNK_BYTES, Cursor, Delivered, Run, StreamId, StreamLog, Terms};
 
 /// A subscription's place in the table.
 pub(super) type Key = usize;
@@ -27,10 +27,19 @@ struct Subscription {
     until: Option<Cursor>,
     /// Number of the last message that was said to have left.
     reported: u64,
-    /// What becomes of it when it lags too far behind.
-    on_slow: OnSlow,
+    terms: Terms,
     /// It was left behind, and waits to go on.
     is_suspended: bool,
+}
+
+/// A subscription that was left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Suspended {
+    pub(super) stream: StreamId,
+    /// Its number, as in [`Terms`].
+    pub(super) subscription: u64,
+    /// The last message that left.
+    pub(super) left: u64,
 }
 
 #[derive(Debug, Default)]
@@ -111,7 +120,7 @@ impl Streams {
     }
 
     /// Lets a connection read a stream from here on, behind message `seq`.
-    pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64, on_slow: OnSlow) -> Key {
+    pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64, terms: Terms) -> Key {
         let place = self.stream(id).readers.len();
         let cursor = Cursor { seq, ..self.stream(id).log.end() };
         let key = self.subscriptions.insert(Subscription {
@@ -122,7 +131,7 @@ impl Streams {
             place: Some(place),
             until: None,
             reported: seq,
-            on_slow,
+            terms,
             is_suspended: false,
         });
         self.stream(id).readers.push(key);
@@ -150,21 +159,21 @@ impl Streams {
         becomes_ready
     }
 
-    /// Leaves a ready subscription behind, if it may be: it gets nothing more until it goes on. Where it stands, by stream and
-    /// number of the last message that left.
-    pub(super) fn suspend(&mut self, key: Key) -> Option<(StreamId, u64)> {
+    /// Leaves a ready subscription behind, if it may be: it gets nothing more until it goes on. Returns where it stands.
+    pub(super) fn suspend(&mut self, key: Key) -> Option<Suspended> {
         let subscription = self.subscriptions.get_mut(key)?;
-        if subscription.on_slow == OnSlow::Disconnect || !subscription.is_ready {
+        if subscription.terms.on_slow == OnSlow::Disconnect || !subscription.is_ready {
             return None;
         }
         let place = subscription.place.take()?;
-        let (id, seq) = (subscription.stream, subscription.cursor.seq);
+        let (id, seq, number) =
+            (subscription.stream, subscription.cursor.seq, subscription.terms.subscription);
         (subscription.is_ready, subscription.is_suspended) = (false, true);
         self.unlist(id, Some(place));
         let stream = self.stream(id);
         stream.behind -= 1;
         self.drop_if_unread(id);
-        Some((id, seq))
+        Some(Suspended { stream: id, subscription: number, left: seq })
     }
 
     /// Lets a subscription that was left behind go on from here, behind message `seq`. Whether it was.
@@ -319,6 +328,9 @@ mod tests {
     use super::*;
     use crate::feed::{FrameKind, push_frame};
 
+    const CONFLATE: Terms = Terms { subscription: 7, on_slow: OnSlow::Conflate };
+    const DISCONNECT: Terms = Terms { subscription: 8, on_slow: OnSlow::Disconnect };
+
     fn frame(text: &str) -> Vec<u8> {
         let mut frame = Vec::new();
         push_frame(&mut frame, FrameKind::Text, text.as_bytes());
@@ -359,9 +371,9 @@ mod tests {
     #[test]
     fn a_subscription_reads_what_comes_after_it_joined_and_is_announced_once() {
         let mut streams = streams();
-        let first = streams.join(stream(1), 10, 0, OnSlow::Conflate);
+        let first = streams.join(stream(1), 10, 0, CONFLATE);
         append(&mut streams, 1, "a");
-        let second = streams.join(stream(1), 20, 1, OnSlow::Conflate);
+        let second = streams.join(stream(1), 20, 1, CONFLATE);
         append(&mut streams, 1, "b");
         assert_eq!(announced(&mut streams), (vec![(10, first), (20, second)], vec![]));
         assert_eq!(read(&mut streams, second), Some((frame("b"), 1, false)));
@@ -381,7 +393,7 @@ mod tests {
     #[test]
     fn who_left_is_not_announced_and_an_unread_stream_is_forgotten() {
         let mut streams = streams();
-        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection, 0, OnSlow::Conflate));
+        let keys = [1, 2, 3].map(|connection| streams.join(stream(7), connection, 0, CONFLATE));
         append(&mut streams, 7, "a");
         assert_eq!(announced(&mut streams).0.len(), 3);
         streams.leave(keys[0]);
@@ -401,7 +413,7 @@ mod tests {
     #[test]
     fn a_subscription_that_lags_behind_the_log_is_told() {
         let mut streams = streams();
-        let key = streams.join(stream(1), 1, 0, OnSlow::Conflate);
+        let key = streams.join(stream(1), 1, 0, CONFLATE);
         for _ in 0..10 {
             append(&mut streams, 1, &"x".repeat(30_000));
         }
@@ -412,7 +424,7 @@ mod tests {
     #[test]
     fn a_log_holds_no_more_than_twice_what_its_slowest_reader_needs() {
         let mut streams = Streams::new(10_000_000);
-        let keys = [1, 2].map(|connection| streams.join(stream(1), connection, 0, OnSlow::Conflate));
+        let keys = [1, 2].map(|connection| streams.join(stream(1), connection, 0, CONFLATE));
         let mut most = 0;
         for round in 0..100 {
             for _ in 0..10 {
@@ -444,7 +456,7 @@ mod tests {
             for (what, number, which) in steps {
                 let key = keys.get(which).copied();
                 match (what, key) {
-                    (0, _) => keys.push(streams.join(stream(number), keys.len(), 0, OnSlow::Conflate)),
+                    (0, _) => keys.push(streams.join(stream(number), keys.len(), 0, CONFLATE)),
                     (1, Some(key)) => {
                         streams.leave(key);
                         keys.swap_remove(which);
@@ -477,16 +489,15 @@ mod tests {
     #[test]
     fn a_subscription_that_was_left_behind_gets_nothing_until_it_goes_on_from_there() {
         let mut streams = streams();
-        let (slow, strict) = (
-            streams.join(stream(1), 1, 0, OnSlow::Conflate),
-            streams.join(stream(1), 2, 0, OnSlow::Disconnect),
-        );
+        let (slow, strict) =
+            (streams.join(stream(1), 1, 0, CONFLATE), streams.join(stream(1), 2, 0, DISCONNECT));
         append(&mut streams, 1, "a");
         announced(&mut streams);
         read(&mut streams, slow);
         append(&mut streams, 1, "b");
         announced(&mut streams);
-        assert_eq!(streams.suspend(slow), Some((stream(1), 1)));
+        let suspended = Suspended { stream: stream(1), subscription: 7, left: 1 };
+        assert_eq!(streams.suspend(slow), Some(suspended));
         assert_eq!((streams.suspend(slow), streams.suspend(strict)), (None, None));
         append(&mut streams, 1, "c");
         assert_eq!(announced(&mut streams), (vec![], vec![2]));

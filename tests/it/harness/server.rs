@@ -102,6 +102,16 @@ impl Server {
         policy: &str,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self, StartError> {
+        Self::try_start_by(Clock::System, folder, policy, change).await
+    }
+
+    /// As [`Server::try_start`], by another clock than the system's.
+    pub(crate) async fn try_start_by(
+        clock: Clock,
+        folder: TempDir,
+        policy: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
         telemetry::collect();
         let entitlements = folder.path().join("entitlements.toml");
         std::fs::write(&entitlements, policy).unwrap();
@@ -109,7 +119,7 @@ impl Server {
         config.identity.entitlements = entitlements;
         config.log.directory = folder.path().join("log");
         change(&mut config);
-        let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), Clock::System).await?;
+        let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), clock).await?;
         Ok(Self { address: running.address(), running, config, folder })
     }
 

@@ -178,6 +178,10 @@ pub enum Code {
     SubConflationNotEntitled = 3023,
     /// `SF-SUB-024`: the record of market data is being read for too many others.
     SubResumeBusy = 3024,
+    /// `SF-SUB-025`: delayed market data cannot be had now.
+    SubDelayUnavailable = 3025,
+    /// `SF-SUB-026`: the delay of the market data is another one now.
+    SubDelayChanged = 3026,
     /// `SF-ORD-001`: the MAC does not verify.
     OrdMacInvalid = 4001,
     /// `SF-ORD-002`: the timestamp is too old.

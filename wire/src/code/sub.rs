@@ -195,4 +195,20 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Go on from the snapshot or accept the gap that follows; or resume again a little later, from the same place.",
         explain: "The reason in a subscribed reply with recovered false: what was missed is older than memory reaches, and as many clients as can be served at once are having it read from the tape. Nothing is lost by asking again.",
     },
+    Entry {
+        code: Code::SubDelayUnavailable,
+        text: "SF-SUB-025",
+        retry: Retry::Later,
+        message: "delayed market data cannot be had now",
+        hint: "Try again later; if it stays so, ask the operator whether the tape is recorded.",
+        explain: "The entitlement grants this stream with a delay only. Delayed streams are read from the server's record of market data (the tape), which is turned off, was given up, cannot be read, or is read for as many different delays or requests as can be served. Real-time data is never sent in its place.",
+    },
+    Entry {
+        code: Code::SubDelayChanged,
+        text: "SF-SUB-026",
+        retry: Retry::Later,
+        message: "the delay of the market data is another one now",
+        hint: "Subscribe again: the reply says the delay.",
+        explain: "An operator has changed the entitlement of this principal: what was live comes late now, or what came late comes with another delay or live. The subscription has ended, since the streams are not the same; the message `entitlement` says so.",
+    },
 ];

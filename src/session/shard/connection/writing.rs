@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sealfeed_wire::market::{Slow, encode_slow};
 
-use super::super::streams::{Piece, Streams};
+use super::super::streams::{Piece, Streams, Suspended};
 use super::{Connection, Phase, Scratch, Turn};
 use crate::feed::{CHUNK_BYTES, Ending};
 use crate::pipeline::Command;
@@ -162,10 +162,11 @@ impl Connection {
             }
             // It takes messages again: it goes on where things stand.
             Phase::Open => {
-                for (stream, after) in std::mem::take(&mut self.suspended) {
+                for suspended in std::mem::take(&mut self.suspended) {
                     let session = Arc::clone(self.conversation.handle());
-                    let after = Sequence::new(after).unwrap_or_default();
-                    self.hand_on(Command::Resync { session, stream, after }, turn);
+                    let Suspended { stream, subscription, left } = suspended;
+                    let after = Sequence::new(left).unwrap_or_default();
+                    self.hand_on(Command::Resync { session, stream, subscription, after }, turn);
                 }
             }
             Phase::Closing { peer_has_closed: true, .. } => {
