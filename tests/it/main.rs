@@ -15,6 +15,7 @@ mod process;
 mod prove;
 mod query;
 
+mod bench;
 mod channels;
 mod clock;
 mod crash;
