@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use sealfeed_client::subscription;
 use sealfeed_wire::request::{Op, Request};
-use sealfeed_wire::{Channel, Code, Depth, RequestId, Symbol};
+use sealfeed_wire::{Channel, Code, Depth, OnSlow, RequestId, Symbol};
 use serde_json::{Value, json};
 
 use self::histogram::Histogram;
@@ -182,6 +182,8 @@ fn requests(arguments: &FanoutArgs, channels: &[Channel]) -> Vec<String> {
     for channel in channels {
         for symbols in arguments.symbols.chunks(SYMBOLS_PER_REQUEST) {
             let mut wanted = subscription(*channel, symbols.iter().copied());
+            // Whoever is left behind is to be seen, not spared.
+            wanted.on_slow = Some(OnSlow::Disconnect);
             wanted.depth = arguments.depth.filter(|_| *channel == Channel::Book);
             let id = i64::try_from(requests.len()).unwrap_or(i64::MAX);
             requests.push(Request { id: Some(RequestId::Integer(id)), op: Op::Subscribe(wanted) }.encode());

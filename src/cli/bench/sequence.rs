@@ -16,7 +16,7 @@ pub(crate) enum Taken {
         /// Missing messages.
         missing: u64,
     },
-    /// A heartbeat or another notice that says where a stream stands. So many messages of it did not come.
+    /// A heartbeat, a gap or another notice that says where a stream stands. So many messages of it did not come.
     Notice {
         /// Missing messages.
         missing: u64,
@@ -35,9 +35,8 @@ pub(crate) struct Sequences {
 impl Sequences {
     /// Holds a message against its stream.
     pub(crate) fn take(&mut self, message: &[u8]) -> Taken {
-        let of_stream = find(message, b"\"channel\":", 0)
-            .and_then(|start| Some((start, find(message, b"\"seq\":", start)?)));
-        let Some((start, end)) = of_stream else { return Taken::Other };
+        let Some(start) = find(message, b"\"channel\":", 0) else { return Taken::Other };
+        let Some(end) = find(message, b"\"seq\":", start) else { return self.left_out(message, start) };
         let key = message.get(start..end).unwrap_or_default();
         let (seq, behind) = integer(message, end + b"\"seq\":".len());
         let rest = message.get(behind..).unwrap_or_default();
@@ -60,6 +59,19 @@ impl Sequences {
             }
         };
         if previous.is_some() { Taken::Data { missing } } else { Taken::Notice { missing } }
+    }
+
+    /// A `gap` or `skipped`: the server's own word on what does not come, and where its stream goes on.
+    fn left_out(&mut self, message: &[u8], start: usize) -> Taken {
+        let range =
+            find(message, b"\"from\":", start).and_then(|end| Some((end, find(message, b"\"to\":", end)?)));
+        let Some((end, to)) = range else { return Taken::Other };
+        let ((from, _), (to, _)) =
+            (integer(message, end + b"\"from\":".len()), integer(message, to + b"\"to\":".len()));
+        if let Some(last) = self.streams.get_mut(message.get(start..end).unwrap_or_default()) {
+            *last = to;
+        }
+        Taken::Notice { missing: to.saturating_sub(from).saturating_add(1) }
     }
 }
 

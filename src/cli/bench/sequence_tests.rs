@@ -19,6 +19,11 @@ fn what_is_missing_in_a_stream_is_counted_and_streams_are_told_apart() {
         (trade("B", 1, "0"), Taken::Data { missing: 0 }),
         (trade("A", 8, "7"), Taken::Data { missing: 1 }),
         (heartbeat.to_vec(), Taken::Notice { missing: 1 }),
+        (
+            br#"{"type":"gap","channel":"trades","symbol":"A","epoch":"1f","from":10,"to":19}"#.to_vec(),
+            Taken::Notice { missing: 10 },
+        ),
+        (trade("A", 20, "19"), Taken::Data { missing: 0 }),
         (trade("A", 40, "null"), Taken::Data { missing: 0 }),
         (trade("A", 41, "40"), Taken::Data { missing: 0 }),
         (br#"{"type":"slow","queued":1}"#.to_vec(), Taken::Other),
