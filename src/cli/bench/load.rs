@@ -196,6 +196,7 @@ pub(super) async fn measure(load: Load, seen: &Arc<Seen>) -> Result<Duration, Pr
         }
     }
     seen.is_measured.store(true, Ordering::Relaxed);
+    anstream::eprintln!("sealfeed: {connections} connections stand; measuring for {length:?}");
     let began = Instant::now();
     tokio::select! {
         () = tokio::time::sleep(length) => {}
