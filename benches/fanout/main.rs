@@ -27,6 +27,7 @@ mod bare;
 mod floor;
 mod load;
 mod process;
+#[path = "../../src/cli/bench/sequence.rs"]
 mod sequence;
 mod setup;
 #[path = "../support/mod.rs"]

@@ -3,11 +3,12 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 cannot connect; 4 not entitled; 5 order rejected; 6 order outcome
 //! unknown; 70 the sealed log failed; 71 the state of the sealed log forbids to start; 78 configuration.
-//! `record`: 7 recorded with gaps, 73 cannot create.
+//! `record`, `bench`: 7 with gaps, 73 cannot create.
 //! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED;
 //! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
 mod audit;
+mod bench;
 mod book;
 mod context;
 mod demo;
@@ -46,6 +47,8 @@ enum Command {
     Record(record::RecordArgs),
     /// Place, cancel and look up orders.
     Order(order::OrderArgs),
+    /// Measure how a running server delivers.
+    Bench(bench::BenchArgs),
     /// Verify and replay a sealed log.
     Audit(audit::AuditArgs),
     /// Export and describe recorded market data.
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Book(arguments) => book::run(&arguments),
         Command::Record(arguments) => record::run(arguments),
         Command::Order(arguments) => order::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Tape(arguments) => tape::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),

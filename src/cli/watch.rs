@@ -116,7 +116,7 @@ impl From<WatchChannel> for Channel {
     }
 }
 
-fn parse_depth(text: &str) -> Result<Depth, String> {
+pub(super) fn parse_depth(text: &str) -> Result<Depth, String> {
     let depth = text.parse().ok().and_then(|number: u16| Depth::try_from(number).ok());
     depth.ok_or_else(|| "not one of 10, 50 and 0 (all)".to_owned())
 }

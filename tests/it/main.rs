@@ -15,6 +15,7 @@ mod process;
 mod prove;
 mod query;
 
+mod bench;
 mod burst;
 mod channels;
 mod clock;

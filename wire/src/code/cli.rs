@@ -43,4 +43,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Correct what the message names.",
         explain: "A number is out of its range, a list has too many members or one twice, or two arguments exclude each other. Nothing was done.",
     },
+    Entry {
+        code: Code::CliNothingReceived,
+        text: "SF-CLI-006",
+        retry: Retry::Later,
+        message: "no market data came",
+        hint: "Check that the symbols trade, and measure for longer.",
+        explain: "The connections stood and were subscribed, but no message came in the time that was measured: there is nothing to tell figures from.",
+    },
 ];

@@ -360,4 +360,6 @@ pub enum Code {
     CliOutputUnwritable = 10004,
     /// `SF-CLI-005`: the arguments of the command make no sense.
     CliArgumentsInvalid = 10005,
+    /// `SF-CLI-006`: no market data came.
+    CliNothingReceived = 10006,
 }

@@ -55,7 +55,9 @@ impl fmt::Display for TradingState {
 /// Most bytes of a [`Reason`].
 const REASON_BYTES_MAX: usize = 8;
 
-/// A venue's own code for a status, such as `T1`: 1 to 8 printable ASCII characters, without space, quote and backslash.
+/// A venue's own code for a status, such as `T1` (Nasdaq: halted, news pending): 1 to 8 printable ASCII characters without space.
+///
+/// The quote and the backslash are not allowed: no format has to escape a code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason {
     /// Zero behind the text.
@@ -93,6 +95,12 @@ impl Reason {
 impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reason({})", self.as_str())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -187,4 +195,19 @@ pub fn encode_definition(out: &mut Vec<u8>, definition: &Definition) {
     out.extend_from_slice(if definition.tradable { b",\"tradable\":true" } else { b",\"tradable\":false" });
     write_text(out, b",\"state\":\"", definition.state.as_str().as_bytes());
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_printable_word() {
+        for code in ["T1", "LUDP", "IPO1", "12345678", "M-1.a"] {
+            assert_eq!(Reason::new(code).unwrap().as_str(), code);
+        }
+        for code in ["", "123456789", "T 1", "T\"", "T\\", "é", "T\0"] {
+            assert_eq!(Reason::new(code), None, "{code:?}");
+        }
+    }
 }
