@@ -124,6 +124,11 @@ impl Client {
         client
     }
 
+    /// As [`Client::send`], to a server that may have closed the connection: what it has said is still to be read.
+    pub(crate) async fn send_if_open(&mut self, text: String) {
+        let _ = soon("the write", self.socket.send(Message::text(text))).await;
+    }
+
     /// Sends a text message.
     pub(crate) async fn send(&mut self, text: impl Into<String>) {
         let text: String = text.into();

@@ -125,14 +125,14 @@ impl Reader {
         if resume.as_object().is_some_and(|resume| !resume.is_empty()) {
             request["resume"] = resume;
         }
-        client.send(request.to_string()).await;
+        client.send_if_open(request.to_string()).await;
     }
 
     /// Ends a subscription; what is on its way still counts until the answer.
     pub(super) async fn unsubscribe(&mut self, symbol: &str) {
         let Some(client) = &mut self.client else { return };
         let request = json!({"op": "unsubscribe", "id": format!("end {symbol}"), "channel": "book", "symbols": [symbol]});
-        client.send(request.to_string()).await;
+        client.send_if_open(request.to_string()).await;
     }
 
     /// Reads what is there, without waiting for more.
@@ -158,7 +158,7 @@ impl Reader {
     pub(super) async fn settle(&mut self, met: &mut Met) {
         let Some(client) = &mut self.client else { return };
         let id = client.fresh_id();
-        client.send(json!({"op": "ping", "id": id}).to_string()).await;
+        client.send_if_open(json!({"op": "ping", "id": id}).to_string()).await;
         // Requests are answered in their order, but for a subscription that the tape is asked about.
         let mut is_answered = false;
         while let Some(client) = &mut self.client {
