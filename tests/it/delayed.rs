@@ -5,6 +5,10 @@
 use sealfeed::clock::Clock;
 use sealfeed::config::Config;
 use sealfeed::types::UnixNanos;
+use sealfeed_client::{
+    ClientConfig, ClientIdentity, Event, FeedUrl, Protocol, read_certificates, subscription,
+};
+use sealfeed_wire::{Channel, Symbol};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -310,5 +314,39 @@ async fn without_a_tape_late_data_is_refused_and_nothing_comes_in_its_place() {
         assert_eq!(message["symbol"], "FEED", "{message}");
     }
     drop(carol);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_says_of_every_message_that_it_is_late_in_both_protocols() {
+    let begin = now();
+    let clock = Clock::manual(begin);
+    let server = start(&clock, TempDir::new().unwrap()).await;
+    let folder = Pki::get().folder.join("clients").join(CAROL);
+    let url = FeedUrl::parse(&format!("wss://localhost:{}/v1/feed", server.address.port())).unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    subscribe(&mut alice, "bbo", "SEAL").await;
+    for (round, protocol) in (1..).zip([Protocol::Json, Protocol::Dbn]) {
+        let roots = read_certificates(&Pki::get().folder.join("ca/servers.pem")).unwrap();
+        let identity = ClientIdentity::load(&folder.join("client.pem"), &folder.join("client.key")).unwrap();
+        let mut config = ClientConfig::new(url.clone(), roots, Some(identity));
+        config.protocol = protocol;
+        let client = sealfeed_client::Client::connect_with(&config).await.unwrap();
+        client.subscribe(subscription(Channel::Bbo, [Symbol::new("SEAL").unwrap()])).await.unwrap();
+        let mut live = 0;
+        while live < 10 {
+            live += usize::from(alice.message().await["type"] == "bbo");
+        }
+        clock.set(after(begin, round * DELAY_NS));
+        let mut late = 0;
+        while late < 5 {
+            if let Event::Market(market) = client.next_event().await.unwrap() {
+                assert_eq!(market.header().delayed_ms, Some(DELAY_MS));
+                late += 1;
+            }
+        }
+        client.close().await;
+    }
+    drop(alice);
     server.finish().await;
 }

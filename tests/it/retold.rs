@@ -1,6 +1,8 @@
 //! Resumption from the tape: what memory does not hold comes from there, whole and in order, and the live stream goes on behind it.
 
-use sealfeed::config::Config;
+use std::os::unix::fs::FileExt as _;
+
+use sealfeed::config::{Config, tape_directory};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, POLICY, Pki, Server};
@@ -226,6 +228,55 @@ async fn who_unsubscribes_or_leaves_meanwhile_gets_no_more_and_gives_its_place_b
         carol.leave();
     }
     alice.goes_on().await;
+    drop(alice);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_is_sent_away_where_the_tape_turns_out_to_be_damaged_and_has_no_hole_until_then() {
+    let server = Server::start(|config| {
+        forgetful(config);
+        // No place on the tape but its beginning.
+        config.tape.keyframe_blocks = 1_000_000;
+    })
+    .await;
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let reply = alice.request(request("trades", &["SEAL"])).await;
+    let (epoch, start) =
+        (reply["symbols"]["SEAL"]["epoch"].clone(), reply["symbols"]["SEAL"]["seq"].as_u64().unwrap());
+    let mut whole = Log::default();
+    whole.read_until(&mut alice, "trades", start + 300).await;
+    let segments = tape_directory(&server.log()).join("segments");
+    let mut files =
+        std::fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    // Each run begins with a segment of its own.
+    let file = files.iter().max().unwrap();
+    let flip = || {
+        let bytes = std::fs::read(file).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        (used / 2, bytes[used / 2])
+    };
+    let (place, byte) = flip();
+    let write = |byte: u8| {
+        let tape = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        tape.write_all_at(&[byte], place as u64).unwrap();
+    };
+    write(byte ^ 0x55);
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let stream = resume(&mut carol, "trades", &epoch, start).await;
+    if stream["recovered"] == true {
+        let (ended, messages) = carol.ended().await;
+        assert_eq!((ended.code, ended.reason.as_str()), (Some(4003), "SF-SES-038"), "{ended:?}");
+        let mut late = Log::default();
+        messages.iter().for_each(|message| late.take("trades", message));
+        assert!(late.last() < stream["seq"].as_u64().unwrap(), "what came is whole, and not all");
+    } else {
+        assert_eq!(stream["reason"], "SF-SUB-018", "{stream}");
+    }
+    // Everybody else goes on.
+    alice.goes_on().await;
+    write(byte);
     drop(alice);
     server.finish().await;
 }

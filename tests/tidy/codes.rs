@@ -16,7 +16,6 @@ const EXEMPT: &[(Code, &str)] = &[
     (Code::SesAddressSessionsFull, "connections of an address are counted before TLS: SF-TLS-013"),
     (Code::SesOperatorEnded, "comes with the admin listener"),
     (Code::SesSuperseded, "comes with the policy of simultaneous sessions"),
-    (Code::SesPositionLost, "comes with resumption from memory"),
     (Code::SubConflationNotOffered, "this version offers every interval"),
     (Code::OrdTypeNotOffered, "the venue offers both types there are"),
     (Code::OrdDeadlinePassed, "comes with deadlines of orders"),

@@ -66,6 +66,8 @@ struct Position {
     /// The next record is the present state.
     awaits_state: bool,
     decimals: BookDecimals,
+    /// Records do not say it.
+    delayed_ms: Option<u64>,
 }
 
 /// The records of one connection.
@@ -91,6 +93,7 @@ impl Records {
                     price: stream.price_decimals.unwrap_or(Decimals::MAX),
                     quantity: stream.qty_decimals.unwrap_or_default(),
                 },
+                delayed_ms: stream.delayed_ms,
             };
             if self.positions.len() < ENTRIES_MAX || self.positions.contains_key(&(reply.channel, *name)) {
                 self.positions.insert((reply.channel, *name), position);
@@ -263,7 +266,7 @@ impl Records {
             ts_event: UnixNanos(record.ts_event),
             ts_recv: UnixNanos(ts_recv),
             ts_out: UnixNanos(0),
-            delayed_ms: None,
+            delayed_ms: position.delayed_ms,
         };
         Ok((header, position.decimals))
     }
