@@ -6,6 +6,8 @@
 //! nothing and nobody waits for it. `hand-over` is a group commit that does nothing else: the same threads with as many in flight give
 //! numbers to one writer, which writes a group of zeros for all that wait, at most as many as a group of the log holds, and wakes
 //! those concerned.
+//!
+//! `SEALFEED_APPEND_LOAD=1x512` measures only that load.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench")]
 
@@ -263,7 +265,10 @@ fn main() {
     let mut floor = Floor::new(folder.path());
     let each = [(SUBMITTERS, 1), (SUBMITTERS, 8), (SUBMITTERS, 64)];
     let together = [(1, SUBMITTERS), (1, SUBMITTERS * 8), (1, SUBMITTERS * 64)];
-    for load in each.into_iter().chain(together) {
+    let only = std::env::var("SEALFEED_APPEND_LOAD").ok();
+    let asked =
+        |load: &(usize, usize)| only.as_ref().is_none_or(|only| *only == format!("{}x{}", load.0, load.1));
+    for load in each.into_iter().chain(together).filter(asked) {
         let (mut measured, mut bare, mut writes_ns) = (Measured::default(), Measured::default(), Vec::new());
         // In turns, because a shared disk is not as fast in one second as in the next.
         for _ in 0..slices {
