@@ -291,8 +291,9 @@ fn struck_with_the_next_group_sealed(after: u64, fault: Fault) -> bool {
     }));
     let mut seqs = vec![log.append(draft(b"first")).unwrap()];
     told.1.wait_while(&mut told.0.lock(), |(sizes, _)| sizes.is_empty());
-    seqs.extend((0..2 * GROUP_ENTRIES).map(|_| log.append(draft(b"later")).unwrap()));
-    while log.stats().queue_entries > 0 {
+    seqs.extend((0..3 * GROUP_ENTRIES).map(|_| log.append(draft(b"later")).unwrap()));
+    // Fewer than a group do not wake the writer while the disk is busy, so the last of them may stay where they are.
+    while log.stats().queue_entries as u64 > GROUP_ENTRIES {
         std::thread::yield_now();
     }
     disk.arm(after, fault);
