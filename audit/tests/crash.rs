@@ -10,12 +10,9 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex};
 use sealfeed_audit::storage::Storage;
 use sealfeed_audit::verify::{Anchors, Report, Verdict, verify_storage};
-use sealfeed_audit::{
-    AppendError, InitOptions, Initialised, Log, OpenError, Options, Receipt, init_storage, reader,
-};
+use sealfeed_audit::{AppendError, InitOptions, Initialised, Log, OpenError, Options, Receipt, init_storage};
 use support::clock::RestlessClock;
 use support::disk::{Fault, FaultyDisk, Random};
 use support::{draft, init_options, options};
@@ -261,83 +258,4 @@ fn restored_old_copy_is_refused_and_found_truncated_or_an_epoch_gap() {
     assert!(matches!(open(&disk), Err(OpenError::Rollback { source_of_claim: "the epoch key", .. })));
     assert_eq!(verify_disk(&disk, &initialised, &[]).verdict, Verdict::EpochGap);
     assert_eq!(verify_disk(&disk, &initialised, &acked).verdict, Verdict::Truncated);
-}
-
-/// Entries of a group below. With nothing else that ends groups, one is handed over once it has so many; and as many wake the writer while
-/// the disk is busy.
-const GROUP_ENTRIES: u64 = 64;
-
-/// Strikes at an operation while one group is on its way to the disk and the next is sealed behind it. Whether there was such an operation.
-fn struck_with_the_next_group_sealed(after: u64, fault: Fault) -> bool {
-    let place = format!("{fault:?} at operation {after}");
-    let never_ns = u64::MAX / 2;
-    let (disk, initialised) = new_disk();
-    let options = Options {
-        group_entries_max: usize::try_from(GROUP_ENTRIES).unwrap(),
-        checkpoint_interval_ns: never_ns,
-        epoch_interval_ns: never_ns,
-        heartbeat_interval_ns: never_ns,
-        ..crash_options()
-    };
-    let log = Log::open_storage(Arc::new(disk.clone()) as Arc<dyn Storage>, options).unwrap();
-    // The disk thread is held when it tells of the first group, until the writer has the entries of the next two.
-    let told = Arc::new((Mutex::new((Vec::new(), false)), Condvar::new()));
-    let telling = Arc::clone(&told);
-    log.on_durable(Box::new(move |size| {
-        let mut seen = telling.0.lock();
-        seen.0.push(size);
-        telling.1.notify_all();
-        telling.1.wait_while(&mut seen, |(_, goes_on)| !*goes_on);
-    }));
-    let mut seqs = vec![log.append(draft(b"first")).unwrap()];
-    told.1.wait_while(&mut told.0.lock(), |(sizes, _)| sizes.is_empty());
-    seqs.extend((0..3 * GROUP_ENTRIES).map(|_| log.append(draft(b"later")).unwrap()));
-    // Fewer than a group do not wake the writer while the disk is busy, so the last of them may stay where they are.
-    while log.stats().queue_entries as u64 > GROUP_ENTRIES {
-        std::thread::yield_now();
-    }
-    disk.arm(after, fault);
-    told.0.lock().1 = true;
-    told.1.notify_all();
-    let acked: Vec<_> = seqs.iter().map(|seq| log.wait_durable(*seq).ok()).collect();
-    assert!(
-        acked.is_sorted_by_key(Option::is_none),
-        "{place}: acknowledged behind one that was not: {acked:?}"
-    );
-    let stopped = log.stop();
-    let (durable, sizes) = (log.durable(), told.0.lock().0.clone());
-    assert!(sizes.is_sorted() && sizes.last() == Some(&durable), "{place}: {sizes:?}, {durable}");
-    drop(log);
-    if stopped.is_ok() {
-        return false;
-    }
-    disk.cut_power();
-    let disk = match fault {
-        Fault::Crash => disk.after_power_cut(&mut Random(after)),
-        Fault::Once(_) => FaultyDisk::from_image(&disk.image()),
-    };
-    let entries = reader::Entries::new(Arc::new(disk.clone()), 0).unwrap();
-    let readable = entries.filter_map(Result::ok).count() as u64;
-    assert!(readable <= durable + GROUP_ENTRIES, "{place}: {readable} written, {durable} durable");
-    let receipts: Vec<Receipt> = acked.into_iter().flatten().collect();
-    let report = verify_disk(&disk, &initialised, &receipts);
-    let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered | Verdict::Unclean);
-    assert!(expected, "{place}: {:#?}", report.findings);
-    open(&disk).unwrap_or_else(|error| panic!("{place}: {error:?}")).stop().unwrap();
-    let report = verify_disk(&disk, &initialised, &receipts);
-    assert!(
-        matches!(report.verdict, Verdict::Verified | Verdict::Recovered),
-        "{place}: {:#?}",
-        report.findings
-    );
-    true
-}
-
-#[test]
-fn of_a_group_that_was_sealed_behind_one_that_fails_nothing_is_written_and_nobody_is_told() {
-    for fault in [Fault::Crash, Fault::Once(EIO)] {
-        // The thread that fills the next segment may be the one that is struck, which hurts nobody yet.
-        let struck = (1..=12).filter(|after| struck_with_the_next_group_sealed(*after, fault)).count();
-        assert!(struck >= 2, "both groups were struck, {fault:?}");
-    }
 }
