@@ -6,6 +6,9 @@
 //! nothing and nobody waits for it. `hand-over` is a group commit that does nothing else: the same threads with as many in flight give
 //! numbers to one writer, which writes a group of zeros for all that wait, at most as many as a group of the log holds, and wakes
 //! those concerned.
+//!
+//! `SEALFEED_APPEND_LOAD=1x512` measures only that load. `SEALFEED_APPEND_AHEAD_MB=2048` makes segments of so many MiB and waits until
+//! the next one is filled with zeros before it measures: what the filling costs the log is the difference to a run without it.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench")]
 
@@ -256,14 +259,23 @@ fn main() {
         "hand-over",
     ]);
     let folder = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
-    init(folder.path(), &InitOptions::new(ORIGIN)).unwrap();
-    let options =
-        Options { segment_bytes: if smoke() { 16 << 20 } else { 256 << 20 }, ..Options::new(ORIGIN) };
-    let log = Log::open(folder.path(), options).unwrap();
+    let ahead_mb: Option<u64> =
+        std::env::var("SEALFEED_APPEND_AHEAD_MB").ok().and_then(|text| text.parse().ok());
+    let segment_bytes = if smoke() { 16 << 20 } else { ahead_mb.unwrap_or(256) << 20 };
+    // The first segment is made with the log, so it is as long as those to come.
+    init(folder.path(), &InitOptions { segment_bytes, ..InitOptions::new(ORIGIN) }).unwrap();
+    let log = Log::open(folder.path(), Options { segment_bytes, ..Options::new(ORIGIN) }).unwrap();
+    let ahead = folder.path().join("segments").join("ahead.tmp");
+    while ahead_mb.is_some() && std::fs::metadata(&ahead).map_or(0, |file| file.len()) < segment_bytes {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut floor = Floor::new(folder.path());
     let each = [(SUBMITTERS, 1), (SUBMITTERS, 8), (SUBMITTERS, 64)];
     let together = [(1, SUBMITTERS), (1, SUBMITTERS * 8), (1, SUBMITTERS * 64)];
-    for load in each.into_iter().chain(together) {
+    let only = std::env::var("SEALFEED_APPEND_LOAD").ok();
+    let asked =
+        |load: &(usize, usize)| only.as_ref().is_none_or(|only| *only == format!("{}x{}", load.0, load.1));
+    for load in each.into_iter().chain(together).filter(asked) {
         let (mut measured, mut bare, mut writes_ns) = (Measured::default(), Measured::default(), Vec::new());
         // In turns, because a shared disk is not as fast in one second as in the next.
         for _ in 0..slices {

@@ -1,7 +1,7 @@
 //! Verified entries a second and core, against plain SHA-256 of the same bytes in the same run.
 //!
 //! `openssl dgst -sha256` over the same bytes is the other floor. `SEALFEED_VERIFY_GB=10` makes a log of so many gigabytes instead
-//! and says how much memory its verification takes at most.
+//! and says how much memory its verification takes at most; `SEALFEED_VERIFY_BYTES=1024` measures only entries of so many bytes, in more rounds.
 //!
 //! CPU time of the process, so that a busy machine does not count. Chain, tree, checksums, signatures and segment hashes are all
 //! checked; with `K_0` the seal of every group too.
@@ -118,7 +118,12 @@ fn main() {
         memory(gigabytes);
         return;
     }
-    let (total_bytes, rounds) = if smoke() { (1 << 20, 1) } else { (128 << 20, 3) };
+    let only: Option<usize> = std::env::var("SEALFEED_VERIFY_BYTES").ok().and_then(|text| text.parse().ok());
+    let (total_bytes, rounds) = match only {
+        _ if smoke() => (1 << 20, 1),
+        Some(_) => (128 << 20, 9),
+        None => (128 << 20, 3),
+    };
     let segment_bytes = if smoke() { 1 << 20 } else { 16 << 20 };
     let mut table = Table::new(&[
         "entry bytes",
@@ -132,7 +137,7 @@ fn main() {
         "2 threads: wall efficiency",
         "2 threads: CPU efficiency",
     ]);
-    for entry_bytes in [128, 256, 1_024, 4_096] {
+    for entry_bytes in only.map_or(vec![128, 256, 1_024, 4_096], |bytes| vec![bytes]) {
         let folder = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
         let entries = u64::try_from(total_bytes / entry_bytes).unwrap();
         let initialised = make_log(folder.path(), entry_bytes, entries, segment_bytes);

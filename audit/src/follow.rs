@@ -91,8 +91,8 @@ impl Follower {
         loop {
             let (segment, file) = (self.segment, segment_path(self.segment));
             let io = |source| ReadError::Io { file: file.clone(), source };
-            if let Ok(group) = self.walker.next_group().map_err(io)? {
-                let taken = self.chain.take(&group, |entry, hash, offset| {
+            if let Ok(mut group) = self.walker.next_group().map_err(io)? {
+                let taken = self.chain.take(&mut group, |entry, hash, offset| {
                     each(entry, hash, Place { segment, offset });
                 });
                 self.read_ahead = true;

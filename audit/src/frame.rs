@@ -54,9 +54,8 @@ pub(crate) fn begin(kind: FrameKind, body_bytes: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&head);
 }
 
-/// Appends CRC and padding after the body that starts at `body_start` of `out`.
-pub(crate) fn finish(body_start: usize, out: &mut Vec<u8>) {
-    let crc = crc32c::crc32c(out.get(body_start..).unwrap_or_default());
+/// Appends CRC and padding after the body that starts at `body_start` of `out` and whose CRC is `crc`.
+pub(crate) fn finish(body_start: usize, crc: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&crc.to_le_bytes());
     let end = body_start - FRAME_HEAD_BYTES + frame_bytes(out.len() - FRAME_CRC_BYTES - body_start);
     out.resize(end, 0);
@@ -67,7 +66,7 @@ pub(crate) fn push_seal(mac: &[u8; HASH_BYTES], out: &mut Vec<u8>) {
     begin(FrameKind::Seal, HASH_BYTES, out);
     let body_start = out.len();
     out.extend_from_slice(mac);
-    finish(body_start, out);
+    finish(body_start, crc32c::crc32c(mac), out);
 }
 
 /// Why bytes are not a frame.
@@ -108,12 +107,24 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<(FrameKind, usize), FrameError>
 
 /// Checks the frame at the start of `bytes`; returns what it holds, its body's length and its length on disk.
 pub(crate) fn parse(bytes: &[u8]) -> Result<(FrameKind, usize, usize), FrameError> {
+    parse_summing(bytes, |_| true)
+}
+
+/// As [`parse`], but leaves open whether an entry matches its checksum.
+pub(crate) fn parse_unsummed(bytes: &[u8]) -> Result<(FrameKind, usize, usize), FrameError> {
+    parse_summing(bytes, |kind| kind != FrameKind::Entry)
+}
+
+fn parse_summing(
+    bytes: &[u8],
+    is_summed: impl Fn(FrameKind) -> bool,
+) -> Result<(FrameKind, usize, usize), FrameError> {
     let (kind, length) = parse_head(bytes)?;
     let total = frame_bytes(length);
     let frame = bytes.get(..total).ok_or(FrameError::Short)?;
     let body_end = FRAME_HEAD_BYTES + length;
     let body = frame.get(FRAME_HEAD_BYTES..body_end).ok_or(FrameError::Short)?;
-    if crc32c::crc32c(body) != u32_at(frame, body_end) {
+    if is_summed(kind) && crc32c::crc32c(body) != u32_at(frame, body_end) {
         return Err(FrameError::Body);
     }
     let padding = frame.get(body_end + FRAME_CRC_BYTES..).unwrap_or_default();
@@ -133,7 +144,8 @@ mod tests {
             let mut frame = Vec::new();
             begin(FrameKind::Entry, body_bytes, &mut frame);
             frame.resize(FRAME_HEAD_BYTES + body_bytes, 0x5a);
-            finish(FRAME_HEAD_BYTES, &mut frame);
+            let crc = crc32c::crc32c(&frame[FRAME_HEAD_BYTES..]);
+            finish(FRAME_HEAD_BYTES, crc, &mut frame);
             assert_eq!(frame.len(), frame_bytes(body_bytes));
             assert_eq!(parse(&frame), Ok((FrameKind::Entry, body_bytes, frame.len())));
             for bit in 0..frame.len() * 8 {

@@ -146,9 +146,9 @@ impl GroupBuilder {
         mark(&mut self.bytes[body..]);
         let frame_start = body - FRAME_HEAD_BYTES;
         let finished = &self.bytes[self.hashed..frame_start];
-        let leaf = hash_leaf(&self.bytes[body - 1..], &mut self.file, finished);
+        let (leaf, sum) = hash_leaf(&self.bytes[body - 1..], &mut self.file, finished);
         self.hashed = frame_start;
-        frame::finish(body, &mut self.bytes);
+        frame::finish(body, sum, &mut self.bytes);
         head.previous = leaf;
         self.leaves.push(leaf);
     }

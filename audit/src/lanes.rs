@@ -1,16 +1,20 @@
 //! Hashes many messages two at a time: the leaves of a group beside the running SHA-256 of the file, and the nodes of a tree.
 //!
 //! In verification no leaf waits for another: the link to the entry before is a field of the entry, compared afterwards. So one
-//! lane can hash the next leaf while the other is busy with the file.
+//! lane can hash the next leaf while the other is busy with the file. The checksum of an entry is taken in the same pass.
 
 use std::ops::Range;
 
 use sha2::block_api::compress256;
 
 use crate::chain::{HASH_BYTES, Hash, INITIAL, NODE_PREFIX, node_hash, state_to_hash};
+use crate::entry::u32_at;
 use crate::sha_ni::{Block, compress_pair};
 
 const BLOCK_BYTES: usize = 64;
+
+/// CRC32C in front of a leaf's prefix, which is hashed and not under the checksum: the one value that the prefix turns into that of nothing.
+const SUM_BEFORE_PREFIX: u32 = 0x56bd_1943;
 
 /// A SHA-256 that grows, kept in parts that a lane can take. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
@@ -87,23 +91,37 @@ struct Lane<'a> {
     own: [Block; 2],
     own_at: usize,
     own_end: usize,
+    /// The end of a leaf that fills no block.
+    rest: &'a [u8],
+    /// CRC32C of a leaf without its prefix, once all its whole blocks are taken up.
+    sum: u32,
 }
 
 impl<'a> Lane<'a> {
-    const IDLE: Self =
-        Self { work: Work::Idle, blocks: &[], own: [[0; BLOCK_BYTES]; 2], own_at: 0, own_end: 0 };
+    const IDLE: Self = Self {
+        work: Work::Idle,
+        blocks: &[],
+        own: [[0; BLOCK_BYTES]; 2],
+        own_at: 0,
+        own_end: 0,
+        rest: &[],
+        sum: 0,
+    };
 
     /// Begins with the next leaf, in place: copying lanes costs as much as a tenth of a short leaf.
     fn begin_leaf(&mut self, index: usize, message: &'a [u8]) {
         let (blocks, rest) = message.as_chunks::<BLOCK_BYTES>();
         self.own_end = pad(rest, message.len() as u64, &mut self.own);
-        (self.work, self.blocks, self.own_at) = (Work::Leaf(index), blocks, 0);
+        (self.work, self.blocks, self.rest, self.own_at) = (Work::Leaf(index), blocks, rest, 0);
+        if blocks.is_empty() {
+            self.sum = crc32c::crc32c_append(SUM_BEFORE_PREFIX, rest);
+        }
     }
 
     fn stream(joined: Option<Block>, blocks: &'a [Block]) -> Self {
         let own_end = usize::from(joined.is_some());
         let own = [joined.unwrap_or([0; BLOCK_BYTES]), [0; BLOCK_BYTES]];
-        Self { work: Work::Stream, blocks, own, own_at: 0, own_end }
+        Self { work: Work::Stream, blocks, own, own_end, ..Self::IDLE }
     }
 
     /// Whether the next blocks are the lane's own.
@@ -116,56 +134,66 @@ impl<'a> Lane<'a> {
         if self.at_own() { &self.own[self.own_at..self.own_end] } else { self.blocks }
     }
 
-    fn advance(&mut self, count: usize) {
+    /// Steps over blocks that were taken up, with which the checksum is `sum`.
+    fn advance(&mut self, count: usize, sum: u32) {
         if self.at_own() {
             self.own_at += count;
-        } else {
-            self.blocks = &self.blocks[count..];
+            return;
+        }
+        self.blocks = &self.blocks[count..];
+        if self.blocks.is_empty() {
+            self.sum = crc32c::crc32c_append(sum, self.rest);
         }
     }
 }
 
 /// Leaf hashes of the entries that lie at `ranges` in `bytes`, each behind its prefix, in `leaves`; with them the stream takes up
-/// all of `bytes`.
+/// all of `bytes`. False where an entry does not match the checksum behind it.
 pub(crate) fn hash_leaves(
     bytes: &[u8],
     ranges: &[Range<usize>],
     stream: Option<&mut Stream>,
     leaves: &mut Vec<Hash>,
-) {
+) -> bool {
     leaves.clear();
     leaves.resize(ranges.len(), [0; HASH_BYTES]);
+    let mut all_match = true;
     let message = |range: &Range<usize>| bytes.get(range.start - 1..range.end).unwrap_or_default();
-    hash_beside(stream.map(|stream| (stream, bytes)), ranges.iter().map(message), leaves);
+    hash_beside(stream.map(|stream| (stream, bytes)), ranges.iter().map(message), |index, leaf, sum| {
+        leaves[index] = leaf;
+        all_match &= sum == u32_at(bytes, ranges[index].end);
+    });
+    all_match
 }
 
-/// Leaf hash of one entry behind its prefix; beside it, the stream takes up `bytes`, best about as many.
-pub(crate) fn hash_leaf(prefixed: &[u8], stream: &mut Stream, bytes: &[u8]) -> Hash {
-    let mut leaf = [[0; HASH_BYTES]];
-    hash_beside(Some((stream, bytes)), std::iter::once(prefixed), &mut leaf);
-    leaf[0]
+/// Leaf hash of one entry behind its prefix, and its checksum; beside it, the stream takes up `bytes`, best about as many.
+pub(crate) fn hash_leaf(prefixed: &[u8], stream: &mut Stream, bytes: &[u8]) -> (Hash, u32) {
+    let mut hashed = ([0; HASH_BYTES], 0);
+    hash_beside(Some((stream, bytes)), std::iter::once(prefixed), |_, leaf, sum| hashed = (leaf, sum));
+    hashed
 }
 
-/// Hashes of as many `messages` as `leaves` has places, in order; beside them, the stream takes up the bytes that come with it.
+/// Calls `done` with the place, the hash and the checksum of each message, whatever comes first; beside them, the stream takes up the
+/// bytes that come with it.
 fn hash_beside<'a>(
     stream: Option<(&mut Stream, &'a [u8])>,
     messages: impl Iterator<Item = &'a [u8]>,
-    leaves: &mut [Hash],
+    mut done: impl FnMut(usize, Hash, u32),
 ) {
     let mut lanes = [Lane::IDLE, Lane::IDLE];
-    let mut states = [INITIAL; 2];
+    let (mut states, mut sums) = ([INITIAL; 2], [0; 2]);
     let mut stream = stream.map(|(stream, bytes)| {
         let (joined, blocks) = stream.begin(bytes);
         lanes[0] = Lane::stream(joined, blocks);
         states[0] = stream.state;
         stream
     });
-    let mut messages = messages.take(leaves.len()).enumerate();
+    let mut messages = messages.enumerate();
     loop {
-        for (lane, state) in lanes.iter_mut().zip(&mut states) {
+        for ((lane, state), sum) in lanes.iter_mut().zip(&mut states).zip(&mut sums) {
             while lane.piece().is_empty() {
                 match lane.work {
-                    Work::Leaf(index) => leaves[index] = state_to_hash(state),
+                    Work::Leaf(index) => done(index, state_to_hash(state), lane.sum),
                     Work::Stream => {
                         if let Some(stream) = &mut stream {
                             stream.state = *state;
@@ -178,7 +206,7 @@ fn hash_beside<'a>(
                     break;
                 };
                 lane.begin_leaf(index, message);
-                *state = INITIAL;
+                (*state, *sum) = (INITIAL, SUM_BEFORE_PREFIX);
             }
         }
         let counts = [lanes[0].piece().len(), lanes[1].piece().len()];
@@ -186,12 +214,16 @@ fn hash_beside<'a>(
             [0, 0] => return,
             [_, 0] | [0, _] => {
                 let busy = usize::from(counts[0] == 0);
-                compress256(&mut states[busy], lanes[busy].piece());
-                lanes[busy].advance(counts[busy]);
+                let lane = &mut lanes[busy];
+                compress256(&mut states[busy], lane.piece());
+                if lane.work != Work::Stream {
+                    sums[busy] = crc32c::crc32c_append(sums[busy], lane.piece().as_flattened());
+                }
+                lane.advance(counts[busy], sums[busy]);
             }
             [first, second] => {
-                compress_pair(&mut states, [lanes[0].piece(), lanes[1].piece()]);
-                lanes.iter_mut().for_each(|lane| lane.advance(first.min(second)));
+                compress_pair(&mut states, &mut sums, [lanes[0].piece(), lanes[1].piece()]);
+                lanes.iter_mut().zip(sums).for_each(|(lane, sum)| lane.advance(first.min(second), sum));
             }
         }
     }
@@ -204,7 +236,7 @@ pub(crate) fn hash_nodes(hashes: &mut Vec<Hash>) {
     while done + 1 < pairs {
         let inputs = [done, done + 1].map(|pair| node_blocks(&hashes[2 * pair], &hashes[2 * pair + 1]));
         let mut states = [INITIAL; 2];
-        compress_pair(&mut states, [&inputs[0], &inputs[1]]);
+        compress_pair(&mut states, &mut [0; 2], [&inputs[0], &inputs[1]]);
         hashes[done] = state_to_hash(&states[0]);
         hashes[done + 1] = state_to_hash(&states[1]);
         done += 2;
@@ -249,10 +281,20 @@ mod tests {
                 let start = data.len() + 1;
                 data.push(0);
                 data.extend(bytes(*length, u8::try_from(chunk).unwrap()));
+                data.extend(crc32c::crc32c(&data[start..]).to_le_bytes());
                 ranges.push(start..start + length);
             }
             let mut leaves = vec![[1; 32]; 3];
-            hash_leaves(&data, &ranges, with_stream.then_some(&mut stream), &mut leaves);
+            for range in &ranges {
+                // Each checksum is looked at: one that is wrong is enough.
+                data[range.end] ^= 0x10;
+                assert!(!hash_leaves(&data, &ranges, with_stream.then_some(&mut Stream::new()), &mut leaves));
+                data[range.end] ^= 0x10;
+            }
+            assert!(
+                hash_leaves(&data, &ranges, with_stream.then_some(&mut stream), &mut leaves),
+                "{lengths:?}"
+            );
             let expected: Vec<Hash> =
                 ranges.iter().map(|range| Sha256::digest(&data[range.start - 1..range.end]).into()).collect();
             assert_eq!(leaves, expected, "{lengths:?}");
@@ -261,6 +303,11 @@ mod tests {
         if with_stream {
             assert_eq!(stream.finish(), Hash::from(Sha256::digest(&all)), "{lengths:?}");
         }
+    }
+
+    #[test]
+    fn a_prefix_turns_the_first_checksum_into_that_of_nothing() {
+        assert_eq!(crc32c::crc32c_append(SUM_BEFORE_PREFIX, &[0]), crc32c::crc32c(&[]));
     }
 
     #[test]
@@ -286,7 +333,8 @@ mod tests {
             let (mut stream, mut all) = (Stream::new(), Vec::new());
             for (leaf, beside) in lengths {
                 let (leaf, beside) = (bytes(leaf, 3), bytes(beside, 5));
-                prop_assert_eq!(hash_leaf(&leaf, &mut stream, &beside), Hash::from(Sha256::digest(&leaf)));
+                let expected = (Hash::from(Sha256::digest([&[0], &leaf[..]].concat())), crc32c::crc32c(&leaf));
+                prop_assert_eq!(hash_leaf(&[&[0], &leaf[..]].concat(), &mut stream, &beside), expected);
                 all.extend(beside);
             }
             prop_assert_eq!(stream.finish(), Hash::from(Sha256::digest(&all)));

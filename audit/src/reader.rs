@@ -152,9 +152,9 @@ impl Entries {
             let next =
                 open.walker.next_group().map_err(|source| ReadError::Io { file: file.clone(), source })?;
             let stop = match next {
-                Ok(group) => {
+                Ok(mut group) => {
                     let (segment, from_seq, out) = (open.first_seq, self.from_seq, &mut self.group);
-                    let taken = chain.take(&group, |entry, hash, offset| {
+                    let taken = chain.take(&mut group, |entry, hash, offset| {
                         if entry.header.seq >= from_seq {
                             let payload = entry.payload.to_vec();
                             out.push_back(Entry {

@@ -395,7 +395,7 @@ fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Resu
     }
     let mut walker = GroupWalker::new(Arc::clone(&last.file), last.file_bytes);
     // The segment's own hash is taken beside the leaves, and counts once the group was found in order.
-    let (mut file, mut leaves) = (fill.file(), Vec::new());
+    let mut file = fill.file();
     loop {
         for claim in &mut unseen {
             let size = chain.frontier.size();
@@ -405,8 +405,8 @@ fn walk(last: &LastSegment, claims: &[Option<Claim>; 2], key: &EpochKey) -> Resu
                 return Err(bad(fill.used_bytes, &format!("the tree differs from {}", claim.by)));
             }
         }
-        let Ok(group) = walker.next_group().map_err(&read)? else { break };
-        let taken = chain.take_beside(&group, Some(&mut file), &mut leaves, |_, _, _| {});
+        let Ok(mut group) = walker.next_group_beside(Some(&mut file)).map_err(&read)? else { break };
+        let taken = chain.take(&mut group, |_, _, _| {});
         taken.map_err(|violation| bad(violation.offset, &violation.what.to_string()))?;
         let seq = chain.frontier.size() - 1;
         if chain.epoch == key.epoch()

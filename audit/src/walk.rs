@@ -32,6 +32,8 @@ pub(crate) struct GroupView<'a> {
     pub(crate) entries: &'a [Range<usize>],
     /// The seal.
     pub(crate) seal: [u8; HASH_BYTES],
+    /// Leaf hashes of the entries; [`Chain::take`] uses them up.
+    leaves: &'a mut Vec<Hash>,
 }
 
 impl GroupView<'_> {
@@ -78,6 +80,7 @@ pub(crate) struct GroupWalker {
     filled: usize,
     buffer_offset: u64,
     entries: Vec<Range<usize>>,
+    leaves: Vec<Hash>,
 }
 
 impl GroupWalker {
@@ -92,6 +95,7 @@ impl GroupWalker {
             filled: 0,
             buffer_offset: start,
             entries: Vec::new(),
+            leaves: Vec::new(),
         }
     }
 
@@ -102,15 +106,23 @@ impl GroupWalker {
 
     /// The next group, or why there is none. The bytes of a group are good for their checksums only.
     pub(crate) fn next_group(&mut self) -> io::Result<Result<GroupView<'_>, Stop>> {
+        self.next_group_beside(None)
+    }
+
+    /// As [`GroupWalker::next_group`]; beside the leaves, `stream` takes up the bytes of the group, and nothing where there is none.
+    pub(crate) fn next_group_beside(
+        &mut self,
+        stream: Option<&mut Stream>,
+    ) -> io::Result<Result<GroupView<'_>, Stop>> {
         self.fill()?;
         let start = usize::try_from(self.next_offset - self.buffer_offset).unwrap_or(usize::MAX);
         let bytes = self.buffer.get(start..self.filled).unwrap_or_default();
-        match parse_group(bytes, &mut self.entries) {
+        match hash_group(bytes, stream, &mut self.entries, &mut self.leaves) {
             Ok((length, seal)) => {
                 let offset = self.next_offset;
                 self.next_offset += length as u64;
-                let bytes = self.buffer.get(start..start + length).unwrap_or_default();
-                Ok(Ok(GroupView { offset, bytes, entries: &self.entries, seal }))
+                let bytes = bytes.get(..length).unwrap_or_default();
+                Ok(Ok(GroupView { offset, bytes, entries: &self.entries, seal, leaves: &mut self.leaves }))
             }
             Err((at, what)) => {
                 let offset = self.next_offset + at as u64;
@@ -154,11 +166,35 @@ impl GroupWalker {
     }
 }
 
-/// Takes the group at the start of `bytes` apart: its length and seal, or where it stops and why.
+/// Length and seal of a group, or where it stops and why.
+type Parsed = Result<(usize, [u8; HASH_BYTES]), (usize, StopReason)>;
+
+/// Takes the group at the start of `bytes` apart and hashes it. Hash and checksum of an entry are taken in one pass,
+/// so a body that is not what its checksum says shows late: then all is gone through again, to say what comes first.
+fn hash_group(
+    bytes: &[u8],
+    stream: Option<&mut Stream>,
+    entries: &mut Vec<Range<usize>>,
+    leaves: &mut Vec<Hash>,
+) -> Parsed {
+    if let Ok((length, seal)) = parse_group(bytes, frame::parse_unsummed, entries) {
+        let mut hashed = stream.as_deref().copied();
+        if hash_leaves(bytes.get(..length).unwrap_or_default(), entries, hashed.as_mut(), leaves) {
+            if let (Some(stream), Some(hashed)) = (stream, hashed) {
+                *stream = hashed;
+            }
+            return Ok((length, seal));
+        }
+    }
+    parse_group(bytes, frame::parse, entries)
+}
+
+/// Takes the group at the start of `bytes` apart with `parse` for each frame.
 fn parse_group(
     bytes: &[u8],
+    parse: impl Fn(&[u8]) -> Result<(FrameKind, usize, usize), FrameError>,
     entries: &mut Vec<Range<usize>>,
-) -> Result<(usize, [u8; HASH_BYTES]), (usize, StopReason)> {
+) -> Parsed {
     entries.clear();
     let mut at = 0;
     let mut ended = false;
@@ -167,7 +203,7 @@ fn parse_group(
         if rest.is_empty() {
             return Err((at, StopReason::EndOfFile));
         }
-        let (kind, length, total) = frame::parse(rest).map_err(|error| (at, StopReason::Frame(error)))?;
+        let (kind, length, total) = parse(rest).map_err(|error| (at, StopReason::Frame(error)))?;
         if at + total > GROUP_BYTES_MAX {
             return Err((at, StopReason::TooLong));
         }
@@ -263,26 +299,14 @@ impl Chain {
     /// violation the group is taken up all the same and the epoch it claims is believed; after any other it is not.
     pub(crate) fn take(
         &mut self,
-        group: &GroupView<'_>,
-        each: impl FnMut(&EntryRef<'_>, &Hash, u64),
-    ) -> Result<(), Violation> {
-        self.take_beside(group, None, &mut Vec::new(), each)
-    }
-
-    /// As [`Chain::take`], with a buffer to use again; beside the leaves, `file` takes up the bytes of the group.
-    pub(crate) fn take_beside(
-        &mut self,
-        group: &GroupView<'_>,
-        file: Option<&mut Stream>,
-        leaves: &mut Vec<Hash>,
+        group: &mut GroupView<'_>,
         mut each: impl FnMut(&EntryRef<'_>, &Hash, u64),
     ) -> Result<(), Violation> {
-        hash_leaves(group.bytes, group.entries, file, leaves);
         let first_seq = self.frontier.size();
         let mut epoch_violation = None;
         let mut violation = None;
         let mut taken = 0;
-        for (range, leaf) in group.entries.iter().zip(leaves.iter()) {
+        for (range, leaf) in group.entries.iter().zip(group.leaves.iter()) {
             let seq = first_seq + taken as u64;
             let offset = group.offset + range.start as u64;
             let bad = |what| Violation { seq, offset, what };
@@ -315,8 +339,8 @@ impl Chain {
             self.epoch_ended = entry.header.kind == kind::EPOCH_END;
             taken += 1;
         }
-        leaves.truncate(taken);
-        self.frontier.extend(leaves);
+        group.leaves.truncate(taken);
+        self.frontier.extend(group.leaves);
         if let Some(violation) = violation {
             return Err(violation);
         }

@@ -161,8 +161,8 @@ pub(super) fn build(
     let mut chain = Chain::at_segment(&sealed.header);
     let (first, end) = (sealed.header.first_seq(), sealed.seal.end_seq);
     let mut builder = Builder::new(first, end, terms);
-    while let Ok(group) = walker.next_group().map_err(io)? {
-        let taken = chain.take(&group, |entry, leaf, offset| builder.take(entry, leaf, offset));
+    while let Ok(mut group) = walker.next_group().map_err(io)? {
+        let taken = chain.take(&mut group, |entry, leaf, offset| builder.take(entry, leaf, offset));
         if taken.is_err() || builder.rows.len() > ROWS_MAX {
             return Ok(None);
         }

@@ -59,13 +59,15 @@ pub(crate) fn run(disk: &FaultyDisk, clock: &Arc<StoppedClock>, groups: u8) -> (
     let mut receipts = Vec::new();
     for number in 0..groups {
         let turns = number % 3 == 2;
+        // Before the clock moves: the writer may notice at any time after that, before or after the entry below.
+        let epoch = log.stats().epoch + u64::from(turns);
         if turns {
             log.rotate();
             clock.now_ns.fetch_add(EPOCH_NS, Ordering::Relaxed);
         }
-        let epoch = log.stats().epoch + u64::from(turns);
         receipts.push(append_durably(&log, linked(number.into(), 4, None, &[number; 50])));
-        let size = receipts.last().unwrap().seq + 1 + u64::from(turns);
+        // The key is the last that a group changes, so the end of an epoch has its checkpoint by then.
+        let size = receipts.last().unwrap().seq + 1;
         while log.stats().checkpoint_size < size || log.stats().epoch < epoch {
             std::thread::yield_now();
         }

@@ -86,8 +86,6 @@ pub(crate) struct Segments<'a> {
     receipts_below: usize,
     prunes: Prunes,
     chain: Option<Chain>,
-    /// Leaf hashes of a group; here so that the memory is used again.
-    leaves: Vec<Hash>,
     notable: Notable,
     recoveries: Vec<RecoveryFound>,
     /// Torn bytes that the seal of the segment before declares: the next entry must be the RECOVERY that says so.
@@ -135,7 +133,6 @@ impl<'a> Segments<'a> {
             from,
             prunes: Prunes::default(),
             chain: None,
-            leaves: Vec::new(),
             notable: Notable::default(),
             recoveries: Vec::new(),
             expect_recovery: None,
@@ -274,12 +271,12 @@ impl<'a> Segments<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Option<Stop>> {
         loop {
-            let group = match walker.next_group()? {
+            let mut group = match walker.next_group_beside(stream.as_deref_mut())? {
                 Ok(group) => group,
                 Err(stop) => return Ok(Some(stop)),
             };
             let bytes = group.bytes.len() as u64;
-            if !self.group(&group, name, stream.as_deref_mut())? {
+            if !self.group(&mut group, name)? {
                 return Ok(None);
             }
             self.bytes += bytes;
@@ -295,12 +292,10 @@ impl<'a> Segments<'a> {
         }
     }
 
-    fn group(&mut self, group: &GroupView<'_>, name: &str, stream: Option<&mut Stream>) -> io::Result<bool> {
+    fn group(&mut self, group: &mut GroupView<'_>, name: &str) -> io::Result<bool> {
         let Some(chain) = &mut self.chain else { return Ok(false) };
         let (notable, receipts) = (&mut self.notable, &mut self.receipts);
-        let taken = chain.take_beside(group, stream, &mut self.leaves, |entry, leaf, offset| {
-            notable.look_at(entry, leaf, offset, receipts)
-        });
+        let taken = chain.take(group, |entry, leaf, offset| notable.look_at(entry, leaf, offset, receipts));
         if let Err(bad) = taken {
             let verdict = if bad.what.is_epoch() && self.seals.active() {
                 Verdict::EpochGap
