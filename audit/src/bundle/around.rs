@@ -1,6 +1,6 @@
 //! What tells where a life belongs: genesis or PRUNE, the `connect` of each session with its certificates, and the clock before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::events;
 use super::found::Found;
@@ -17,6 +17,8 @@ pub(super) struct Around<'a> {
     run: u64,
     /// The first entry of this run with each chain of certificates, by the SHA-256 of its first.
     chains: BTreeMap<String, Entry>,
+    /// Sessions of the life whose `connect` and chain were found.
+    known: BTreeSet<[u8; 32]>,
     kept: BTreeMap<u64, Entry>,
     clock: Option<Entry>,
     clock_after: Option<Entry>,
@@ -27,14 +29,19 @@ impl<'a> Around<'a> {
     /// `None` for a life without entries.
     pub(super) fn new(life: &'a Found, covered: u64) -> Option<Self> {
         let (first, last) = (life.entries.first()?.header, life.entries.last()?.header);
-        let (chains, kept) = (BTreeMap::new(), BTreeMap::new());
+        let (chains, known, kept) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (run, clock, clock_after, prune) = (0, None, None, None);
-        Some(Self { life, covered, first, last, run, chains, kept, clock, clock_after, prune })
+        Some(Self { life, covered, first, last, run, chains, known, kept, clock, clock_after, prune })
     }
 
     /// Whether nothing that is looked for, but a PRUNE, can stand at this entry or behind it.
     pub(super) fn is_complete(&self, seq: u64) -> bool {
         seq > self.last.seq && (self.clock_after.is_some() || self.run != self.last.run)
+    }
+
+    /// Whether every session has its `connect` and its certificates, and the clock was asked before the life.
+    pub(super) fn knows_all(&self) -> bool {
+        self.known == self.life.sessions && self.clock.is_some()
     }
 
     /// Looks at the next entry.
@@ -66,7 +73,10 @@ impl<'a> Around<'a> {
             {
                 let chain =
                     events::connect(&entry.payload).and_then(|told| self.chains.get(told.certificate));
-                self.kept.extend(chain.map(|chain| (chain.header.seq, chain.clone())));
+                if let Some(chain) = chain {
+                    self.known.extend(header.session.map(|session| session.id));
+                    self.kept.insert(chain.header.seq, chain.clone());
+                }
                 self.kept.insert(header.seq, entry);
             }
             _ => {}

@@ -2,8 +2,8 @@
 //!
 //! Every piece that an index leads to is read from the segment and hashed up to the tree in signed headers ([`crate::index`]). What an index
 //! can do is hide. A life that it cuts shows as a gap, and then everything is read; behind an order that has not ended the rest of the log is
-//! read as well. What stands around the life proves itself by being there; where something that is needed is hidden, the bundle does not
-//! hold, and again everything is read.
+//! read as well. What stands around the life proves itself by being there; where the `connect` or the certificates of a session, or the clock,
+//! are hidden, again everything is read. Only of several words on the clock an older one may be taken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) fn around(
     storage: &Arc<dyn Storage>,
     life: &Found,
     covered: u64,
-) -> Result<BTreeMap<u64, Entry>, ReadError> {
+) -> Result<BTreeMap<u64, Entry>, MakeError> {
     let (Some(mut around), [first, ..], [.., last]) =
         (Around::new(life, covered), &life.entries[..], &life.entries[..])
     else {
@@ -125,7 +125,8 @@ pub(super) fn around(
     let is_clock = |entry: &Entry, run: u64| entry.header.kind == kind::CLOCK && entry.header.run == run;
     // Backwards, segment by segment, to the last before the life; then forwards to the first behind it.
     for start in all.iter().rev().filter(|start| (life.run_start..=begins).contains(*start)) {
-        let entries = search(*start, Some(*start + 1), &[kind::CLOCK]).collect::<Result<Vec<_>, _>>()?;
+        let entries =
+            search(*start, Some(*start + 1), &[kind::CLOCK]).collect::<Result<Vec<_>, ReadError>>()?;
         let is_before = |entry: &Entry| is_clock(entry, run) && entry.header.seq < begins;
         if let Some(before) = entries.into_iter().rfind(is_before) {
             pick(before);
@@ -140,5 +141,9 @@ pub(super) fn around(
         }
     }
     picked.into_values().for_each(|entry| around.take(entry));
+    if !around.knows_all() {
+        // Not in the log, or hidden: only reading everything tells.
+        return Err(MakeError::DoesNotHold("an index leads to no clock or certificate".to_owned()));
+    }
     Ok(around.entries())
 }

@@ -163,7 +163,7 @@ fn bundle(
     (mut note, mut head): (String, TreeHead),
     life: &Found,
     nodes: impl FnOnce() -> Result<Nodes, MakeError>,
-    around: impl FnOnce(&Arc<dyn Storage>, &Found, u64) -> Result<BTreeMap<u64, Entry>, ReadError>,
+    around: impl FnOnce(&Arc<dyn Storage>, &Found, u64) -> Result<BTreeMap<u64, Entry>, MakeError>,
 ) -> Result<Made, MakeError> {
     // A cosigned checkpoint says more than a newer one without witnesses.
     if let Some(cosigned) = newest_cosigned(&**storage, key, life.end, head.size)? {

@@ -8,7 +8,7 @@ use super::found::Found;
 use super::make::{MakeError, Wanted};
 use crate::entry::EntryRef;
 use crate::nodes::Nodes;
-use crate::reader::{Entries, Entry, ReadError};
+use crate::reader::{Entries, Entry};
 use crate::storage::Storage;
 
 /// The whole life, and the tree's nodes that are read with it.
@@ -64,7 +64,7 @@ pub(super) fn around(
     storage: &Arc<dyn Storage>,
     life: &Found,
     covered: u64,
-) -> Result<BTreeMap<u64, Entry>, ReadError> {
+) -> Result<BTreeMap<u64, Entry>, MakeError> {
     let Some(mut around) = Around::new(life, covered) else { return Ok(BTreeMap::new()) };
     if life.first_kept == 0
         && let Some(genesis) = Entries::new(Arc::clone(storage), 0)?.next()
