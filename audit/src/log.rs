@@ -317,7 +317,8 @@ impl Log {
     }
 
     /// Calls `callback` with the number of durable entries after each durable group, and once when the log fails, from the log's
-    /// own thread: it must not block and not call back into the log's waiting functions.
+    /// own thread: it must not block and not call back into the log's waiting functions. The first call may be for a group that was
+    /// already durable when `callback` was given, the one that opening the log made included.
     pub fn on_durable(&self, callback: Box<dyn Fn(u64) + Send + Sync>) {
         self.shared().callbacks.write().push(callback);
     }

@@ -10,11 +10,15 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use sealfeed_audit::storage::Storage;
 use sealfeed_audit::verify::{Anchors, Report, Verdict, verify_storage};
-use sealfeed_audit::{AppendError, InitOptions, Initialised, Log, OpenError, Options, Receipt, init_storage};
+use sealfeed_audit::{
+    AppendError, InitOptions, Initialised, Log, OpenError, Options, Receipt, init_storage, reader,
+};
 use support::clock::RestlessClock;
 use support::disk::{Fault, FaultyDisk, Random};
+use support::gate::Kept;
 use support::{draft, init_options, options};
 
 /// Power cuts in one run; `SEALFEED_CRASH_CYCLES` sets another number.
@@ -258,4 +262,158 @@ fn restored_old_copy_is_refused_and_found_truncated_or_an_epoch_gap() {
     assert!(matches!(open(&disk), Err(OpenError::Rollback { source_of_claim: "the epoch key", .. })));
     assert_eq!(verify_disk(&disk, &initialised, &[]).verdict, Verdict::EpochGap);
     assert_eq!(verify_disk(&disk, &initialised, &acked).verdict, Verdict::Truncated);
+}
+
+/// Entries that fill a group below, and a queue. As many wake the writer while the disk is busy.
+const GROUP_ENTRIES: usize = 64;
+/// Payload of the entries behind the one whose write is kept.
+const BEHIND: &[u8] = b"behind the one that is kept";
+
+/// A log that does nothing but at a test's word: groups end when they are full or when the disk is free, and no clock wakes anybody.
+/// And whatever it tells of becoming durable.
+fn open_for_overlap(disk: &FaultyDisk) -> (Log, Arc<Mutex<Vec<u64>>>) {
+    let never_ns = u64::MAX / 2;
+    let options = Options {
+        group_entries_max: GROUP_ENTRIES,
+        queue_entries_max: GROUP_ENTRIES,
+        checkpoint_interval_ns: never_ns,
+        epoch_interval_ns: never_ns,
+        heartbeat_interval_ns: never_ns,
+        space_interval_ns: never_ns,
+        ..crash_options()
+    };
+    let log = Log::open_storage(Arc::new(disk.clone()) as Arc<dyn Storage>, options).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    log.on_durable(Box::new(move |size| telling.lock().push(size)));
+    (log, told)
+}
+
+/// Appends an entry and keeps the write of its group waiting, with the next group sealed and handed over behind it, in a new segment
+/// if it `rotates`.
+fn seal_behind_one_that_is_kept<'a>(log: &Log, disk: &'a FaultyDisk, rotates: bool) -> (Kept<'a>, Vec<u64>) {
+    let kept = disk.gate.keep_next();
+    let mut seqs = vec![log.append(draft(b"kept")).unwrap()];
+    kept.until_there();
+    if rotates {
+        log.rotate();
+    }
+    // `append` waits while a whole group's entries are in the queue, so once it has taken those of three groups the writer has taken
+    // those of two. It takes one group's at most at a time, and only when all it took before is in groups and the full ones are handed
+    // over: the next group is. With more entries than these the last call would wait for the disk, which holds two groups at most.
+    seqs.extend((0..3 * GROUP_ENTRIES).map(|_| log.append(draft(BEHIND)).unwrap()));
+    (kept, seqs)
+}
+
+fn holds(disk: &FaultyDisk, payload: &[u8]) -> bool {
+    disk.image().values().any(|content| content.windows(payload.len()).any(|bytes| bytes == payload))
+}
+
+/// Verifies what a fault left, opens the log, stops it and verifies again.
+fn comes_back(disk: &FaultyDisk, initialised: &Initialised, receipts: &[Receipt], place: &str) {
+    let report = verify_disk(disk, initialised, receipts);
+    let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered | Verdict::Unclean);
+    assert!(expected, "{place}: {:#?}", report.findings);
+    open(disk).unwrap_or_else(|error| panic!("{place}: {error:?}")).stop().unwrap();
+    let report = verify_disk(disk, initialised, receipts);
+    let expected = matches!(report.verdict, Verdict::Verified | Verdict::Recovered);
+    assert!(expected, "{place}: {:#?}", report.findings);
+}
+
+#[test]
+fn of_a_group_sealed_behind_one_that_fails_nothing_is_written_and_nobody_is_told() {
+    for fault in [Fault::Crash, Fault::Once(EIO), Fault::Once(ENOSPC)] {
+        let (disk, initialised) = new_disk();
+        let (log, told) = open_for_overlap(&disk);
+        let durable = log.durable();
+        let (kept, seqs) = seal_behind_one_that_is_kept(&log, &disk, false);
+        disk.arm_synced(fault);
+        kept.let_go();
+        for seq in seqs {
+            assert!(matches!(log.wait_durable(seq), Err(AppendError::Failed(_))), "{fault:?}: entry {seq}");
+        }
+        assert!(matches!(log.append(draft(b"late")), Err(AppendError::Failed(_))), "{fault:?}");
+        assert!(log.stop().is_err(), "{fault:?}");
+        assert_eq!(log.durable(), durable, "{fault:?}");
+        let told = told.lock().clone();
+        assert!(!told.is_empty() && told.iter().all(|size| *size == durable), "{fault:?}: {told:?}");
+        drop(log);
+        assert!(!holds(&disk, BEHIND), "{fault:?}");
+        disk.cut_power();
+        for seed in 0..20 {
+            let disk = disk.after_power_cut(&mut Random(seed));
+            assert!(!holds(&disk, BEHIND), "{fault:?}, seed {seed}");
+            comes_back(&disk, &initialised, &[], &format!("{fault:?}, seed {seed}"));
+        }
+    }
+}
+
+#[test]
+fn groups_sealed_behind_one_another_are_written_one_at_a_time_and_acknowledged_in_order() {
+    for rotates in [false, true] {
+        let (disk, initialised) = new_disk();
+        let (log, told) = open_for_overlap(&disk);
+        let (kept, mut seqs) = seal_behind_one_that_is_kept(&log, &disk, rotates);
+        let (durable, written_early) = (log.durable(), holds(&disk, BEHIND));
+        kept.let_go();
+        assert_eq!(durable, seqs[0], "nothing is durable before its write has ended");
+        assert!(!written_early, "nothing is written before what is ahead of it");
+        // Too few to wake the writer while the disk is busy: what wakes it is the disk.
+        seqs.extend((0..GROUP_ENTRIES / 2).map(|_| log.append(draft(BEHIND)).unwrap()));
+        let receipts: Vec<Receipt> = seqs.iter().map(|seq| log.wait_durable(*seq).unwrap()).collect();
+        log.stop().unwrap();
+        let told = told.lock().clone();
+        assert!(told.is_sorted() && told.last() == Some(&log.durable()), "{told:?}");
+        assert!([1, 65, 129].iter().all(|entries| told.contains(&(durable + entries))), "{told:?}");
+        assert_eq!(disk.gate.most_under_way(), 1);
+        assert!(holds(&disk, BEHIND));
+        assert_eq!(verify_disk(&disk, &initialised, &receipts).verdict, Verdict::Verified);
+    }
+}
+
+/// Strikes at an operation while one group is on its way to the disk and the next is sealed behind it, or later. Whether there was
+/// such an operation.
+fn struck_with_the_next_group_sealed(after: u64, fault: Fault, rotates: bool, seed: u64) -> bool {
+    let place = format!("{fault:?} at operation {after}, rotates: {rotates}, seed {seed}");
+    let (disk, initialised) = new_disk();
+    let (log, told) = open_for_overlap(&disk);
+    let (kept, mut seqs) = seal_behind_one_that_is_kept(&log, &disk, rotates);
+    disk.arm(after, fault);
+    kept.let_go();
+    seqs.extend((0..GROUP_ENTRIES / 2).map_while(|_| log.append(draft(BEHIND)).ok()));
+    let acked: Vec<_> = seqs.iter().map(|seq| log.wait_durable(*seq).ok()).collect();
+    assert!(acked.is_sorted_by_key(Option::is_none), "{place}: acknowledged behind a refusal: {acked:?}");
+    let stopped = log.stop();
+    let (durable, told) = (log.durable(), told.lock().clone());
+    assert!(told.is_sorted() && told.last() == Some(&durable), "{place}: {told:?}, {durable}");
+    assert!(stopped.is_err() || acked.iter().all(Option::is_some), "{place}: {acked:?}");
+    assert_eq!(disk.gate.most_under_way(), 1, "{place}");
+    drop(log);
+    let struck = !disk.armed();
+    disk.cut_power();
+    let disk = match fault {
+        Fault::Crash => disk.after_power_cut(&mut Random(seed << 32 | after)),
+        Fault::Once(_) => FaultyDisk::from_image(&disk.image()),
+    };
+    // The group that was struck may be there in part or as a whole. What was sealed behind it is not.
+    let entries = reader::Entries::new(Arc::new(disk.clone()), 0).unwrap();
+    let readable = entries.filter_map(Result::ok).count() as u64;
+    let group = if durable == seqs[0] { 1 } else { GROUP_ENTRIES as u64 };
+    assert!(readable <= durable + group, "{place}: {readable} written, {durable} durable");
+    let receipts: Vec<Receipt> = acked.into_iter().flatten().collect();
+    comes_back(&disk, &initialised, &receipts, &place);
+    struck
+}
+
+#[test]
+fn crash_and_errors_at_each_operation_with_the_next_group_sealed_lose_nothing_acknowledged() {
+    for rotates in [false, true] {
+        let steps = |fault, seed| {
+            (1..).take_while(|after| struck_with_the_next_group_sealed(*after, fault, rotates, seed)).count()
+        };
+        let crashes = (0..4).map(|seed| steps(Fault::Crash, seed)).min().unwrap();
+        let errors = steps(Fault::Once(EIO), 0);
+        println!("rotates: {rotates}, {crashes} power cuts and {errors} errors at least");
+        assert!(crashes > 6 && errors > 6, "{crashes} power cuts, {errors} errors");
+    }
 }

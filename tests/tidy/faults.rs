@@ -96,6 +96,16 @@ pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
         FAULTY,
         "lost_misdirected_and_torn_writes_are_found_at_their_entry_and_refused",
     ),
+    (
+        "a group's write fails with the next group sealed behind it",
+        CRASH,
+        "of_a_group_sealed_behind_one_that_fails_nothing_is_written_and_nobody_is_told",
+    ),
+    (
+        "crash and EIO at each operation with the next group sealed behind one that is written",
+        CRASH,
+        "crash_and_errors_at_each_operation_with_the_next_group_sealed_lose_nothing_acknowledged",
+    ),
     ("EIO once then success", CRASH, "eio_once_then_success_is_final_and_what_was_acknowledged_stays"),
     (
         "ENOSPC and short writes at each step",

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sealfeed_audit::storage::{Access, File, FreeSpace, Lock, Storage};
 
+use super::gate::Gate;
+
 /// Deterministic random numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);
@@ -87,6 +89,8 @@ struct State {
     folders: BTreeSet<String>,
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// What strikes the next synced write.
+    synced_fault: Option<Fault>,
     /// A lie about the write with this number to this file, counted down.
     lie: Option<(usize, u64, Lie)>,
     crashed: bool,
@@ -97,6 +101,8 @@ struct State {
 pub(crate) struct FaultyDisk {
     state: Arc<Mutex<State>>,
     lock: Arc<Mutex<bool>>,
+    /// Where synced writes pass.
+    pub(crate) gate: Arc<Gate>,
 }
 
 fn folder_of(name: &str) -> String {
@@ -232,6 +238,11 @@ impl FaultyDisk {
         state.fault = Some((state.operations + after, fault));
     }
 
+    /// Lets something go wrong at the next synced write, whatever else is done before it; one that is kept at the gate is the next.
+    pub(crate) fn arm_synced(&self, fault: Fault) {
+        self.state.lock().synced_fault = Some(fault);
+    }
+
     /// Lets the disk lie about the write with number `nth`, from 1, that comes to a file.
     pub(crate) fn arm_lie(&self, name: &str, nth: u64, lie: Lie) {
         let mut state = self.state.lock();
@@ -279,7 +290,7 @@ impl FaultyDisk {
             next.seen.insert(name.clone(), id);
             next.durable.insert(name, id);
         }
-        Self { state: Arc::new(Mutex::new(next)), lock: Arc::default() }
+        Self { state: Arc::new(Mutex::new(next)), lock: Arc::default(), gate: Arc::default() }
     }
 
     /// Sets the room that the disk claims to have.
@@ -303,7 +314,7 @@ impl FaultyDisk {
             state.seen.insert(name.clone(), state.nodes.len() - 1);
         }
         state.durable.clone_from(&state.seen);
-        Self { state: Arc::new(Mutex::new(state)), lock: Arc::default() }
+        Self { state: Arc::new(Mutex::new(state)), lock: Arc::default(), gate: Arc::default() }
     }
 
     /// Content of a file, for looking at it.
@@ -455,7 +466,13 @@ impl File for FaultyFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let _under_way = self.synced.then(|| self.disk.gate.enter());
         let mut state = self.disk.state.lock();
+        if self.synced
+            && let Some(fault) = state.synced_fault.take()
+        {
+            state.fault = Some((state.operations + 1, fault));
+        }
         let fault = state.begin()?;
         let lie = state.lie(self.node);
         let half = matches!(fault, Some(Fault::Once(_))) || lie == Some(Lie::Torn);

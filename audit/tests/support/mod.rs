@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod disk;
+pub(crate) mod gate;
 pub(crate) mod python;
 
 use std::path::Path;
