@@ -1,10 +1,12 @@
 //! The check without which the figures would mean nothing: every stream of every subscriber is without a gap.
 
+use std::collections::HashMap;
+
 /// Where each stream of a subscriber stands.
 #[derive(Default)]
 pub(crate) struct Sequences {
-    /// Channel and symbol as they stand in the message, and the last `seq`.
-    streams: Vec<(Vec<u8>, u64)>,
+    /// By channel and symbol as they stand in the message: the last `seq`.
+    streams: HashMap<Vec<u8>, u64>,
 }
 
 impl Sequences {
@@ -27,17 +29,17 @@ impl Sequences {
         let rest = &message[behind..];
         let has_previous = rest.starts_with(previous);
         let starts_afresh = has_previous && rest[previous.len()..].starts_with(b"null");
-        let known = self.streams.iter_mut().find(|(stream, _)| stream == key);
+        let known = self.streams.get_mut(key);
         match known {
-            Some((_, last)) if starts_afresh => *last = seq,
-            Some((_, last)) if has_previous => {
+            Some(last) if starts_afresh => *last = seq,
+            Some(last) if has_previous => {
                 let (prev_seq, _) = integer(rest, previous.len());
                 assert_eq!((prev_seq, seq), (*last, *last + 1), "a gap: {}", text());
                 *last = seq;
             }
             // Heartbeats and notices say where the stream stands.
-            Some((_, last)) => assert_eq!(seq, *last, "a gap before a notice: {}", text()),
-            None => self.streams.push((key.to_vec(), seq)),
+            Some(last) => assert_eq!(seq, *last, "a gap before a notice: {}", text()),
+            None => drop(self.streams.insert(key.to_vec(), seq)),
         }
         has_previous
     }
