@@ -43,8 +43,10 @@ impl Who {
     }
 }
 
-pub(crate) fn run(bench: &mut Bench, is_smoke: bool, rounds: u32) {
-    let steps = if is_smoke { &STEPS_SMOKE[..] } else { &STEPS[..] };
+/// All steps and their plots, or `only` one step, to look at it with a profiler.
+pub(crate) fn run(bench: &mut Bench, is_smoke: bool, rounds: u32, only: Option<u32>) {
+    let all = if is_smoke { &STEPS_SMOKE[..] } else { &STEPS[..] };
+    let steps = only.as_ref().map_or(all, std::slice::from_ref);
     let whole = [Who::OneProcessor, Who::TwoProcessors, Who::Bare];
     let sweeps = [("subscribers", &whole[..]), ("symbols", &whole[..2])];
     for (what, servers) in sweeps {
@@ -71,11 +73,11 @@ pub(crate) fn run(bench: &mut Bench, is_smoke: bool, rounds: u32) {
             lines.iter_mut().zip(&least).for_each(|(line, ns)| line.points.push((f64::from(*step), *ns)));
         }
         table.print();
-        draw(what, lines, is_smoke);
+        draw(what, lines, is_smoke || only.is_some());
     }
 }
 
-fn draw(what: &str, lines: Vec<Line>, is_smoke: bool) {
+fn draw(what: &str, lines: Vec<Line>, is_partial: bool) {
     let plot = Plot {
         title: format!("CPU time of a delivery in a burst, by {what}"),
         x: format!("{what} (number)"),
@@ -84,7 +86,7 @@ fn draw(what: &str, lines: Vec<Line>, is_smoke: bool) {
     };
     let svg = plot.svg();
     assert!(svg.ends_with("</svg>\n"), "a whole plot");
-    if is_smoke {
+    if is_partial {
         return;
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/plots");

@@ -13,7 +13,7 @@
 //! checked: a gap, a message too few or a closed connection ends the bench with an error.
 //!
 //! Scenes beside this table: `idle` (what thousands of quiet connections hold), `stuck` (what readers suffer from those
-//! who do not read), `growth` (the cost of a delivery as subscribers and symbols grow, as plots).
+//! who do not read), `growth` (the cost of a delivery as subscribers and symbols grow, as plots; `--step 1000` for one step, without).
 //!
 //! `cargo bench --bench fanout`; `-- --load burst` for one load, `-- --rounds 5`; `-- --scene idle` for a scene; `-- --smoke`
 //! or `SEALFEED_BENCH_SMOKE=1` for 10 subscribers and some seconds, and every scene as small.
@@ -76,12 +76,15 @@ fn main() {
             if is_smoke {
                 idle::run(&mut bench, true);
                 stuck::run(&mut bench, true, rounds(1));
-                growth::run(&mut bench, true, rounds(1));
+                growth::run(&mut bench, true, rounds(1), None);
             }
         }
         Some("idle") => idle::run(&mut bench, is_smoke),
         Some("stuck") => stuck::run(&mut bench, is_smoke, rounds(3)),
-        Some("growth") => growth::run(&mut bench, is_smoke, rounds(2)),
+        Some("growth") => {
+            let step = value("--step").map(|text| text.parse().expect("a number"));
+            growth::run(&mut bench, is_smoke, rounds(2), step);
+        }
         Some(other) => panic!("no scene `{other}`: idle, stuck or growth"),
     }
 }

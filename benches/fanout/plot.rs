@@ -11,7 +11,7 @@ const TOP: f64 = 50.0;
 const BOTTOM: f64 = 60.0;
 
 /// Told apart by those who see few colours, too (Okabe and Ito), and by the form of the marks' line.
-const STYLES: [(&str, &str); 3] = [("#0072b2", ""), ("#d55e00", "8 3"), ("#555555", "2 3")];
+const STYLES: [(&str, &str); 3] = [("#0072b2", "none"), ("#d55e00", "8 3"), ("#555555", "2 3")];
 
 /// One configuration.
 pub(crate) struct Line {
@@ -53,13 +53,20 @@ impl Plot {
                 let (x, y) = (across.place(point.0), up.place(point.1));
                 push(&mut svg, &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
             }
-            let (x, y) =
-                (WIDTH - RIGHT - 180.0, TOP + 16.0 + 18.0 * f64::from(u32::try_from(place).unwrap_or(0)));
+            // Names stand where no line is: on the left above lines that rise.
+            let x = if self.rises() { LEFT + 16.0 } else { WIDTH - RIGHT - 180.0 };
+            let y = TOP + 16.0 + 18.0 * f64::from(u32::try_from(place).unwrap_or(0));
             push(&mut svg, &format!("<path d=\"M{x} {y} h30\" {stroke}/>"));
             push(&mut svg, &text(x + 38.0, y + 4.0, "start", line.name));
         }
         svg.push_str("</svg>\n");
         svg
+    }
+
+    /// Whether the first line ends above its beginning.
+    fn rises(&self) -> bool {
+        let points = self.lines.first().map(|line| &line.points[..]).unwrap_or_default();
+        points.first().zip(points.last()).is_some_and(|(first, last)| first.1 < last.1)
     }
 
     fn draw_axes(&self, svg: &mut String, across: &Axis, up: &Axis) {
