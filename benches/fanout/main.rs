@@ -72,7 +72,7 @@ fn main() {
     let rounds = |usual: u32| rounds.unwrap_or(if is_smoke { 1 } else { usual });
     match value("--scene").as_deref() {
         None => {
-            table(&mut bench, is_smoke, rounds(3), value("--load").as_deref());
+            table(&mut bench, is_smoke, rounds(2), value("--load").as_deref());
             if is_smoke {
                 idle::run(&mut bench, true);
                 stuck::run(&mut bench, true, rounds(1));
