@@ -183,8 +183,9 @@ impl Subscriber {
         }
     }
 
-    /// Reads at last, until it is known what the server did about it; `patience` without any news is [`Fate::Kept`].
+    /// Reads at last, until it is known what the server did about it; nothing of the kind within `patience` is [`Fate::Kept`].
     pub(crate) async fn fate(mut self, patience: Duration) -> Fate {
+        let deadline = tokio::time::Instant::now() + patience;
         self.buffer.resize(BUFFER_BYTES, 0);
         loop {
             while let Some((first, payload)) = next_frame(&self.buffer[..self.end], &mut self.start) {
@@ -200,7 +201,7 @@ impl Subscriber {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
             let reading = self.tls.read(&mut self.buffer[self.end..]);
-            match tokio::time::timeout(patience, reading).await {
+            match tokio::time::timeout_at(deadline, reading).await {
                 Err(_) => return Fate::Kept,
                 Ok(Err(_) | Ok(0)) => return Fate::Ended,
                 Ok(Ok(bytes)) => self.end += bytes,
