@@ -1,30 +1,21 @@
-//! The load: subscribers over mutual TLS that read, check every sequence and keep nothing. All on one thread.
+//! The load: connects subscribers, lets them read and check, and measures the server meanwhile. All on one thread.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sealfeed_wire::PATH;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::process::Server;
-use super::sequence::{Sequences, Taken, ts_out};
-
-/// Bytes read at once, and the longest message.
-const BUFFER_BYTES: usize = 64 * 1024;
+use super::subscriber::{Received, Subscriber, connect_in_batches};
 
 /// Longest time for a fixed number of messages.
 const READING_MAX: Duration = Duration::from_secs(300);
+/// How many connect at once.
+const BATCH: u64 = 250;
 /// Between the last subscription and the measurement, where there is no fixed number.
 const SETTLING: Duration = Duration::from_millis(300);
 
@@ -90,9 +81,9 @@ pub(crate) async fn measure(
     until: Until,
 ) -> Outcome {
     let (cpu_at_start, resident_at_start) = (server.cpu_ns(), server.resident_bytes());
-    // All at once: each waits for entries of the log, which are written in groups.
-    let connecting = (0..count).map(|_| Subscriber::connect(server.address, Arc::clone(configuration)));
-    let subscribers = connecting.collect::<JoinSet<_>>().join_all().await;
+    // Many at once: each waits for entries of the log, which are written in groups. Not all: the last of thousands would
+    // meet `limits.upgrade_timeout_ms` on a busy machine.
+    let subscribers = connect_in_batches(server.address, configuration, count, BATCH).await;
     let connect_cpu_ns = (server.cpu_ns() - cpu_at_start) / count;
     let idle_bytes = server.resident_bytes().saturating_sub(resident_at_start) / count;
 
@@ -103,10 +94,14 @@ pub(crate) async fn measure(
     let mut others = subscribers;
     let last = others.pop().expect("a subscriber");
     let mut subscribers = others.into_iter().map(subscribe).collect::<JoinSet<_>>().join_all().await;
+    // The recording waits for the very last of all requests.
+    let (before, last_request) = requests.split_at(requests.len() - 1);
+    let last = last.subscribed(before.into()).await;
+    let last_request: Arc<[String]> = last_request.into();
     let (begin, end) = match until {
         Until::Messages(messages) => {
             let begin = mark();
-            subscribers.push(subscribe(last).await);
+            subscribers.push(last.subscribed(last_request).await);
             let mut reading = Reading::start(subscribers, messages);
             let done = tokio::time::timeout(READING_MAX, reading.all_done()).await;
             let end = mark();
@@ -115,7 +110,7 @@ pub(crate) async fn measure(
             (begin, end)
         }
         Until::Elapsed(elapsed) => {
-            subscribers.push(subscribe(last).await);
+            subscribers.push(last.subscribed(last_request).await);
             let mut reading = Reading::start(subscribers, u64::MAX);
             reading.go_on(SETTLING).await;
             let begin = mark();
@@ -139,7 +134,7 @@ pub(crate) async fn measure(
 }
 
 /// The middle, and the ends of what the unluckiest see.
-fn percentiles(counts: &[Arc<Received>]) -> [u64; 3] {
+pub(crate) fn percentiles(counts: &[Arc<Received>]) -> [u64; 3] {
     let mut all: Vec<u64> = counts.iter().flat_map(|received| received.latencies.lock().clone()).collect();
     all.sort_unstable();
     let last = all.len().saturating_sub(1);
@@ -165,14 +160,14 @@ impl Mark {
 }
 
 /// Subscribers that read.
-struct Reading {
+pub(crate) struct Reading {
     tasks: JoinSet<Subscriber>,
     /// Whoever is done stays connected till the end: closing costs the server something too.
     done: Vec<Subscriber>,
 }
 
 impl Reading {
-    fn start(subscribers: Vec<Subscriber>, messages_max: u64) -> Self {
+    pub(crate) fn start(subscribers: Vec<Subscriber>, messages_max: u64) -> Self {
         let mut tasks = JoinSet::new();
         for subscriber in subscribers {
             tasks.spawn(subscriber.read(messages_max));
@@ -188,177 +183,10 @@ impl Reading {
     }
 
     /// Lets them read for a while. Panics if one has panicked.
-    async fn go_on(&mut self, elapsed: Duration) {
+    pub(crate) async fn go_on(&mut self, elapsed: Duration) {
         let ended = tokio::time::timeout(elapsed, self.all_done()).await;
         assert!(ended.is_err(), "nobody is done");
     }
-}
-
-/// Messages and bytes of one subscriber so far, to be read while it reads.
-#[derive(Default)]
-struct Received {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    latencies: Mutex<Vec<u64>>,
-}
-
-impl Received {
-    fn add(&self, messages: u64, bytes: u64) {
-        self.messages.fetch_add(messages, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> (u64, u64) {
-        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
-
-struct Subscriber {
-    tls: TlsStream<TcpStream>,
-    buffer: Vec<u8>,
-    /// What is in the buffer and not looked at yet.
-    start: usize,
-    end: usize,
-    sequences: Sequences,
-    received: Arc<Received>,
-}
-
-impl Subscriber {
-    /// Up to and with the welcome.
-    async fn connect(address: SocketAddr, configuration: Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(address).await.expect("the server accepts");
-        let name = ServerName::try_from("localhost").expect("a name");
-        let tls = TlsConnector::from(configuration).connect(name, socket).await.expect("TLS");
-        let (buffer, received) = (vec![0; BUFFER_BYTES], Arc::default());
-        let mut subscriber =
-            Self { tls, buffer, start: 0, end: 0, sequences: Sequences::default(), received };
-        let request = format!(
-            "GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        subscriber.tls.write_all(request.as_bytes()).await.expect("the request leaves");
-        subscriber.upgraded().await;
-        subscriber.expect_reply("welcome").await;
-        subscriber
-    }
-
-    async fn upgraded(&mut self) {
-        loop {
-            self.fill().await;
-            let bytes = &self.buffer[..self.end];
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                assert!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(bytes));
-                self.start = end + 4;
-                return;
-            }
-        }
-    }
-
-    async fn subscribed(mut self, requests: Arc<[String]>) -> Self {
-        for request in requests.iter() {
-            let frame = masked_text(request.as_bytes());
-            self.tls.write_all(&frame).await.expect("the request leaves");
-            self.tls.flush().await.expect("the request leaves");
-            self.expect_reply("subscribed").await;
-        }
-        self
-    }
-
-    /// Reads until a message of this type came; market data on the way counts.
-    async fn expect_reply(&mut self, kind: &str) {
-        let start = format!("{{\"type\":\"{kind}\"");
-        loop {
-            while let Some(message) = next_message(&self.buffer[..self.end], &mut self.start) {
-                if message.starts_with(start.as_bytes()) {
-                    return;
-                }
-                let is_data = is_data(&mut self.sequences, message);
-                self.received.add(u64::from(is_data), if is_data { message.len() as u64 } else { 0 });
-            }
-            self.fill().await;
-        }
-    }
-
-    /// Reads until `messages_max` messages came in all; panics if the connection ends before.
-    async fn read(mut self, messages_max: u64) -> Self {
-        loop {
-            let (messages, bytes) = self.take_messages();
-            self.received.add(messages, bytes);
-            if self.received.get().0 >= messages_max {
-                return self;
-            }
-            self.fill().await;
-        }
-    }
-
-    /// Takes the messages in the buffer: how many of market data, and their bytes.
-    fn take_messages(&mut self) -> (u64, u64) {
-        let (mut messages, mut bytes) = (0, 0);
-        let now = utc_ns();
-        let mut latencies = self.received.latencies.lock();
-        while let Some(message) = next_message(&self.buffer[..self.end], &mut self.start) {
-            if is_data(&mut self.sequences, message) {
-                messages += 1;
-                bytes += message.len() as u64;
-                latencies.extend(ts_out(message).map(|sent| now.saturating_sub(sent)));
-            }
-        }
-        (messages, bytes)
-    }
-
-    async fn fill(&mut self) {
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        assert!(self.end < self.buffer.len(), "a message fits the buffer");
-        let bytes = self.tls.read(&mut self.buffer[self.end..]).await.expect("the connection holds");
-        assert!(bytes > 0, "the server ends no connection");
-        self.end += bytes;
-    }
-}
-
-/// Whether a message is market data. Without every message of its stream before it the figures would mean nothing.
-fn is_data(sequences: &mut Sequences, message: &[u8]) -> bool {
-    match sequences.take(message) {
-        Taken::Data { missing: 0 } => true,
-        Taken::Notice { missing: 0 } => false,
-        // A warning to this reader that its queue is half full; the bench fails if it ever comes to a close.
-        Taken::Other if message.starts_with(b"{\"type\":\"slow\"") => false,
-        other => panic!("{other:?}: {}", String::from_utf8_lossy(message)),
-    }
-}
-
-/// The payload of the next whole text frame; pings are passed over, a close frame panics.
-fn next_message<'a>(bytes: &'a [u8], start: &mut usize) -> Option<&'a [u8]> {
-    loop {
-        let rest = &bytes[*start..];
-        let [first, second, ..] = *rest else { return None };
-        let (head, length) = match second {
-            126 => (4, usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?))),
-            127 => (10, usize::try_from(u64::from_be_bytes(rest.get(2..10)?.try_into().ok()?)).ok()?),
-            length => (2, usize::from(length)),
-        };
-        let payload = rest.get(head..head + length)?;
-        *start += head + length;
-        match first {
-            0x81 => return Some(payload),
-            0x89 => {}
-            0x88 => {
-                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                panic!("the server closes with {code:?}");
-            }
-            other => panic!("a frame that starts with {other:#x}"),
-        }
-    }
-}
-
-/// A client's frame; the mask is zero, which RFC 6455 allows.
-fn masked_text(payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).expect("a short request");
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
 }
 
 /// Nanoseconds since 1970.

@@ -12,8 +12,11 @@
 //! Latencies are from the time of publication in a message to its reader. Every message of every subscriber is
 //! checked: a gap, a message too few or a closed connection ends the bench with an error.
 //!
-//! `cargo bench --bench fanout`; `-- --load burst` for one load, `-- --rounds 5`; `-- --smoke` or
-//! `SEALFEED_BENCH_SMOKE=1` for 10 subscribers and some seconds.
+//! Scenes beside this table: `idle` (what thousands of quiet connections hold), `stuck` (what readers suffer from those
+//! who do not read), `growth` (the cost of a delivery as subscribers and symbols grow, as plots; `--step 1000` for one step, without).
+//!
+//! `cargo bench --bench fanout`; `-- --load burst` for one load, `-- --rounds 5`; `-- --scene idle` for a scene; `-- --smoke`
+//! or `SEALFEED_BENCH_SMOKE=1` for 10 subscribers and some seconds, and every scene as small.
 
 #![expect(
     clippy::print_stdout,
@@ -25,11 +28,16 @@
 
 mod bare;
 mod floor;
+mod growth;
+mod idle;
 mod load;
+mod plot;
 mod process;
 #[path = "../../src/cli/bench/sequence.rs"]
 mod sequence;
 mod setup;
+mod stuck;
+mod subscriber;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -54,14 +62,37 @@ fn main() {
     }
     let is_smoke = arguments.iter().any(|argument| argument == "--smoke")
         || std::env::var_os("SEALFEED_BENCH_SMOKE").is_some();
-    let mut bench = Bench::prepare();
-    let processors = if bench.processors.are_apart { "one processor each" } else { "one processor for both" };
+    // Before the first process changes what this one may use.
+    let wide = Processors::two_for_the_server();
+    let mut bench = Bench::prepare(wide);
     let value = |name: &str| {
         let place = arguments.iter().position(|argument| argument == name)?;
         arguments.get(place + 1).cloned()
     };
-    let rounds =
-        value("--rounds").map_or(if is_smoke { 1 } else { 3 }, |text| text.parse().expect("a number"));
+    let rounds = value("--rounds").map(|text| text.parse().expect("a number"));
+    let rounds = |usual: u32| rounds.unwrap_or(if is_smoke { 1 } else { usual });
+    match value("--scene").as_deref() {
+        None => {
+            table(&mut bench, is_smoke, rounds(2), value("--load").as_deref());
+            if is_smoke {
+                idle::run(&mut bench, true);
+                stuck::run(&mut bench, true, rounds(1));
+                growth::run(&mut bench, true, rounds(1), None);
+            }
+        }
+        Some("idle") => idle::run(&mut bench, is_smoke),
+        Some("stuck") => stuck::run(&mut bench, is_smoke, rounds(3)),
+        Some("growth") => {
+            let step = value("--step").map(|text| text.parse().expect("a number"));
+            growth::run(&mut bench, is_smoke, rounds(2), step);
+        }
+        Some(other) => panic!("no scene `{other}`: idle, stuck or growth"),
+    }
+}
+
+/// The table of loads.
+fn table(bench: &mut Bench, is_smoke: bool, rounds: u32, only: Option<&str>) {
+    let processors = if bench.processors.are_apart { "one processor each" } else { "one processor for both" };
     println!(
         "fanout: CPU of the server in ns a delivery; server and load on {processors}; least of {rounds} rounds, each server by turns"
     );
@@ -82,9 +113,8 @@ fn main() {
         "loaded KB",
     ];
     let mut table = Table::new(&heads);
-    let only = value("--load");
     for case in if is_smoke { &SMOKE[..] } else { &FULL[..] } {
-        if only.as_ref().is_some_and(|load| load != case.load.name()) {
+        if only.is_some_and(|load| load != case.load.name()) {
             continue;
         }
         let rows: Vec<Row> = (0..rounds).map(|_| bench.row(case)).collect();
@@ -113,11 +143,14 @@ enum Load {
     Market(u64),
 }
 
-const FULL: [Case; 10] = [
+// 20,000/s to 500, and more than 200/s to 2,000, is more than the load can check.
+const FULL: [Case; 12] = [
     Case { subscribers: 50, load: Load::Burst(10_000) },
     Case { subscribers: 500, load: Load::Burst(5_000) },
     Case { subscribers: 2_000, load: Load::Burst(2_000) },
     Case { subscribers: 50, load: Load::Paced("200/s", 600, 5_000_000) },
+    Case { subscribers: 500, load: Load::Paced("200/s", 600, 5_000_000) },
+    Case { subscribers: 2_000, load: Load::Paced("200/s", 600, 5_000_000) },
     Case { subscribers: 50, load: Load::Paced("1,000/s", 3_000, 1_000_000) },
     Case { subscribers: 500, load: Load::Paced("1,000/s", 3_000, 1_000_000) },
     Case { subscribers: 50, load: Load::Paced("5,000/s", 15_000, 200_000) },
@@ -136,17 +169,20 @@ const ORDERS_PER_SECOND: u32 = 1_000;
 
 struct Bench {
     ground: Ground,
+    /// One processor for the server.
     processors: Processors,
+    /// Two.
+    wide: Processors,
     client: Arc<ClientConfig>,
     runtime: Runtime,
 }
 
 impl Bench {
-    fn prepare() -> Self {
+    fn prepare(wide: Processors) -> Self {
         let ground = Ground::prepare();
         let client = client_configuration(&ground.pki());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { ground, processors: Processors::divide(), client, runtime }
+        Self { ground, processors: Processors::divide(), wide, client, runtime }
     }
 
     fn row(&mut self, case: &Case) -> Row {
@@ -155,17 +191,31 @@ impl Bench {
         Row { server, bare, tokio }
     }
 
-    /// The product.
-    fn server(&mut self, load: Load, subscribers: u64) -> Outcome {
-        let (source, requests) = match load {
-            Load::Burst(trades) => (self.recording(trades, 0, subscribers), trade_request()),
-            Load::Paced(_, trades, gap_ns) => (self.recording(trades, gap_ns, subscribers), trade_request()),
-            Load::Market(_) => (market(), market_requests()),
-        };
-        let configuration = self.ground.configuration(&source);
+    /// The product, with this source, on one processor or two.
+    fn product(&mut self, source: &str, is_wide: bool) -> Server {
+        let configuration = self.ground.configuration(source);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealfeed"));
         command.arg("serve").arg("--config").arg(configuration);
-        let server = Server::start(command, &self.processors);
+        Server::start(command, if is_wide { &self.wide } else { &self.processors })
+    }
+
+    /// A floor, on one processor.
+    fn floor_server(&self, options: &FloorOptions) -> Server {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(options.arguments());
+        Server::start(command, &self.processors)
+    }
+
+    /// The product under one load of the table.
+    fn server(&mut self, load: Load, subscribers: u64) -> Outcome {
+        let (source, requests) = match load {
+            Load::Burst(trades) => (self.recording(trades, 0, 1, subscribers), trade_request()),
+            Load::Paced(_, trades, gap_ns) => {
+                (self.recording(trades, gap_ns, 1, subscribers), trade_request())
+            }
+            Load::Market(_) => (market(ORDERS_PER_SECOND), market_requests()),
+        };
+        let server = self.product(&source, false);
         self.runtime.block_on(measure(&server, &self.client, subscribers, &requests, load.until()))
     }
 
@@ -188,17 +238,16 @@ impl Bench {
             message_bytes: server.bytes / server.deliveries,
             layer,
         };
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(options.arguments());
-        let server = Server::start(command, &self.processors);
+        let server = self.floor_server(&options);
         let until = case.load.until();
         self.runtime.block_on(measure(&server, &self.client, case.subscribers, &trade_request(), until))
     }
 
-    fn recording(&self, trades: u32, gap_ns: u64, subscribers: u64) -> String {
-        let path = self.ground.recording(trades, gap_ns);
+    /// A source that waits for so many subscriptions.
+    fn recording(&self, trades: u32, gap_ns: u64, symbols: u32, subscriptions: u64) -> String {
+        let path = self.ground.recording(trades, gap_ns, symbols);
         format!(
-            "type = \"dbn\"\npath = \"{}\"\nspeed = 1\nwait_for_subscribers = {subscribers}",
+            "type = \"dbn\"\npath = \"{}\"\nspeed = 1\nwait_for_subscribers = {subscriptions}",
             path.display()
         )
     }
@@ -221,21 +270,22 @@ impl Load {
     }
 }
 
-fn market() -> String {
+fn market(orders_per_second: u32) -> String {
     format!(
-        "type = \"synthetic\"\nsymbols = {SYNTHETIC_SYMBOLS:?}\nmessages_per_second = {ORDERS_PER_SECOND}"
+        "type = \"synthetic\"\nsymbols = {SYNTHETIC_SYMBOLS:?}\nmessages_per_second = {orders_per_second}"
     )
 }
 
 fn trade_request() -> Vec<String> {
-    vec![format!(r#"{{"op":"subscribe","id":1,"channel":"trades","symbols":["{RECORDED_SYMBOL}"]}}"#)]
+    vec![subscribe("trades", &[RECORDED_SYMBOL])]
 }
 
 fn market_requests() -> Vec<String> {
-    let request = |channel| {
-        format!(r#"{{"op":"subscribe","id":1,"channel":"{channel}","symbols":{SYNTHETIC_SYMBOLS:?}}}"#)
-    };
-    ["trades", "bbo", "book"].map(request).into()
+    ["trades", "bbo", "book"].map(|channel| subscribe(channel, &SYNTHETIC_SYMBOLS)).into()
+}
+
+fn subscribe(channel: &str, symbols: &[impl std::fmt::Debug]) -> String {
+    format!(r#"{{"op":"subscribe","id":1,"channel":"{channel}","symbols":{symbols:?}}}"#)
 }
 
 /// One case, measured once.

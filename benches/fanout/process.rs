@@ -41,6 +41,15 @@ impl Processors {
         };
         Self { server: only(first), load: only(last), are_apart: first != last }
     }
+
+    /// The first two for the server, which then has two shards; the load on the last one, which may be one of them.
+    pub(crate) fn two_for_the_server() -> Self {
+        let allowed = sched_getaffinity(None).expect("the processors of this process");
+        let mut server = CpuSet::new();
+        let numbers = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
+        numbers.take(2).for_each(|number| server.set(number));
+        Self { server, ..Self::divide() }
+    }
 }
 
 /// A running server. Dropping it ends the process.

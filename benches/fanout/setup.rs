@@ -11,6 +11,11 @@ use tempfile::TempDir;
 /// The symbol of a recording.
 pub(crate) const RECORDED_SYMBOL: &str = "SEAL";
 
+/// The symbols of a recording of several; the first is [`RECORDED_SYMBOL`].
+pub(crate) fn recorded_symbol(place: u32) -> String {
+    if place == 0 { RECORDED_SYMBOL.to_owned() } else { format!("SEAL{place}") }
+}
+
 /// The symbols of the synthetic market.
 pub(crate) const SYNTHETIC_SYMBOLS: [&str; 4] = ["ALFA", "BRAVO", "CHARLIE", "DELTA"];
 
@@ -36,7 +41,7 @@ impl Ground {
         pki(&ground.pki(), &["client", "acme/load", "--role", "viewer"]);
         let policy = "[[rule]]\nname = \"viewers\"\nmatch = { role = \"viewer\" }\n\
             channels = [\"trades\", \"bbo\", \"book\"]\nsymbols = [\"*\"]\n\
-            [rule.limits]\nsessions_max = 100000\n";
+            [rule.limits]\nsessions_max = 100000\nsubscriptions_max = 100000\n";
         fs::write(ground.folder.path().join("entitlements.toml"), policy).expect("the policy");
         ground
     }
@@ -47,8 +52,9 @@ impl Ground {
     }
 
     /// Writes the configuration of a server with this `[[source]]` and a log of its own. Everything else is as it
-    /// is by default, the slow reader's bound included, but for the size of a segment of the log and for how many may
-    /// connect from one address.
+    /// is by default, the slow reader's bound included, but for the size of a segment of the log, for how many may
+    /// connect from one address, and for the patience with clients that say nothing, since thousands take a while to
+    /// connect and the load answers no ping.
     pub(crate) fn configuration(&mut self, source: &str) -> PathBuf {
         self.configurations += 1;
         let number = self.configurations;
@@ -59,6 +65,7 @@ impl Ground {
             [identity]\nentitlements = \"entitlements.toml\"\nmaster_key = \"pki/master/current.hex\"\n\
             [log]\ndirectory = \"log{number}\"\nsegment_bytes = {SEGMENT_BYTES}\n\
             [limits]\nconnections_per_address_max = 100000\nconnects_per_address_per_second = 100000\n\
+            first_request_timeout_ms = 600000\nidle_timeout_ms = 600000\n\
             [feed]\nheartbeat_ms = 60000\n\
             [telemetry]\nlevel = \"warn\"\n\
             [[source]]\n{source}\n"
@@ -68,17 +75,17 @@ impl Ground {
         path
     }
 
-    /// Writes a recording of trades: one every `gap_ns` by its own time stamps, and a last one a day later, which
-    /// is never due: the source's thread must live when its CPU time is read.
-    pub(crate) fn recording(&self, trades: u32, gap_ns: u64) -> PathBuf {
-        let path = self.folder.path().join(format!("trades{trades}every{gap_ns}.dbn"));
-        let mut encoder = DbnEncoder::new(Vec::new(), &metadata()).expect("an encoder");
+    /// Writes a recording of trades in so many symbols by turns: one every `gap_ns` by its own time stamps, and a last
+    /// one a day later, which is never due: the source's thread must live when its CPU time is read.
+    pub(crate) fn recording(&self, trades: u32, gap_ns: u64, symbols: u32) -> PathBuf {
+        let path = self.folder.path().join(format!("trades{trades}every{gap_ns}of{symbols}.dbn"));
+        let mut encoder = DbnEncoder::new(Vec::new(), &metadata(symbols)).expect("an encoder");
         for index in 0..trades {
             let moment_ns = RECORDED_START_NS + u64::from(index) * gap_ns;
-            encoder.encode_record(&trade(index, moment_ns)).expect("a record");
+            encoder.encode_record(&trade(index, symbols, moment_ns)).expect("a record");
         }
         let last_ns = RECORDED_START_NS + 24 * 3600 * NANOS_PER_SECOND;
-        encoder.encode_record(&trade(trades, last_ns)).expect("a record");
+        encoder.encode_record(&trade(trades, symbols, last_ns)).expect("a record");
         fs::write(&path, encoder.get_ref()).expect("the recording");
         path
     }
@@ -92,9 +99,9 @@ fn pki(folder: &Path, command: &[&str]) {
     assert!(output.status.success(), "pki.sh {command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn trade(index: u32, moment_ns: u64) -> TradeMsg {
+fn trade(index: u32, symbols: u32, moment_ns: u64) -> TradeMsg {
     TradeMsg {
-        hd: RecordHeader::new::<TradeMsg>(rtype::MBP_0, 1, 1, moment_ns),
+        hd: RecordHeader::new::<TradeMsg>(rtype::MBP_0, 1, 1 + index % symbols, moment_ns),
         price: 4_800_000_000_000 + i64::from(index % 100) * 250_000_000,
         size: 1 + index % 9,
         action: u8::from(Action::Trade).cast_signed(),
@@ -104,20 +111,22 @@ fn trade(index: u32, moment_ns: u64) -> TradeMsg {
     }
 }
 
-fn metadata() -> Metadata {
+fn metadata(symbols: u32) -> Metadata {
     let day = time::macros::date!(2023 - 12 - 25);
-    let interval = MappingInterval {
-        start_date: day,
-        end_date: time::macros::date!(2023 - 12 - 26),
-        symbol: "1".into(),
+    let mapping = |place: u32| {
+        let interval = MappingInterval {
+            start_date: day,
+            end_date: time::macros::date!(2023 - 12 - 26),
+            symbol: (1 + place).to_string(),
+        };
+        SymbolMapping { raw_symbol: recorded_symbol(place), intervals: vec![interval] }
     };
-    let mapping = SymbolMapping { raw_symbol: RECORDED_SYMBOL.into(), intervals: vec![interval] };
     Metadata::builder()
         .dataset("BENCH.TRADES")
         .schema(Some(Schema::Trades))
         .start(RECORDED_START_NS)
         .stype_in(Some(SType::RawSymbol))
         .stype_out(SType::InstrumentId)
-        .mappings(vec![mapping])
+        .mappings((0..symbols).map(mapping).collect())
         .build()
 }

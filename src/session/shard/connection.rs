@@ -92,6 +92,8 @@ pub(super) struct Connection {
     pub(super) due_at: Option<Instant>,
     subscriptions: Vec<Key>,
     ready: VecDeque<Key>,
+    /// Bytes that those have for it, as far as they were announced. A sum that is kept: a client may read thousands of streams.
+    behind: usize,
     /// Streams on which it was left behind: to be asked for when it takes messages again.
     suspended: Vec<Suspended>,
     /// Of pieces that wait in the outbox.
@@ -138,6 +140,7 @@ impl Connection {
             due_at: None,
             subscriptions: Vec::new(),
             ready: VecDeque::new(),
+            behind: 0,
             suspended: Vec::new(),
             tickets: Vec::new(),
             delivered: 0,
@@ -378,6 +381,7 @@ impl Connection {
         self.backlog.shrinks();
         let delivered = turn.streams.delivered(key);
         turn.streams.leave(key);
+        self.count_behind(turn.streams);
         self.say_delivered(delivered.into_iter().collect(), turn);
     }
 
@@ -420,6 +424,7 @@ impl Connection {
             delivered.extend(range);
         }
         self.backlog.shrinks();
+        self.count_behind(turn.streams);
         self.say_delivered(delivered, turn);
     }
 
@@ -433,9 +438,15 @@ impl Connection {
         matches!(self.phase, Phase::Open | Phase::Finishing { .. })
     }
 
-    /// One of its streams has something for it.
-    pub(super) fn stream_is_ready(&mut self, key: Key) {
-        self.ready.push_back(key);
+    /// One of its streams has so many bytes more for it, and had none before if it is named.
+    pub(super) fn stream_has_news(&mut self, key: Option<Key>, bytes: usize) {
+        self.ready.extend(key);
+        self.behind += bytes;
+    }
+
+    /// Counts anew what its streams have for it: where they are not only read, but come and go.
+    fn count_behind(&mut self, streams: &Streams) {
+        self.behind = self.ready.iter().map(|key| streams.lag(*key)).sum();
     }
 
     /// Ends it after everything that is on the way.
@@ -449,6 +460,7 @@ impl Connection {
                 self.ready.push_back(*key);
             }
         }
+        self.count_behind(turn.streams);
         self.phase = Phase::Draining { ending, notice, by: turn.now + CLOSE_TIMEOUT };
     }
 
@@ -520,6 +532,7 @@ impl Connection {
             turn.streams.leave(key);
         }
         self.ready.clear();
+        self.behind = 0;
         self.tickets.clear();
         self.owed = None;
         let sent = self.outbox.messages() + self.delivered;

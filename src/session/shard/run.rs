@@ -332,8 +332,7 @@ impl Shard {
             return;
         }
         self.streams.trim();
-        let Self { connections, streams, .. } = &*self;
-        let waiting = connections.iter().map(|(place, connection)| (connection.waiting(streams), place));
+        let waiting = self.connections.iter().map(|(place, connection)| (connection.waiting(), place));
         let mut by_waiting: Vec<(usize, usize)> = waiting.filter(|(waiting, _)| *waiting > 0).collect();
         by_waiting.sort_unstable_by(|one, other| other.cmp(one));
         let mut gave_way = 0;
@@ -362,11 +361,9 @@ impl Shard {
 
     fn announce(&mut self) {
         let Self { connections, writable, lagging, streams, .. } = self;
-        streams.announce(|place, key| {
+        streams.announce(|place, key, bytes| {
             let Some(connection) = connections.get_mut(place) else { return };
-            if let Some(key) = key {
-                connection.stream_is_ready(key);
-            }
+            connection.stream_has_news(key, bytes);
             if connection.is_blocked() {
                 lagging.push(place);
             } else if !connection.is_writable_listed {

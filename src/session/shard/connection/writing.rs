@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sealfeed_wire::market::{Slow, encode_slow};
 
-use super::super::streams::{Piece, Streams, Suspended};
+use super::super::streams::{Piece, Suspended};
 use super::{Connection, Phase, Scratch, Turn};
 use crate::feed::{CHUNK_BYTES, Ending};
 use crate::pipeline::Command;
@@ -25,10 +25,10 @@ impl Connection {
             return;
         }
         let max = turn.context.limits.out_queue_bytes_max;
-        let waiting = self.waiting(turn.streams);
+        let waiting = self.waiting();
         if waiting > max {
             self.suspend(turn);
-            if self.waiting(turn.streams) > max {
+            if self.waiting() > max {
                 self.is_too_slow(turn);
             }
             return;
@@ -51,8 +51,8 @@ impl Connection {
     }
 
     /// Bytes that wait for it and were not sealed yet.
-    pub(in crate::session::shard) fn waiting(&self, streams: &Streams) -> usize {
-        self.ready.iter().map(|key| streams.lag(*key)).sum::<usize>() + self.outbox.bytes()
+    pub(in crate::session::shard) const fn waiting(&self) -> usize {
+        self.behind + self.outbox.bytes()
     }
 
     /// Leaves it behind if something has waited for too long while its socket took nothing; ends it if that cannot be, or if it
@@ -73,7 +73,7 @@ impl Connection {
     pub(in crate::session::shard) fn give_way(&mut self, turn: &mut Turn<'_>) {
         if self.may_join() {
             self.suspend(turn);
-            if self.waiting(turn.streams) > turn.context.limits.out_queue_bytes_max / 8 {
+            if self.waiting() > turn.context.limits.out_queue_bytes_max / 8 {
                 self.is_too_slow(turn);
             }
         }
@@ -106,7 +106,7 @@ impl Connection {
                 self.backlog.leaves(std::mem::take(&mut self.sealed_bytes));
                 self.wrote(turn);
             }
-            Ok(false) => self.backlog.waits(self.waiting(turn.streams) + self.sealed_bytes, turn.now),
+            Ok(false) => self.backlog.waits(self.waiting() + self.sealed_bytes, turn.now),
             Err(_) => self.broken(turn),
         }
     }
@@ -133,6 +133,7 @@ impl Connection {
                 plain.extend_from_slice(frames);
             }
             bytes += frames.len();
+            self.behind = self.behind.saturating_sub(frames.len());
             self.delivered += messages;
             if rest {
                 self.ready.push_back(key);
