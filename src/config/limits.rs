@@ -30,6 +30,9 @@ pub struct LimitsConfig {
     pub session_lifetime_s: u64,
     /// Bytes that may wait for one slow reader; more closes the connection with 4001.
     pub out_queue_bytes_max: usize,
+    /// Bytes that the kernel takes of one connection beyond what it has sent; they count as delivered. Less notices a slow reader
+    /// sooner, and costs processor time in bursts.
+    pub socket_unsent_bytes_max: u32,
     /// Milliseconds that the oldest of it may wait while the reader takes nothing; then state channels are left out until it
     /// reads again, and everything else closes the connection with 4001.
     pub out_queue_age_max_ms: u64,
@@ -52,6 +55,7 @@ impl Default for LimitsConfig {
             idle_timeout_ms: 60_000,
             session_lifetime_s: 24 * 60 * 60,
             out_queue_bytes_max: 4 * 1024 * 1024,
+            socket_unsent_bytes_max: 512 * 1024,
             out_queue_age_max_ms: 10_000,
             out_bytes_max: 512 * 1024 * 1024,
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, SourceConfig};
+use super::{Config, LimitsConfig, SourceConfig};
 use crate::types::Code;
 
 /// Why a configuration is refused. The server does not start with half of one.
@@ -82,7 +82,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let (limits, tape) = (&config.limits, &config.tape);
-    let checks: [(&'static str, u64, std::ops::RangeInclusive<u64>, &'static str); 33] = [
+    let checks: [Check; 23] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -121,6 +121,13 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("tape.block_ms", tape.block_ms, 1..=60_000, "1 to 60000"),
         ("tape.keyframe_blocks", tape.keyframe_blocks.into(), 1..=1_000_000, "1 to 1000000"),
         ("tape.compression_level", tape.compression_level.into(), 1..=19, "1 to 19"),
+    ];
+    in_range(checks)?;
+    check_limits(limits)
+}
+
+fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
+    let checks: [Check; 11] = [
         ("limits.connections_max", limits.connections_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100..=60_000, "100 to 60000"),
         ("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms, 100..=60_000, "100 to 60000"),
@@ -134,6 +141,12 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             65_536..=1 << 30,
             "65536 to 1073741824",
         ),
+        (
+            "limits.socket_unsent_bytes_max",
+            limits.socket_unsent_bytes_max.into(),
+            16_384..=16_777_216,
+            "16384 to 16777216",
+        ),
         ("limits.out_queue_age_max_ms", limits.out_queue_age_max_ms, 100..=600_000, "100 to 600000"),
         (
             "limits.out_bytes_max",
@@ -142,6 +155,13 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             "limits.out_queue_bytes_max to 68719476736",
         ),
     ];
+    in_range(checks)
+}
+
+/// Key, value, what it may be, and the same in words.
+type Check = (&'static str, u64, std::ops::RangeInclusive<u64>, &'static str);
+
+fn in_range(checks: impl IntoIterator<Item = Check>) -> Result<(), ConfigError> {
     for (key, value, range, allowed) in checks {
         if !range.contains(&value) {
             return Err(ConfigError::Range { key, value, allowed });
@@ -181,7 +201,7 @@ fn resolve(config: &mut Config, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LimitsConfig, Speed};
+    use crate::config::Speed;
 
     const GOOD: &str = r#"
         [server]

@@ -17,10 +17,6 @@ use crate::session::{AddressSlot, Identified, Session, SessionContext};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes that the kernel takes of a connection beyond what it has sent (`TCP_NOTSENT_LOWAT`, tcp(7)): two writes'
-/// worth. Without it a reader who does not read is megabytes behind before the server can know.
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Accepts until the stop signal, then waits for the sessions to end.
 pub(super) async fn run(listener: TcpListener, context: Arc<SessionContext>) {
@@ -89,7 +85,7 @@ fn accept(
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, context: Arc<SessionContext>) {
-    prepare(&stream);
+    prepare(&stream, context.limits.socket_unsent_bytes_max);
     let Some((stream, id)) = handshake(stream, address, &context).await else { return };
     let certificates = stream.peer_certificates();
     let identity = context.identity.identify(certificates, context.clock.now());
@@ -98,12 +94,15 @@ async fn connection(stream: TcpStream, address: SocketAddr, slot: AddressSlot, c
 }
 
 /// Sets what a feed wants of its socket. A kernel that cannot is no reason to send nothing.
-fn prepare(stream: &TcpStream) {
+fn prepare(stream: &TcpStream, unsent_bytes_max: u32) {
     // Small messages at a steady rate are what this server is for; the writer batches by itself.
     let _ = stream.set_nodelay(true);
-    // What a slow reader leaves waiting shall wait here, where its bound counts it and newer state replaces it.
+    // What a slow reader leaves waiting shall wait here, where its bound counts it and newer state replaces it: without this
+    // (`TCP_NOTSENT_LOWAT`, tcp(7)) one who does not read is megabytes behind before we can know.
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(unsent_bytes_max);
+    #[cfg(not(target_os = "linux"))]
+    let _ = unsent_bytes_max;
 }
 
 async fn handshake(

@@ -14,6 +14,7 @@ use crate::oracle::Streams;
 const SYMBOLS: [&str; 4] = ["SEAL", "FEED", "WAX", "INK"];
 /// More than a second of the market below: a reader on a busy machine has time to come to its turn.
 const QUEUE_BYTES: usize = 512 * 1024;
+const UNSENT_BYTES: u32 = 128 * 1024;
 const MESSAGES_PER_SECOND: u32 = 1_000;
 
 async fn subscribe(client: &mut Client) {
@@ -97,6 +98,7 @@ async fn a_reader_who_does_not_read_is_cut_off_at_its_bound_and_others_miss_noth
     let server = Server::start(|config| {
         trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
         config.limits.out_queue_bytes_max = QUEUE_BYTES;
+        config.limits.socket_unsent_bytes_max = UNSENT_BYTES;
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
@@ -178,6 +180,7 @@ async fn a_slow_reader_of_a_book_who_chose_so_is_told_what_was_left_out_and_goes
     let server = Server::start(|config| {
         trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
         config.limits.out_queue_bytes_max = QUEUE_BYTES;
+        config.limits.socket_unsent_bytes_max = UNSENT_BYTES;
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
@@ -219,6 +222,7 @@ async fn a_reader_who_takes_nothing_is_cut_off_when_the_oldest_has_waited_too_lo
     let server = Server::start(|config| {
         trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
         config.limits.out_queue_bytes_max = 1 << 30;
+        config.limits.socket_unsent_bytes_max = UNSENT_BYTES;
         config.limits.out_bytes_max = 1 << 30;
         config.limits.out_queue_age_max_ms = 500;
     })
@@ -240,6 +244,7 @@ async fn what_waits_for_all_readers_together_is_bounded_and_the_slowest_give_way
     let server = Server::start(|config| {
         trading(config, &SYMBOLS, MESSAGES_PER_SECOND);
         config.limits.out_queue_bytes_max = QUEUE_BYTES;
+        config.limits.socket_unsent_bytes_max = UNSENT_BYTES;
         // Less than one reader may lag behind, in each of two shards.
         config.limits.out_bytes_max = QUEUE_BYTES;
     })

@@ -77,6 +77,7 @@ fn configure(config: &mut Config) {
     })];
     // Little of everything, so that everything is met.
     config.limits.out_queue_bytes_max = 65_536;
+    config.limits.socket_unsent_bytes_max = 65_536;
     config.limits.out_bytes_max = 262_144;
     config.feed.resume_stream_bytes_max = 16_384;
 }
