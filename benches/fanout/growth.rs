@@ -105,7 +105,7 @@ fn one(bench: &mut Bench, who: Who, subscribers: u64, symbols: u32, is_smoke: bo
         Who::OneProcessor | Who::TwoProcessors => {
             let trades = u32::try_from(trades).expect("a few");
             let source = bench.recording(trades, 0, symbols, subscribers * u64::from(symbols));
-            bench.product(&source, matches!(who, Who::TwoProcessors))
+            bench.product(&source, matches!(who, Who::TwoProcessors), "")
         }
         Who::Bare => bench.floor_server(&FloorOptions {
             pki: bench.ground.pki(),

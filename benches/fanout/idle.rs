@@ -30,7 +30,7 @@ pub(crate) fn run(bench: &mut Bench, is_smoke: bool) {
     let mut table =
         Table::new(&["server", "welcome KB", "subscribed KB", "connect CPU ms", "subscribe CPU ms"]);
     let source = bench.recording(0, 0, 1, u64::from(u32::MAX));
-    let product = bench.product(&source, false);
+    let product = bench.product(&source, false, "");
     table.row(&held(bench, &product, connections).cells("sealfeed"));
     drop(product);
     for (name, layer) in [("bare", Layer::Bare), ("tokio", Layer::TokioRustls)] {

@@ -191,9 +191,9 @@ impl Bench {
         Row { server, bare, tokio }
     }
 
-    /// The product, with this source, on one processor or two.
-    fn product(&mut self, source: &str, is_wide: bool) -> Server {
-        let configuration = self.ground.configuration(source);
+    /// The product, with this source, on one processor or two, and with these limits beside those of the ground.
+    fn product(&mut self, source: &str, is_wide: bool, limits: &str) -> Server {
+        let configuration = self.ground.configuration(source, limits);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealfeed"));
         command.arg("serve").arg("--config").arg(configuration);
         Server::start(command, if is_wide { &self.wide } else { &self.processors })
@@ -215,7 +215,7 @@ impl Bench {
             }
             Load::Market(_) => (market(ORDERS_PER_SECOND), market_requests()),
         };
-        let server = self.product(&source, false);
+        let server = self.product(&source, false, "");
         self.runtime.block_on(measure(&server, &self.client, subscribers, &requests, load.until()))
     }
 

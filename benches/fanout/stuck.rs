@@ -95,7 +95,7 @@ struct Round {
 }
 
 fn round(bench: &mut Bench, size: &Size, are_stuck: bool) -> Round {
-    let server = bench.product(&market(ORDERS_PER_SECOND), false);
+    let server = bench.product(&market(ORDERS_PER_SECOND), false, "socket_unsent_bytes_max = 65536");
     bench.runtime.block_on(measure(bench, &server, size, are_stuck))
 }
 

@@ -8,7 +8,7 @@ use sealfeed_wire::reply::{Ended, EntitlementChanged, Refused};
 
 use super::SessionHandle;
 use super::answers::encoded;
-use super::batch::{Batch, Output};
+use super::batch::Batch;
 use super::core::Core;
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Entitlement, UnixNanos};
@@ -38,9 +38,9 @@ impl Core {
                 Ok(_) => Code::SubDelayChanged,
                 Err(code) => code,
             };
-            self.subscriptions.remove(session.number, key);
-            self.leave(stream, now);
-            batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
+            if let Some(one) = self.subscriptions.remove(session.number, key) {
+                self.end(session, &one, now, batch)?;
+            }
             ended.entry(channel).or_default().insert(symbol.into(), code);
         }
         if entitlement.orders.is_none() && self.reports.unsubscribe(session, now) {

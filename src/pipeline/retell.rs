@@ -50,6 +50,11 @@ impl Retold {
         let (first, last) = (self.after.next().get(), self.left.get());
         (first <= last).then_some(Delivered { stream: self.stream, first, last })
     }
+
+    /// What was handed over of it, and leaves unless the connection breaks.
+    pub(super) fn handed_over(&self) -> Option<Delivered> {
+        Self { left: self.sent, ..*self }.delivered()
+    }
 }
 
 impl Retellings {

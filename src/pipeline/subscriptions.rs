@@ -38,6 +38,13 @@ struct Standing {
     number: u64,
 }
 
+/// One that stands no more.
+pub(super) struct Ended {
+    stream: StreamId,
+    /// What was being read for it.
+    retold: Option<Retold>,
+}
+
 /// Streams of one session, and what its records need to be read.
 #[derive(Default)]
 struct OfSession {
@@ -58,21 +65,21 @@ impl Subscriptions {
         self.by_session.get(&session).map_or(0, |of| of.streams.len())
     }
 
-    /// Notes a subscription; returns its number, and the stream it replaces.
+    /// Notes a subscription; returns its number, and the one it replaces.
     fn insert(
         &mut self,
         session: u64,
         key: (Channel, InstrumentId),
         stream: StreamId,
-    ) -> (u64, Option<StreamId>) {
+    ) -> (u64, Option<Ended>) {
         let of_session = self.by_session.entry(session).or_default();
-        of_session.retold.remove(&key);
+        let retold = of_session.retold.remove(&key);
         self.last += 1;
         let replaced = of_session.streams.insert(key, Standing { stream, number: self.last });
         if replaced.is_none() {
             self.count += 1;
         }
-        (self.last, replaced.map(|one| one.stream))
+        (self.last, replaced.map(|one| Ended { stream: one.stream, retold }))
     }
 
     fn contains(&self, session: u64, key: (Channel, InstrumentId)) -> bool {
@@ -85,12 +92,12 @@ impl Subscriptions {
         of_session.map(|(key, one)| (*key, one.stream)).collect()
     }
 
-    pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<StreamId> {
+    pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<Ended> {
         let of_session = self.by_session.get_mut(&session)?;
-        of_session.retold.remove(&key);
+        let retold = of_session.retold.remove(&key);
         let removed = of_session.streams.remove(&key);
         self.count -= usize::from(removed.is_some());
-        removed.map(|one| one.stream)
+        removed.map(|one| Ended { stream: one.stream, retold })
     }
 
     /// What is being read for a subscription.
@@ -154,7 +161,7 @@ struct Granted {
     stream: SubscribedStream,
     joined: StreamId,
     number: u64,
-    replaced: Option<StreamId>,
+    replaced: Option<Ended>,
     messages: Vec<Bytes>,
     /// Where the tape has what was missed.
     found: Option<Box<Found>>,
@@ -238,11 +245,9 @@ impl Core {
         )?;
         batch.depends_on(entry);
         self.record_delays(session, request.channel, &granted, batch)?;
-        let queue = || Arc::clone(&session.queue);
         // In front of the reply: behind it, nothing of the subscription before may come.
-        for stream in granted.iter().filter_map(|(_, one)| one.replaced) {
-            self.leave(stream, now);
-            batch.outputs.push(Output::Unsubscribe { stream, queue: queue() });
+        for ended in granted.iter_mut().filter_map(|(_, one)| one.replaced.take()) {
+            self.end(session, &ended, now, batch)?;
         }
         batch.send(&session.queue, encoded(&reply));
         self.begin_streams(session, request.channel, on_slow, granted.into_iter().map(|(_, one)| one), batch);
@@ -381,6 +386,22 @@ impl Core {
         Ok(Granted { stream, joined: id, number, replaced, messages, found })
     }
 
+    /// Lets nothing more of a subscription come that stands no more, and records what had come of it from the tape.
+    pub(super) fn end(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        ended: &Ended,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let Ended { stream, retold } = ended;
+        let handed: Vec<_> = retold.iter().filter_map(Retold::handed_over).collect();
+        self.delivered(session, &handed)?;
+        self.leave(*stream, now);
+        batch.outputs.push(Output::Unsubscribe { stream: *stream, queue: Arc::clone(&session.queue) });
+        Ok(())
+    }
+
     pub(super) fn unsubscribe(
         &mut self,
         session: &Arc<SessionHandle>,
@@ -398,9 +419,8 @@ impl Core {
         };
         let mut ended = Vec::new();
         for key in keys {
-            if let Some(stream) = self.subscriptions.remove(session.number, key) {
-                self.leave(stream, now);
-                batch.outputs.push(Output::Unsubscribe { stream, queue: Arc::clone(&session.queue) });
+            if let Some(one) = self.subscriptions.remove(session.number, key) {
+                self.end(session, &one, now, batch)?;
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }
         }

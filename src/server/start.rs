@@ -387,16 +387,20 @@ impl Running {
     /// everything as it was. One reload at a time; not cancel-safe.
     ///
     /// # Errors
-    /// [`StartError::Identity`] with what is wrong, or [`StartError::Journal`].
+    /// [`StartError::Identity`] with what is wrong, [`StartError::System`], or [`StartError::Journal`].
     pub async fn reload(&self) -> Result<Reloaded, StartError> {
         let _one_at_a_time = self.reloading.lock().await;
         let now = self.context.clock.now();
         let context = Arc::clone(&self.context);
         let reading = tokio::task::spawn_blocking(move || context.identity.reload(now)).await;
-        let read = reading.map_err(|error| StartError::System {
-            what: "reading the files again",
-            source: std::io::Error::other(error),
-        })?;
+        let read = match reading {
+            Ok(read) => read.map_err(StartError::Identity),
+            // It panicked: what was in force stays so, as for every file that cannot be used.
+            Err(error) => Err(StartError::System {
+                what: "reading the files again",
+                source: std::io::Error::other(error),
+            }),
+        };
         let changes = match read {
             Ok(changes) => changes,
             Err(error) => {
@@ -407,7 +411,7 @@ impl Running {
                     sha256: String::new(),
                     summary: detail,
                 })?;
-                return Err(StartError::Identity(error));
+                return Err(error);
             }
         };
         record_in_force(&self.journal, &changes.in_force)?;

@@ -233,6 +233,47 @@ async fn who_unsubscribes_or_leaves_meanwhile_gets_no_more_and_gives_its_place_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_had_come_from_the_tape_before_the_subscription_ended_stands_in_the_log() {
+    let server = Server::start(|config| {
+        forgetful(config);
+        config.limits.socket_unsent_bytes_max = 16_384;
+    })
+    .await;
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let reply = alice.request(request("book", &["SEAL"])).await;
+    let (epoch, start) =
+        (reply["symbols"]["SEAL"]["epoch"].clone(), reply["symbols"]["SEAL"]["seq"].as_u64().unwrap());
+    let mut whole = Log::default();
+    whole.read_until(&mut alice, "book", start + 2_000).await;
+    // Half a megabyte to read, of which the kernel and one piece hold a fraction: the end comes in the middle.
+    for again in [
+        json!({"op": "subscribe", "id": "end", "channel": "book", "symbols": ["SEAL"], "depth": 50}),
+        json!({"op": "unsubscribe", "id": "end", "channel": "book", "symbols": ["SEAL"]}),
+    ] {
+        let mut carol = server.connect_with_a_small_window(&Pki::get().client(CAROL)).await;
+        let id = carol.session.to_string();
+        let stream = resume(&mut carol, "book", &epoch, start + 1).await;
+        assert_eq!(stream["recovered"], true, "{stream}");
+        let mut late = Log::default();
+        late.read_until(&mut carol, "book", start + 20).await;
+        carol.send(again.to_string()).await;
+        loop {
+            let message = carol.message().await;
+            if message["id"] == "end" {
+                break;
+            }
+            late.take("book", &message);
+        }
+        assert!(late.last() < stream["seq"].as_u64().unwrap(), "it had got everything before");
+        let logged = server.logged("delivered", |event| event.session.as_deref() == Some(&*id)).await;
+        let range = &logged.fields["ranges"][0];
+        assert_eq!((range["first"].as_u64(), range["last"].as_u64()), (Some(start + 2), Some(late.last())));
+    }
+    drop(alice);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_is_sent_away_where_the_tape_turns_out_to_be_damaged_and_has_no_hole_until_then() {
     let server = Server::start(|config| {
         forgetful(config);

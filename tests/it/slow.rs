@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use sealfeed_audit::reader::entries_from;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
 
-use crate::harness::{Client, Ended, Pki, Server, UPGRADE, read_answer, soon};
+use crate::harness::{Client, Ended, Pki, Server};
 use crate::market::trading;
 use crate::oracle::Streams;
 
@@ -26,18 +24,6 @@ async fn subscribe_as(client: &mut Client, on_slow: &str) {
         "op": "subscribe", "id": 1, "channel": "book", "symbols": SYMBOLS, "depth": 0, "on_slow": on_slow,
     });
     client.send(request.to_string()).await;
-}
-
-/// A session whose kernel takes as little as it can on its behalf.
-async fn connect_with_a_small_window(server: &Server) -> Client {
-    let who = Pki::get().client("acme/carol");
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let tcp = soon("the connection", socket.connect(server.address)).await.unwrap();
-    let mut tls = server.tls_over(tcp, &who).await;
-    tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
-    let answer = read_answer(&mut tls).await;
-    Client::open(tls, answer.rest, None).await
 }
 
 /// What a reader who reads everything has seen: bytes and time of publication, by symbol and sequence number.
@@ -102,7 +88,7 @@ async fn a_reader_who_does_not_read_is_cut_off_at_its_bound_and_others_miss_noth
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
-    let mut slow = connect_with_a_small_window(&server).await;
+    let mut slow = server.connect_with_a_small_window(&Pki::get().client("acme/carol")).await;
     assert_eq!(slow.welcome["limits"]["queue_bytes_max"], QUEUE_BYTES);
     subscribe(&mut brisk).await;
     subscribe(&mut slow).await;
@@ -184,7 +170,7 @@ async fn a_slow_reader_of_a_book_who_chose_so_is_told_what_was_left_out_and_goes
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
-    let mut slow = connect_with_a_small_window(&server).await;
+    let mut slow = server.connect_with_a_small_window(&Pki::get().client("acme/carol")).await;
     subscribe(&mut brisk).await;
     subscribe_as(&mut slow, "conflate").await;
     // What left for the slow one before it was left behind is recorded at that moment.
@@ -228,7 +214,7 @@ async fn a_reader_who_takes_nothing_is_cut_off_when_the_oldest_has_waited_too_lo
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
-    let mut slow = connect_with_a_small_window(&server).await;
+    let mut slow = server.connect_with_a_small_window(&Pki::get().client("acme/carol")).await;
     subscribe(&mut brisk).await;
     subscribe(&mut slow).await;
     let (mut streams, mut published) = (Streams::default(), Published::new());
@@ -250,7 +236,7 @@ async fn what_waits_for_all_readers_together_is_bounded_and_the_slowest_give_way
     })
     .await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
-    let mut slow = connect_with_a_small_window(&server).await;
+    let mut slow = server.connect_with_a_small_window(&Pki::get().client("acme/carol")).await;
     subscribe(&mut brisk).await;
     subscribe_as(&mut slow, "conflate").await;
     let (mut streams, mut published) = (Streams::default(), Published::new());

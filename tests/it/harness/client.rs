@@ -8,7 +8,7 @@ use sealfeed_wire::signing::{self, OrderKey};
 use sealfeed_wire::{Nonce, SessionId, SignedOp, UnixNanos};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
@@ -89,6 +89,18 @@ impl Server {
     /// A session of `who`, after `welcome`.
     pub(crate) async fn connect(&self, who: &Identity) -> Client {
         self.connect_with(who, "").await
+    }
+
+    /// As [`Server::connect`], over a socket whose kernel takes as little as it can on its behalf.
+    pub(crate) async fn connect_with_a_small_window(&self, who: &Identity) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let tcp = soon("the connection", socket.connect(self.address)).await.unwrap();
+        let mut tls = self.tls_over(tcp, who).await;
+        tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
+        let answer = read_answer(&mut tls).await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        Client::open(tls, answer.rest, who.order_key.clone()).await
     }
 
     /// As [`Server::connect`], with more header lines, each with its line end.

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
 
-use crate::harness::{Client, Pki, Received, Server, UPGRADE, read_answer, soon};
+use crate::harness::{Client, Pki, Received, Server};
 use crate::oracle::NaiveBook;
 
 /// One book of a reader.
@@ -82,14 +80,7 @@ impl Reader {
     pub(super) async fn come(&mut self, server: &Server, resumes: bool) {
         assert!(!self.is_there());
         let who = Pki::get().client(&format!("acme/{}", self.user));
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4_096).unwrap();
-        let tcp = soon("the connection", socket.connect(server.address)).await.unwrap();
-        let mut tls = server.tls_over(tcp, &who).await;
-        tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
-        let answer = read_answer(&mut tls).await;
-        assert_eq!(answer.status, 101, "{answer:?}");
-        self.client = Some(Client::open(tls, answer.rest, None).await);
+        self.client = Some(server.connect_with_a_small_window(&who).await);
         self.is_paused = false;
         if !resumes {
             self.books.clear();
