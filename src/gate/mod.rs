@@ -199,9 +199,8 @@ impl Gate {
         context: impl FnOnce(&Instrument, Side) -> RiskContext,
         now: UnixNanos,
     ) -> Result<AdmittedOrder, Refused> {
-        let order = match request.decoded().map_err(|error| error.code)? {
-            DecodedBody::New(order) => order,
-            DecodedBody::Cancel(_) | DecodedBody::Publish(_) => return Err(Code::SesOpNotOffered.into()),
+        let DecodedBody::New(order) = request.decoded().map_err(|error| error.code)? else {
+            return Err(Code::SesOpNotOffered.into());
         };
         let rights = entitlement.orders.as_ref().ok_or(Code::OrdNotEntitled)?;
         self.charge_order(owner, rights.orders_per_second, now)?;
@@ -236,9 +235,8 @@ impl Gate {
         entitlement: &Entitlement,
         now: UnixNanos,
     ) -> Result<AdmittedCancel, Refused> {
-        let cancel = match request.decoded().map_err(|error| error.code)? {
-            DecodedBody::Cancel(cancel) => *cancel,
-            DecodedBody::New(_) | DecodedBody::Publish(_) => return Err(Code::SesOpNotOffered.into()),
+        let DecodedBody::Cancel(cancel) = *request.decoded().map_err(|error| error.code)? else {
+            return Err(Code::SesOpNotOffered.into());
         };
         if let Some(rights) = &entitlement.orders {
             self.charge_order(owner, rights.orders_per_second, now)?;

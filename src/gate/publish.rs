@@ -64,9 +64,8 @@ impl Gate {
         instruments: &Instruments,
         now: UnixNanos,
     ) -> Result<AdmittedPublish, Refused> {
-        let publish = match request.decoded().map_err(|error| error.code)? {
-            DecodedBody::Publish(publish) => publish,
-            DecodedBody::New(_) | DecodedBody::Cancel(_) => return Err(Code::SesOpNotOffered.into()),
+        let DecodedBody::Publish(publish) = request.decoded().map_err(|error| error.code)? else {
+            return Err(Code::SesOpNotOffered.into());
         };
         let symbol = publish.symbol.as_str();
         entitlement.may_publish(symbol)?;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{
-    BodyError, Code, KeyedMac, Nonce, OrderCancel, OrderKey, OrderNew, Publish, SessionId, SessionMac,
-    Signed, SignedOp,
+    AdminKill, AdminTrading, BodyError, ClientOrderId, Code, KeyedMac, Nonce, OrderCancel, OrderDeadMan,
+    OrderKey, OrderMassCancel, OrderNew, OrderReplace, Proof, Publish, SessionId, SessionMac, Signed,
+    SignedOp,
 };
 use sha2::{Digest, Sha256};
 
@@ -83,7 +84,7 @@ impl SessionGate {
             op: signed.op,
             ts: signed.ts,
             nonce: signed.nonce,
-            mac: signed.mac,
+            proof: signed.proof,
             received,
             body: signed.body.into(),
             digest: digest(signed.op, signed.body),
@@ -101,9 +102,13 @@ fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
     match op {
         SignedOp::OrderNew => OrderNew::decode(body).map(DecodedBody::New),
         SignedOp::OrderCancel => OrderCancel::decode(body).map(DecodedBody::Cancel),
+        SignedOp::OrderReplace => OrderReplace::decode(body).map(DecodedBody::Replace),
+        SignedOp::OrderMassCancel => OrderMassCancel::decode(body).map(DecodedBody::MassCancel),
+        SignedOp::OrderDeadMan => OrderDeadMan::decode(body).map(DecodedBody::DeadMan),
         SignedOp::Publish => Publish::decode(body).map(|publish| DecodedBody::Publish(Box::new(publish))),
-        SignedOp::OrderReplace | SignedOp::OrderMassCancel | SignedOp::OrderDeadMan => {
-            Err(BodyError { code: Code::SesOpNotOffered, cl_ord_id: None, detail: op.as_str().into() })
+        SignedOp::AdminKill => AdminKill::decode(body).map(|kill| DecodedBody::Kill(Box::new(kill))),
+        SignedOp::AdminTrading => {
+            AdminTrading::decode(body).map(|trading| DecodedBody::Trading(Box::new(trading)))
         }
     }
 }
@@ -115,8 +120,32 @@ pub enum DecodedBody {
     New(OrderNew),
     /// `order.cancel`
     Cancel(OrderCancel),
+    /// `order.replace`
+    Replace(OrderReplace),
+    /// `order.mass_cancel`
+    MassCancel(OrderMassCancel),
+    /// `order.dead_man`
+    DeadMan(OrderDeadMan),
     /// `publish`
     Publish(Box<Publish>),
+    /// `admin.kill`
+    Kill(Box<AdminKill>),
+    /// `admin.trading`
+    Trading(Box<AdminTrading>),
+}
+
+impl DecodedBody {
+    /// The client's own id of the request; `None` where the op has none.
+    #[must_use]
+    pub const fn client_order_id(&self) -> Option<ClientOrderId> {
+        match self {
+            Self::New(order) => Some(order.cl_ord_id),
+            Self::Cancel(cancel) => Some(cancel.cl_ord_id),
+            Self::Replace(replace) => Some(replace.cl_ord_id),
+            Self::MassCancel(cancel) => Some(cancel.cl_ord_id),
+            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) => None,
+        }
+    }
 }
 
 /// A request whose MAC verified: its sender held the order key, on this connection. Only
@@ -128,7 +157,7 @@ pub struct AuthenticRequest {
     op: SignedOp,
     ts: UnixNanos,
     nonce: Nonce,
-    mac: [u8; 32],
+    proof: Proof,
     received: UnixNanos,
     body: Arc<str>,
     digest: [u8; 32],
@@ -166,10 +195,16 @@ impl AuthenticRequest {
         self.nonce
     }
 
-    /// The MAC, which is evidence in the log.
+    /// The MAC, which is evidence in the log; `None` if a signature alone proved it.
     #[must_use]
-    pub const fn mac(&self) -> &[u8; 32] {
-        &self.mac
+    pub const fn mac(&self) -> Option<[u8; 32]> {
+        self.proof.mac
+    }
+
+    /// The signature, which is evidence for third parties; `None` if the MAC alone proved it.
+    #[must_use]
+    pub const fn sig(&self) -> Option<[u8; 64]> {
+        self.proof.sig
     }
 
     /// When the session received it.

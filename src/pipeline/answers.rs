@@ -59,6 +59,7 @@ impl Answer {
                 status: OrderOutcome::Accepted,
                 receipt,
                 rate_limits,
+                canceled: None,
             }),
             Outcome::Refused(code) => {
                 let cl_ord_id = Some(self.client_order_id);

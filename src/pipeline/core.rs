@@ -251,8 +251,14 @@ impl Core {
             Command::OrderStatus { session, id, client_order_id } => {
                 self.order_status(&session, id, client_order_id, batch);
             }
-            Command::Logout { session, id } => {
-                batch.send(&session.queue, encoded(&Done { id }));
+            Command::Logout { session, id, cancel_orders } => {
+                if cancel_orders {
+                    // Nothing cancels them yet: the client must not believe it.
+                    let code = Code::SesOpNotOffered;
+                    self.reject(&session, id, "logout", code, "cancel_orders", batch)?;
+                } else {
+                    batch.send(&session.queue, encoded(&Done { id }));
+                }
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.finish(&session.queue, ending, None);
             }

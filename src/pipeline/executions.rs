@@ -287,5 +287,7 @@ fn to_wire(
         average_price: record.average_price(),
         reason: None,
         receipt: None,
+        cancel_reason: None,
+        replace_cl_ord_id: None,
     }
 }

@@ -104,6 +104,8 @@ pub enum Command {
         session: Arc<SessionHandle>,
         /// Its name for the request.
         id: Option<RequestId>,
+        /// Whether its resting orders are to be cancelled.
+        cancel_orders: bool,
     },
     /// The session reads no more: it ends after the answers to everything before.
     Finish {

@@ -56,6 +56,13 @@ impl Core {
                 Names { own: cancel.cl_ord_id, cancels: Some(cancel.orig_cl_ord_id) }
             }
             Ok(DecodedBody::Publish(_)) => return self.publish_from(&message, batch),
+            Ok(
+                DecodedBody::Replace(_)
+                | DecodedBody::MassCancel(_)
+                | DecodedBody::DeadMan(_)
+                | DecodedBody::Kill(_)
+                | DecodedBody::Trading(_),
+            ) => return self.refuse(&message, Code::SesOpNotOffered.into(), batch),
             Err(error) => {
                 let code = error.code;
                 return self.refuse(&message, code.into(), batch);
@@ -165,7 +172,7 @@ impl Core {
             order_id: id.0,
             ts: order.ts().0,
             nonce: order.nonce().0,
-            mac: *order.mac(),
+            mac: order.mac().unwrap_or_default(),
             body: order.body().to_string(),
             received: order.received().0,
             admitted: message.now.0,
@@ -228,11 +235,7 @@ impl Core {
         let reply = ErrorReply {
             retry_after_ms: refused.retry_after_ms,
             rate_limits: self.rate_limits(message),
-            cl_ord_id: message.order.decoded().ok().and_then(|body| match body {
-                DecodedBody::New(order) => Some(order.cl_ord_id),
-                DecodedBody::Cancel(cancel) => Some(cancel.cl_ord_id),
-                DecodedBody::Publish(_) => None,
-            }),
+            cl_ord_id: message.order.decoded().ok().and_then(DecodedBody::client_order_id),
             ..ErrorReply::new(message.id.clone(), refused.code)
         };
         batch.send(&message.session.queue, encoded(&reply));
@@ -252,7 +255,7 @@ impl Core {
             code: code.as_str().to_owned(),
             ts: order.ts().0,
             nonce: order.nonce().0,
-            mac: *order.mac(),
+            mac: order.mac().unwrap_or_default(),
             body: order.body().to_string(),
             received: order.received().0,
         };

@@ -138,7 +138,7 @@ impl Core {
             records: count(admitted.events().len()),
             ts: order.ts().0,
             nonce: order.nonce().0,
-            mac: *order.mac(),
+            mac: order.mac().unwrap_or_default(),
             body: order.body().to_string(),
             received: order.received().0,
             published,

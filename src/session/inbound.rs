@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use sealfeed_wire::reply::{Encode, ErrorReply, Pong};
-use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed, SignedOp};
+use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed};
 
 use super::abuse::Faults;
 use super::active::End;
@@ -163,15 +163,14 @@ impl Conversation {
                 let session = Arc::clone(&self.handle);
                 Step::HandOn(Command::OrderStatus { session, id, client_order_id: cl_ord_id })
             }
-            Op::Logout => Step::Last(Command::Logout { session: Arc::clone(&self.handle), id }),
+            Op::Logout { cancel_orders } => {
+                Step::Last(Command::Logout { session: Arc::clone(&self.handle), id, cancel_orders })
+            }
             Op::Signed(signed) => self.signed(id, &signed, received),
         }
     }
 
     fn signed(&self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Step {
-        if !matches!(signed.op, SignedOp::OrderNew | SignedOp::OrderCancel | SignedOp::Publish) {
-            return self.refuse(id, signed.op.as_str(), Code::SesOpNotOffered, "", false);
-        }
         match self.gate.authenticate(signed, received) {
             Ok(order) => {
                 let session = Arc::clone(&self.handle);

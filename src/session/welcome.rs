@@ -95,8 +95,9 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
         notional_max: (rights.notional_max != 0).then_some(rights.notional_max),
         open_orders_max: (rights.open_orders_max != 0).then_some(rights.open_orders_max),
         rule: rule(&rights.rule),
+        proof: None,
     });
-    WireEntitlement { channels: channels.collect(), orders }
+    WireEntitlement { channels: channels.collect(), orders, admin: Vec::new() }
 }
 
 fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {

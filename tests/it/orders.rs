@@ -143,7 +143,7 @@ async fn a_signed_request_that_is_not_well_formed_is_refused_before_its_mac_is_l
         (replaced(part("mac"), &part("mac").replace(|char| char != 'x', "A")), "SF-ORD-008"),
         (replaced(part("mac"), &format!("{}00", part("mac"))), "SF-ORD-008"),
         (replaced(&mac, ""), "SF-ORD-009"),
-        (replaced(&mac, &format!(r#"{mac},"sig":"AAAA""#)), "SF-ORD-010"),
+        (replaced(&mac, &format!(r#"{mac},"sig":"AAAA""#)), "SF-ORD-070"),
         (replaced(&mac, &format!("{mac}{mac}")), "SF-SES-014"),
         (replaced(part("body"), "[]"), "SF-ORD-011"),
         (replaced(part("body"), r#""{}""#), "SF-ORD-011"),
@@ -388,9 +388,11 @@ async fn signed_operations_that_are_not_offered_say_so() {
         (SignedOp::OrderReplace, r#"{"cl_ord_id":"r","orig_cl_ord_id":"c","qty":"1"}"#),
         (SignedOp::OrderMassCancel, r#"{"cl_ord_id":"m"}"#),
         (SignedOp::OrderDeadMan, r#"{"timeout_ms":1000}"#),
+        (SignedOp::AdminKill, r#"{"scope":"all","action":"engage","reason":"drill"}"#),
+        (SignedOp::AdminTrading, r#"{"symbol":"SEAL","state":"halted","reason":"drill"}"#),
     ] {
         assert_error(&bob.order(op, body).await, "SF-SES-020");
-        let logged = scene.logged("reject", |event| event.text("op") == op.as_str()).await;
+        let logged = scene.logged("order_refused", |event| event.text("op") == op.as_str()).await;
         assert_eq!((logged.text("code"), logged.text("principal")), ("SF-SES-020", BOB));
     }
     drop(bob);

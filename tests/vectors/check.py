@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Checks the golden vectors with nothing but the Python standard library.
 
-Recomputes every order key (HKDF-SHA256), MAC (HMAC-SHA256), checksum (CRC-32) and book, so that the vectors
-stand on their own and not on the program they test. Prints one line a file; exits 1 at the first difference.
+Recomputes every order key (HKDF-SHA256), MAC (HMAC-SHA256), checksum (CRC-32) and book, and verifies every signature
+(Ed25519, ECDSA P-256), so that the vectors stand on their own and not on the program they test. Prints one line a file; exits 1 at the first difference.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -57,6 +58,99 @@ def signing():
         expect(sent, {name: case[name] for name in sent}, case["name"])
         expect(case["frame"].endswith('"body":' + case["body"] + "}"), True, case["name"])
     return len(cases)
+
+
+def ed25519_verifies(public, message, signature):
+    """RFC 8032, section 5.1.7, with the check of its section 8.4 (S below the order of the group)."""
+    p, order = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+    d = -121665 * pow(121666, -1, p) % p
+
+    def decompress(text):
+        y, sign = int.from_bytes(text, "little") & (2**255 - 1), text[31] >> 7
+        x2 = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+        x = pow(x2, (p + 3) // 8, p)
+        if (x * x - x2) % p:
+            x = x * pow(2, (p - 1) // 4, p) % p
+        if y >= p or (x * x - x2) % p or (x == 0 and sign):
+            return None
+        return (p - x if x & 1 != sign else x), y
+
+    def add(a, b):
+        product = d * a[0] * b[0] * a[1] * b[1] % p
+        x = (a[0] * b[1] + a[1] * b[0]) * pow(1 + product, -1, p) % p
+        return x, (a[1] * b[1] + a[0] * b[0]) * pow(1 - product, -1, p) % p
+
+    base = decompress((4 * pow(5, -1, p) % p).to_bytes(32, "little"))
+    key, r, s = decompress(public), decompress(signature[:32]), int.from_bytes(signature[32:], "little")
+    if key is None or r is None or s >= order:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % order
+    return times(add, (0, 1), base, s) == add(r, times(add, (0, 1), key, h))
+
+
+def p256_verifies(public, message, signature):
+    """FIPS 186-5, section 6.4.2, on P-256 with SHA-256; the signature is r then s."""
+    p = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    base = (
+        0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+        0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+    )
+
+    def add(a, b):
+        if a is None or b is None:
+            return b if a is None else a
+        if a[0] == b[0] and (a[1] + b[1]) % p == 0:
+            return None
+        if a == b:
+            slope = (3 * a[0] * a[0] - 3) * pow(2 * a[1], -1, p)
+        else:
+            slope = (b[1] - a[1]) * pow(b[0] - a[0], -1, p)
+        x = (slope * slope - a[0] - b[0]) % p
+        return x, (slope * (a[0] - x) - a[1]) % p
+
+    key = int.from_bytes(public[1:33], "big"), int.from_bytes(public[33:], "big")
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    if public[0] != 4 or not 0 < r < order or not 0 < s < order:
+        return False
+    inverse, digest = pow(s, -1, order), int.from_bytes(hashlib.sha256(message).digest(), "big")
+    point = add(times(add, None, base, digest * inverse % order), times(add, None, key, r * inverse % order))
+    return point is not None and point[0] % order == r
+
+
+def times(add, neutral, point, factor):
+    """factor * point, by doubling."""
+    result = neutral
+    while factor:
+        if factor & 1:
+            result = add(result, point)
+        point, factor = add(point, point), factor >> 1
+    return result
+
+
+def signature_verifies(case):
+    lines = ["sealfeed-v1", case["session"], case["ts"], case["nonce"], case["op"], case["body"]]
+    verifies = {"ed25519": ed25519_verifies, "ecdsa-p256-sha256": p256_verifies}[case["algorithm"]]
+    signature = base64.urlsafe_b64decode(case["sig"] + "==")
+    expect(len(signature), 64, case["name"])
+    return verifies(bytes.fromhex(case["public_key"]), "\n".join(lines).encode("utf-8"), signature)
+
+
+def signatures():
+    vector = load("signature.json")
+    for case in vector["cases"]:
+        expect(signature_verifies(case), True, case["name"])
+        frame = json.loads(case["frame"])
+        sent = {name: frame[name] for name in ("op", "ts", "nonce", "sig")}
+        expect(sent, {name: case[name] for name in sent}, case["name"])
+        expect(frame.get("mac"), case.get("mac"), case["name"])
+        if "mac" in case:
+            key, text = bytes.fromhex(case["order_key"]), case["signing_string"].encode("utf-8")
+            expect(hmac_sha256(key, text).hex(), case["mac"], case["name"])
+        expect(case["frame"].endswith('"body":' + case["body"] + "}"), True, case["name"])
+    for case in vector["refused"]:
+        expect(signature_verifies(case), False, case["name"])
+    return len(vector["cases"]) + len(vector["refused"])
 
 
 def digits(text):
@@ -147,7 +241,7 @@ def messages():
 
 
 def main():
-    for check in (order_keys, signing, checksums, book, decimals, requests, messages):
+    for check in (order_keys, signing, signatures, checksums, book, decimals, requests, messages):
         print(f"{check.__name__}: {check()} vectors hold")
 
 

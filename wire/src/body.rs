@@ -5,6 +5,12 @@
 
 use std::borrow::Cow;
 
+mod admin;
+mod change;
+
+pub use admin::{AdminKill, AdminTrading, KillTarget, OPERATOR_REASON_BYTES_MAX, OperatorReason};
+pub use change::{DEAD_MAN_MS_MAX, DEAD_MAN_MS_MIN, OrderDeadMan, OrderMassCancel, OrderReplace};
+
 use crate::code::Code;
 use crate::decimal::{DecimalError, Price, Quantity, Scaled};
 use crate::ident::{ClientOrderId, Symbol};
@@ -29,13 +35,13 @@ pub struct OrderNew {
     pub price: Option<Scaled<Price>>,
     /// How long it stays.
     pub time_in_force: TimeInForce,
-    /// Refuse rather than take liquidity. Reserved.
+    /// Refuse rather than take liquidity.
     pub post_only: bool,
     /// Only reduce a position. Reserved.
     pub reduce_only: bool,
-    /// Self-trade prevention. Reserved.
+    /// What is cancelled rather than trade with an order of the same owner; `None`: nothing, they trade.
     pub stp: Option<Stp>,
-    /// Do not execute after this time. Reserved.
+    /// Refused if the venue's turn comes after this time.
     pub deadline: Option<UnixNanos>,
 }
 
@@ -109,6 +115,36 @@ impl<'a, const N: usize> Body<'a, N> {
         self.need_parsed(index, parse, Code::OrdBodyFieldValueInvalid).map(Some)
     }
 
+    /// A quantity above zero.
+    fn quantity(&self, index: usize) -> Result<Scaled<Quantity>, Refusal> {
+        let quantity = Scaled::<Quantity>::parse(self.need_text(index)?).map_err(|error| {
+            let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
+            (if is_decimals { Code::OrdQuantityDecimals } else { Code::OrdQuantityInvalid }, "qty".into())
+        })?;
+        if quantity.value.is_zero() {
+            return Err((Code::OrdQuantityZero, "qty".into()));
+        }
+        Ok(quantity)
+    }
+
+    fn price(&self, index: usize) -> Result<Scaled<Price>, Refusal> {
+        Scaled::<Price>::parse(self.need_text(index)?).map_err(|error| {
+            let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
+            (if is_decimals { Code::OrdPriceDecimals } else { Code::OrdPriceInvalid }, "price".into())
+        })
+    }
+
+    /// The names of a request about another one: its own, and the other's, which must differ.
+    fn two_ids(&self, own: usize, other: usize) -> Result<(ClientOrderId, ClientOrderId), Refusal> {
+        let own = self.need_parsed(own, ClientOrderId::new, Code::OrdClientOrderIdInvalid)?;
+        let name = self.names[other];
+        let other = self.need_parsed(other, ClientOrderId::new, Code::OrdClientOrderIdInvalid)?;
+        if own == other {
+            return Err((Code::OrdClientOrderIdReused, name.into()));
+        }
+        Ok((own, other))
+    }
+
     fn truth(&self, index: usize) -> Result<bool, Refusal> {
         match self.fields.get(index) {
             None => Ok(false),
@@ -118,13 +154,14 @@ impl<'a, const N: usize> Body<'a, N> {
     }
 
     fn error(&self, (code, detail): Refusal) -> BodyError {
-        let text = self.fields.get(CL_ORD_ID).and_then(Value::text);
+        let has_id = self.names[CL_ORD_ID] == "cl_ord_id";
+        let text = self.fields.get(CL_ORD_ID).filter(|_| has_id).and_then(Value::text);
         let cl_ord_id = text.and_then(|text| ClientOrderId::new(text).ok());
         BodyError { code, cl_ord_id, detail }
     }
 }
 
-/// In every body the first key of the list.
+/// In every body that has it the first key of the list.
 const CL_ORD_ID: usize = 0;
 
 const SYMBOL: usize = 1;
@@ -192,24 +229,12 @@ impl OrderNew {
         let symbol = body.need_parsed(SYMBOL, Symbol::new, Code::OrdSymbolUnknown)?;
         let side = body.need_parsed(SIDE, Side::parse, Code::OrdBodyFieldValueInvalid)?;
         let order_type = body.need_parsed(TYPE, OrderType::parse, Code::OrdBodyFieldValueInvalid)?;
-        let quantity = Scaled::<Quantity>::parse(body.need_text(QTY)?).map_err(|error| {
-            let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
-            (if is_decimals { Code::OrdQuantityDecimals } else { Code::OrdQuantityInvalid }, "qty".into())
-        })?;
-        if quantity.value.is_zero() {
-            return Err((Code::OrdQuantityZero, "qty".into()));
-        }
+        let quantity = body.quantity(QTY)?;
         let price = match (order_type, body.fields.get(PRICE)) {
             (OrderType::Market, None) => None,
             (OrderType::Market, Some(_)) => return Err((Code::OrdPriceNotAllowed, "price".into())),
             (OrderType::Limit, None) => return Err((Code::OrdPriceMissing, "price".into())),
-            (OrderType::Limit, Some(_)) => {
-                let price = Scaled::<Price>::parse(body.need_text(PRICE)?).map_err(|error| {
-                    let is_decimals = matches!(error, DecimalError::TooManyDecimals { .. });
-                    (if is_decimals { Code::OrdPriceDecimals } else { Code::OrdPriceInvalid }, "price".into())
-                })?;
-                Some(price)
-            }
+            (OrderType::Limit, Some(_)) => Some(body.price(PRICE)?),
         };
         Ok(Self {
             cl_ord_id,
@@ -266,11 +291,7 @@ impl OrderCancel {
 
     fn from_fields(body: &Body<'_, { CANCEL.len() }>) -> Result<Self, Refusal> {
         body.check_form()?;
-        let cl_ord_id = body.need_parsed(CL_ORD_ID, ClientOrderId::new, Code::OrdClientOrderIdInvalid)?;
-        let orig_cl_ord_id = body.need_parsed(1, ClientOrderId::new, Code::OrdClientOrderIdInvalid)?;
-        if cl_ord_id == orig_cl_ord_id {
-            return Err((Code::OrdClientOrderIdReused, "orig_cl_ord_id".into()));
-        }
+        let (cl_ord_id, orig_cl_ord_id) = body.two_ids(CL_ORD_ID, 1)?;
         Ok(Self { cl_ord_id, orig_cl_ord_id })
     }
 

@@ -20,6 +20,7 @@
 //! Closed on the server, open on the client: the server refuses every word and field it does not know, a client
 //! ignores them. Within version 1 the wire only grows.
 
+pub mod base64url;
 pub mod body;
 pub mod checksum;
 pub mod close;
@@ -37,7 +38,10 @@ pub mod signing;
 pub mod term;
 pub mod value;
 
-pub use body::{BodyError, OrderCancel, OrderNew};
+pub use body::{
+    AdminKill, AdminTrading, BodyError, KillTarget, OperatorReason, OrderCancel, OrderDeadMan,
+    OrderMassCancel, OrderNew, OrderReplace,
+};
 pub use close::{CloseCode, Reconnect};
 pub use code::{AnyCode, Area, Code, Retry};
 pub use decimal::{DecimalError, Decimals, Price, Quantity, Scaled};
@@ -45,9 +49,12 @@ pub use ident::{ClientOrderId, ExecId, OrderId, StreamSymbol, Symbol, TradeId};
 pub use market::{BookDecimals, Level, MarketMessage, StreamHeader, StreamKey};
 pub use message::{MessageError, ServerMessage};
 pub use publish::Publish;
-pub use request::{Op, Request, RequestError, Signed, Subscribe, Symbols};
+pub use request::{Op, Proof, Request, RequestError, Signed, Subscribe, Symbols};
 pub use signing::{KeyedMac, OrderKey, SessionMac};
-pub use term::{Aggressor, Channel, Conflation, Depth, OnSlow, OrderType, Side, SignedOp, Stp, TimeInForce};
+pub use term::{
+    AdminVerb, Aggressor, Channel, Conflation, Depth, KillAction, KillScope, MassCancelScope, OnSlow,
+    OrderType, ProofDemand, Side, SignedOp, Stp, TimeInForce, TradingPhase,
+};
 pub use value::{CertificateHash, EntryHash, Epoch, LogId, Nonce, RequestId, Sequence, SessionId, UnixNanos};
 
 /// Path of the WebSocket endpoint.

@@ -157,7 +157,7 @@ pub struct RateLimit {
     pub used: u32,
 }
 
-/// `order`: the answer to `order.new` and `order.cancel`.
+/// `order`: the answer to `order.new`, `order.cancel`, `order.replace` and `order.mass_cancel`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "order")]
 pub struct OrderReply {
@@ -165,7 +165,7 @@ pub struct OrderReply {
     pub id: Option<RequestId>,
     /// The request's client order id.
     pub cl_ord_id: ClientOrderId,
-    /// The order that a cancel is about.
+    /// The order that a cancel or a replace is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orig_cl_ord_id: Option<ClientOrderId>,
     /// The venue's id of the order; `None` (null) if it has none (yet).
@@ -176,6 +176,9 @@ pub struct OrderReply {
     pub receipt: Option<Receipt>,
     /// The rate limits that the request counted for.
     pub rate_limits: Vec<RateLimit>,
+    /// How many orders a mass cancel has cancelled; for no other request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canceled: Option<u32>,
 }
 
 /// What became of a request to the venue.

@@ -20,6 +20,7 @@ mod encode;
 mod subscribe;
 
 pub use encode::encode_signed;
+pub(crate) use encode::write_text;
 
 /// Default limit of a client's message, in bytes. A larger one closes the connection (1009).
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -56,8 +57,11 @@ pub enum Op<'a> {
         cl_ord_id: ClientOrderId,
     },
     /// Orderly end of the session.
-    Logout,
-    /// A request with a MAC that has not been checked yet.
+    Logout {
+        /// Whether the resting orders of this session are cancelled, though it ends in order.
+        cancel_orders: bool,
+    },
+    /// A request with a proof that has not been checked yet.
     Signed(Signed<'a>),
 }
 
@@ -119,10 +123,26 @@ pub struct Signed<'a> {
     pub nonce_text: &'a str,
     /// `nonce` as bytes.
     pub nonce: Nonce,
-    /// The MAC to be checked.
-    pub mac: [u8; 32],
+    /// The proof to be checked.
+    pub proof: Proof,
     /// The raw text of the body, from its first to its last brace, exactly as it stands in the frame.
     pub body: &'a str,
+}
+
+/// What a signed request carries to prove where it comes from, over the same signing string; at least one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// `mac`: HMAC-SHA256 by the order key.
+    pub mac: Option<[u8; 32]>,
+    /// `sig`: Ed25519, or ECDSA P-256 with SHA-256 as r then s, by the key of the client certificate.
+    pub sig: Option<[u8; 64]>,
+}
+
+impl From<[u8; 32]> for Proof {
+    /// A MAC alone.
+    fn from(mac: [u8; 32]) -> Self {
+        Self { mac: Some(mac), sig: None }
+    }
 }
 
 /// Why a frame is no request.
@@ -149,7 +169,7 @@ impl Refusal {
     }
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "op",
     "id",
     "channel",
@@ -165,6 +185,7 @@ const NAMES: [&str; 15] = [
     "mac",
     "sig",
     "body",
+    "cancel_orders",
 ];
 const OP: usize = 0;
 const ID: usize = 1;
@@ -181,6 +202,7 @@ const NONCE: usize = 11;
 const MAC: usize = 12;
 const SIG: usize = 13;
 const BODY: usize = 14;
+const CANCEL_ORDERS: usize = 15;
 
 type Envelope<'a> = Fields<'a, { NAMES.len() }>;
 
@@ -204,6 +226,7 @@ fn place(key: &str) -> Option<usize> {
         "mac" => MAC,
         "sig" => SIG,
         "body" => BODY,
+        "cancel_orders" => CANCEL_ORDERS,
         _ => return None,
     })
 }
@@ -258,7 +281,11 @@ fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusa
             let invalid = |_| Refusal::new(Code::OrdClientOrderIdInvalid, "cl_ord_id");
             ClientOrderId::new(text).map(|cl_ord_id| Op::OrderStatus { cl_ord_id }).map_err(invalid)
         }
-        Kind::Logout => Ok(Op::Logout),
+        Kind::Logout => match fields.get(CANCEL_ORDERS) {
+            None => Ok(Op::Logout { cancel_orders: false }),
+            Some(Value::Truth(cancel_orders)) => Ok(Op::Logout { cancel_orders: *cancel_orders }),
+            Some(_) => Err(Refusal::new(Code::SesFieldTypeWrong, "cancel_orders")),
+        },
         Kind::Signed(op) => signed(fields, op).map(Op::Signed),
     }
 }
@@ -295,7 +322,8 @@ impl Kind {
             }
             Self::Unsubscribe => 1 << CHANNEL | 1 << SYMBOLS,
             Self::Ping => 1 << ECHO,
-            Self::Whoami | Self::Logout => 0,
+            Self::Whoami => 0,
+            Self::Logout => 1 << CANCEL_ORDERS,
             Self::OrderStatus => 1 << CL_ORD_ID,
             Self::Signed(_) => 1 << TS | 1 << NONCE | 1 << MAC | 1 << SIG | 1 << BODY,
         };
@@ -325,16 +353,28 @@ fn signed<'a>(fields: &Envelope<'a>, op: SignedOp) -> Result<Signed<'a>, Refusal
     let ts = UnixNanos::parse(ts_text).map_err(|_| Refusal::new(Code::OrdTimestampMalformed, "ts"))?;
     let nonce_text = need_plain(fields, NONCE, Code::OrdNonceMalformed)?;
     let nonce = Nonce::parse(nonce_text).map_err(|_| Refusal::new(Code::OrdNonceMalformed, "nonce"))?;
-    if fields.get(SIG).is_some() {
-        return Err(Refusal::new(Code::OrdSignatureNotOffered, "sig"));
+    let proof = proof(fields)?;
+    let body = need(fields, BODY)?.object().ok_or_else(|| Refusal::new(Code::OrdBodyNotObject, "body"))?;
+    Ok(Signed { op, ts_text, ts, nonce_text, nonce, proof, body })
+}
+
+/// MAC, signature or both, each whole; which of them must be there is the entitlement's to say.
+fn proof(fields: &Envelope<'_>) -> Result<Proof, Refusal> {
+    let mut proof = Proof { mac: None, sig: None };
+    if fields.get(MAC).is_some() {
+        let mac = need_plain(fields, MAC, Code::OrdMacMalformed)?;
+        let mac = crate::hex::decode(mac).map_err(|_| Refusal::new(Code::OrdMacMalformed, "mac"))?;
+        proof.mac = Some(mac);
     }
-    if fields.get(MAC).is_none() {
+    if fields.get(SIG).is_some() {
+        let sig = need_plain(fields, SIG, Code::OrdSignatureMalformed)?;
+        let malformed = || Refusal::new(Code::OrdSignatureMalformed, "sig");
+        proof.sig = Some(crate::base64url::decode(sig).ok_or_else(malformed)?);
+    }
+    if proof.mac.is_none() && proof.sig.is_none() {
         return Err(Refusal::new(Code::OrdMacMissing, "mac"));
     }
-    let mac = need_plain(fields, MAC, Code::OrdMacMalformed)?;
-    let mac = crate::hex::decode(mac).map_err(|_| Refusal::new(Code::OrdMacMalformed, "mac"))?;
-    let body = need(fields, BODY)?.object().ok_or_else(|| Refusal::new(Code::OrdBodyNotObject, "body"))?;
-    Ok(Signed { op, ts_text, ts, nonce_text, nonce, mac, body })
+    Ok(proof)
 }
 
 /// The content of a string that is signed or compared byte for byte, so it must be written without escapes.

@@ -1,4 +1,5 @@
-//! The proof of a signed request: HMAC-SHA256 over a text that binds it to one TLS connection.
+//! The proof of a signed request: HMAC-SHA256 over a text that binds it to one TLS connection, or a signature over
+//! the same text by the certificate's own key (made and checked elsewhere: this crate knows no public keys).
 //!
 //! The signing string is, with a line feed after each of the first five lines: `sealfeed-v1`, session, ts, nonce,
 //! op, and then the raw bytes of the body. Time and nonce are signed as sent, the body byte for byte: nobody
@@ -133,11 +134,12 @@ impl SessionMac {
         self.absorb(&ts, &nonce, op, body).finalize().into_bytes().into()
     }
 
-    /// Whether the MAC of a request is the right one. Takes the same time for every wrong MAC.
+    /// Whether the MAC of a request is there and the right one. Takes the same time for every wrong MAC, and for none.
     #[must_use]
     pub fn verifies(&self, request: &Signed<'_>) -> bool {
         let mac = self.absorb(request.ts_text, request.nonce_text, request.op, request.body);
-        mac.verify_slice(&request.mac).is_ok()
+        let is_right = mac.verify_slice(&request.proof.mac.unwrap_or_default()).is_ok();
+        is_right & request.proof.mac.is_some()
     }
 
     fn absorb(&self, ts: &str, nonce: &str, op: SignedOp, body: &str) -> Hmac<Sha256> {
@@ -230,7 +232,7 @@ mod tests {
             ts,
             nonce_text: &nonce_text,
             nonce,
-            mac,
+            proof: mac.into(),
             body: BODY,
         };
         assert!(session.verifies(&request));
@@ -238,7 +240,9 @@ mod tests {
         assert!(!session.verifies(&Signed { op: SignedOp::OrderCancel, ..request }));
         assert!(!session.verifies(&Signed { ts_text: "6", ..request }));
         assert!(!session.verifies(&Signed { body: "{}", ..request }));
-        assert!(!session.verifies(&Signed { mac: [0; 32], ..request }));
+        assert!(!session.verifies(&Signed { proof: [0; 32].into(), ..request }));
+        let none = crate::request::Proof { mac: None, sig: Some([0; 64]) };
+        assert!(!session.verifies(&Signed { proof: none, ..request }), "no MAC is no right MAC");
     }
 
     #[test]

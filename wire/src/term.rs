@@ -146,20 +146,82 @@ terms! {
         CancelBoth = "cancel_both",
     }
 
-    /// Operations that carry a MAC.
+    /// Which orders a mass cancel reaches.
+    MassCancelScope {
+        /// Those that were sent on this connection.
+        Session = "session",
+        /// All of the principal; the default.
+        Principal = "principal",
+    }
+
+    /// What a signed request must carry, as the entitlement demands.
+    ProofDemand {
+        /// The MAC by the order key; the default. A signature that comes with it is checked too.
+        Mac = "mac",
+        /// The signature by the certificate's own key. A MAC that comes with it is checked too.
+        Sig = "sig",
+        /// Both.
+        Both = "both",
+    }
+
+    /// What an operator's entitlement may allow.
+    AdminVerb {
+        /// `admin.kill`.
+        Kill = "kill",
+        /// `admin.trading`.
+        Trading = "trading",
+    }
+
+    /// What a kill switch is for.
+    KillScope {
+        /// One principal.
+        Principal = "principal",
+        /// All principals of a firm.
+        Firm = "firm",
+        /// One instrument, whoever trades it.
+        Symbol = "symbol",
+        /// Everybody and everything.
+        All = "all",
+    }
+
+    /// What is done to a kill switch.
+    KillAction {
+        /// Cancel what rests, refuse what comes.
+        Engage = "engage",
+        /// Take orders again.
+        Release = "release",
+    }
+
+    /// How an instrument of the venue trades.
+    TradingPhase {
+        /// Continuous trading.
+        Open = "open",
+        /// Orders gather for a single price.
+        Auction = "auction",
+        /// Nothing trades and no order is taken; orders may be cancelled.
+        Halted = "halted",
+        /// The trading day is over.
+        Closed = "closed",
+    }
+
+    /// Operations that carry a proof: a MAC, a signature, or both.
     SignedOp {
         /// A new order.
         OrderNew = "order.new",
         /// Cancel one order.
         OrderCancel = "order.cancel",
-        /// Replace one order. Reserved.
+        /// Replace price or quantity of one order.
         OrderReplace = "order.replace",
-        /// Cancel many orders. Reserved.
+        /// Cancel many orders.
         OrderMassCancel = "order.mass_cancel",
-        /// Arm or disarm the dead-man timer. Reserved.
+        /// Arm or disarm the dead-man timer.
         OrderDeadMan = "order.dead_man",
         /// Publish market data.
         Publish = "publish",
+        /// Operators: engage or release a kill switch.
+        AdminKill = "admin.kill",
+        /// Operators: change how an instrument of the venue trades.
+        AdminTrading = "admin.trading",
     }
 }
 

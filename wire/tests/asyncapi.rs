@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use sealfeed_wire::market::MarketMessage;
+use sealfeed_wire::market::{CancelReason, MarketMessage};
 use sealfeed_wire::request::{Op, parse};
 use sealfeed_wire::{
-    Aggressor, Channel, Conflation, Depth, OnSlow, OrderType, PATH, SUBPROTOCOL_DBN, SUBPROTOCOL_JSON,
-    ServerMessage, Side, SignedOp, Stp, TimeInForce,
+    AdminVerb, Aggressor, Channel, Conflation, Depth, KillAction, KillScope, MassCancelScope, OnSlow,
+    OrderType, PATH, ProofDemand, SUBPROTOCOL_DBN, SUBPROTOCOL_JSON, ServerMessage, Side, SignedOp, Stp,
+    TimeInForce, TradingPhase,
 };
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ names!(OPS of Op<'_> {
     Op::Ping { .. } => "ping",
     Op::Whoami => "whoami",
     Op::OrderStatus { .. } => "order.status",
-    Op::Logout => "logout",
+    Op::Logout { .. } => "logout",
     Op::Signed(_) => "",
 });
 
@@ -210,6 +211,14 @@ fn words_are_those_of_the_wire() {
     assert_eq!(words("orderType"), all(OrderType::ALL));
     assert_eq!(words("timeInForce"), all(TimeInForce::ALL));
     assert_eq!(words("stp"), all(Stp::ALL));
+    assert_eq!(words("massCancelScope"), all(MassCancelScope::ALL));
+    assert_eq!(words("proofDemand"), all(ProofDemand::ALL));
+    assert_eq!(words("adminVerb"), all(AdminVerb::ALL));
+    assert_eq!(words("killScope"), all(KillScope::ALL));
+    assert_eq!(words("killAction"), all(KillAction::ALL));
+    assert_eq!(words("tradingPhase"), all(TradingPhase::ALL));
+    let reasons: Vec<&str> = CancelReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(words("cancelReason"), json!(reasons));
     for number in 0..=u16::MAX {
         let is_in = |name: &str| words(name).as_array().unwrap().contains(&json!(number));
         if number <= 1_001 {
@@ -297,7 +306,9 @@ fn requests_have_the_fields_that_the_wire_takes() {
             "ts",
             "nonce",
             "mac",
+            "sig",
             "body",
+            "cancel_orders",
         ] {
             let described = payload["properties"].get(field).is_some();
             let frame = format!(r#"{{"op":"{op}","{field}":[]}}"#);
@@ -308,5 +319,6 @@ fn requests_have_the_fields_that_the_wire_takes() {
         }
         assert_eq!(payload["additionalProperties"], false, "{op}");
         assert_eq!(payload["properties"].get("mac").is_some(), is_signed, "{op}");
+        assert_eq!(payload["properties"].get("sig").is_some(), is_signed, "{op}");
     }
 }

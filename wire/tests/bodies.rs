@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
+use sealfeed_wire::body::{DEAD_MAN_MS_MAX, DEAD_MAN_MS_MIN};
 use sealfeed_wire::{
-    ClientOrderId, Code, Decimals, OrderCancel, OrderNew, OrderType, Price, Quantity, Scaled, Side, Stp,
-    Symbol, TimeInForce, UnixNanos,
+    AdminKill, AdminTrading, ClientOrderId, Code, Decimals, KillAction, KillTarget, MassCancelScope,
+    OperatorReason, OrderCancel, OrderDeadMan, OrderMassCancel, OrderNew, OrderReplace, OrderType, Price,
+    Quantity, Scaled, Side, Stp, Symbol, TimeInForce, TradingPhase, UnixNanos,
 };
 
 const GOOD: &str = r#"{"cl_ord_id":"c-1","symbol":"ESH4","side":"buy","type":"limit","qty":"3","price":"4783.25","tif":"day"}"#;
@@ -186,6 +188,110 @@ fn a_cancel_is_read_and_checked() {
     }
 }
 
+#[test]
+fn a_replace_has_a_new_quantity_or_a_new_price_or_both() {
+    for (body, quantity, price) in [
+        (r#"{"cl_ord_id":"c-2","orig_cl_ord_id":"c-1","qty":"5.0"}"#, Some("5.0"), None),
+        (r#"{"cl_ord_id":"c-2","orig_cl_ord_id":"c-1","price":"-0.25"}"#, None, Some("-0.25")),
+        (r#"{"cl_ord_id":"c-2","orig_cl_ord_id":"c-1","qty":"5","price":"1"}"#, Some("5"), Some("1")),
+    ] {
+        let replace = OrderReplace {
+            cl_ord_id: id("c-2"),
+            orig_cl_ord_id: id("c-1"),
+            quantity: quantity.map(|text| Scaled::parse(text).unwrap()),
+            price: price.map(|text| Scaled::parse(text).unwrap()),
+        };
+        assert_eq!(OrderReplace::decode(body), Ok(replace));
+        assert_eq!(replace.encode(), body);
+    }
+    for (change, code) in [
+        ("", Code::OrdReplaceEmpty),
+        (r#","qty":"0.0""#, Code::OrdQuantityZero),
+        (r#","qty":"-1""#, Code::OrdQuantityInvalid),
+        (r#","qty":"1.0000000000""#, Code::OrdQuantityDecimals),
+        (r#","qty":null"#, Code::OrdBodyFieldTypeWrong),
+        (r#","price":1"#, Code::OrdBodyFieldTypeWrong),
+        (r#","price":"1e2""#, Code::OrdPriceInvalid),
+        (r#","price":"1.0000000000""#, Code::OrdPriceDecimals),
+        (r#","qty":"1","qty":"1""#, Code::OrdBodyKeyDuplicate),
+        (r#","qty":"1","tif":"day""#, Code::OrdBodyFieldUnknown),
+    ] {
+        let body = format!(r#"{{"cl_ord_id":"c-2","orig_cl_ord_id":"c-1"{change}}}"#);
+        let error = OrderReplace::decode(&body).expect_err(&body);
+        assert_eq!((error.code, error.cl_ord_id), (code, Some(id("c-2"))), "{body}");
+    }
+}
+
+#[test]
+fn a_mass_cancel_reaches_the_whole_principal_unless_it_says_less() {
+    let all =
+        OrderMassCancel { cl_ord_id: id("m"), symbol: None, side: None, scope: MassCancelScope::Principal };
+    assert_eq!(OrderMassCancel::decode(r#"{"cl_ord_id":"m"}"#), Ok(all));
+    assert_eq!(OrderMassCancel::decode(r#"{"cl_ord_id":"m","scope":"principal"}"#), Ok(all));
+    let symbol = Some(Symbol::new("ESH4").unwrap());
+    let less = OrderMassCancel { symbol, side: Some(Side::Sell), scope: MassCancelScope::Session, ..all };
+    let text = r#"{"cl_ord_id":"m","symbol":"ESH4","side":"sell","scope":"session"}"#;
+    assert_eq!(OrderMassCancel::decode(text), Ok(less));
+    assert_eq!(less.encode(), text);
+}
+
+#[test]
+fn a_dead_man_timer_runs_between_a_second_and_an_hour() {
+    for timeout_ms in [0, DEAD_MAN_MS_MIN, DEAD_MAN_MS_MAX] {
+        let dead_man = OrderDeadMan { timeout_ms };
+        assert_eq!(OrderDeadMan::decode(&dead_man.encode()), Ok(dead_man));
+    }
+    for timeout in ["1", "999", "3600001", "-1", "4294967296", "1e4", "1000.0", "18446744073709551616"] {
+        let body = format!(r#"{{"timeout_ms":{timeout}}}"#);
+        assert_eq!(OrderDeadMan::decode(&body).unwrap_err().code, Code::OrdDeadManTimeoutInvalid, "{body}");
+    }
+}
+
+#[test]
+fn an_operator_names_whom_and_why() {
+    let kill = |target: &str| format!(r#"{{{target},"action":"release","reason":"a \"drill\" \\ over"}}"#);
+    let reason = OperatorReason::new(r#"a "drill" \ over"#).unwrap();
+    for (text, target) in [
+        (
+            r#""scope":"principal","target":"acme/desk7""#,
+            KillTarget::Principal { firm: "acme".into(), user: "desk7".into() },
+        ),
+        (r#""scope":"firm","target":"acme""#, KillTarget::Firm("acme".into())),
+        (r#""scope":"symbol","target":"ES/H4""#, KillTarget::Symbol(Symbol::new("ES/H4").unwrap())),
+        (r#""scope":"all""#, KillTarget::All),
+    ] {
+        let expected = AdminKill { target, action: KillAction::Release, reason: reason.clone() };
+        assert_eq!(AdminKill::decode(&kill(text)), Ok(expected.clone()));
+        assert_eq!(expected.encode(), kill(text));
+    }
+    for text in [
+        r#""scope":"principal","target":"acme""#,
+        r#""scope":"principal","target":"acme/desk7/x""#,
+        r#""scope":"principal","target":"/desk7""#,
+        r#""scope":"firm","target":"acme,OU=x""#,
+        r#""scope":"firm","target":"""#,
+        r#""scope":"symbol","target":"*""#,
+        r#""scope":"symbol""#,
+        r#""scope":"all","target":"acme""#,
+    ] {
+        assert_eq!(AdminKill::decode(&kill(text)).unwrap_err().code, Code::OrdKillTargetInvalid, "{text}");
+    }
+}
+
+#[test]
+fn an_operator_says_how_an_instrument_trades() {
+    for state in TradingPhase::ALL {
+        let body = format!(r#"{{"symbol":"ESH4","state":"{state}","reason":"r"}}"#);
+        let trading = AdminTrading::decode(&body).unwrap();
+        assert_eq!(trading.state, *state);
+        assert_eq!(trading.encode(), body);
+    }
+    for reason in ["", "\\n", "\\u0000", "é", &"x".repeat(201)] {
+        let body = format!(r#"{{"symbol":"ESH4","state":"open","reason":"{reason}"}}"#);
+        assert_eq!(AdminTrading::decode(&body).unwrap_err().code, Code::OrdReasonInvalid, "{body}");
+    }
+}
+
 fn any_order() -> impl Strategy<Value = OrderNew> {
     let number = (any::<i64>(), 1..=u64::MAX, 0u8..=9);
     let words = (
@@ -229,5 +335,10 @@ proptest! {
     fn no_text_makes_the_decoder_panic(text in "\\PC*", tail in "[\\{\\}\\[\\]\":,0-9a-z_\\\\]{0,64}") {
         let _ = OrderNew::decode(&text);
         let _ = OrderCancel::decode(&format!("{{\"cl_ord_id\":{tail}"));
+        let _ = OrderReplace::decode(&format!("{{\"cl_ord_id\":{tail}"));
+        let _ = OrderMassCancel::decode(&format!("{{\"cl_ord_id\":{tail}"));
+        let _ = OrderDeadMan::decode(&format!("{{\"timeout_ms\":{tail}"));
+        let _ = AdminKill::decode(&format!("{{\"scope\":{tail}"));
+        let _ = AdminTrading::decode(&format!("{{\"reason\":{tail}"));
     }
 }

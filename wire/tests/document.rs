@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use sealfeed_wire::request::parse;
-use sealfeed_wire::{CloseCode, Code, Reconnect, ServerMessage};
+use sealfeed_wire::{
+    AdminKill, AdminTrading, BodyError, CloseCode, Code, Op, OrderCancel, OrderDeadMan, OrderMassCancel,
+    OrderNew, OrderReplace, Publish, Reconnect, ServerMessage, Signed, SignedOp,
+};
 use serde_json::Value;
 
 fn document() -> String {
@@ -83,7 +86,10 @@ fn every_example_is_a_frame_of_the_wire() {
     for block in document.split("```json\n").skip(1) {
         for frame in block.split("\n```").next().unwrap().lines() {
             if frame.starts_with("{\"op\"") {
-                parse(frame).unwrap();
+                let request = parse(frame).unwrap();
+                if let Op::Signed(signed) = request.op {
+                    body_of(&signed).unwrap_or_else(|error| panic!("{error}\n{frame}"));
+                }
             } else {
                 let message = ServerMessage::decode(frame).unwrap();
                 assert!(!matches!(message, ServerMessage::Unknown { .. }), "{frame}");
@@ -94,6 +100,19 @@ fn every_example_is_a_frame_of_the_wire() {
     assert!(examples >= 30, "only {examples} examples were found");
 }
 
+fn body_of(signed: &Signed<'_>) -> Result<(), BodyError> {
+    match signed.op {
+        SignedOp::OrderNew => OrderNew::decode(signed.body).map(drop),
+        SignedOp::OrderCancel => OrderCancel::decode(signed.body).map(drop),
+        SignedOp::OrderReplace => OrderReplace::decode(signed.body).map(drop),
+        SignedOp::OrderMassCancel => OrderMassCancel::decode(signed.body).map(drop),
+        SignedOp::OrderDeadMan => OrderDeadMan::decode(signed.body).map(drop),
+        SignedOp::Publish => Publish::decode(signed.body).map(drop),
+        SignedOp::AdminKill => AdminKill::decode(signed.body).map(drop),
+        SignedOp::AdminTrading => AdminTrading::decode(signed.body).map(drop),
+    }
+}
+
 #[test]
 fn every_type_of_message_and_op_has_an_example() {
     let document = document();
@@ -102,7 +121,8 @@ fn every_type_of_message_and_op_has_an_example() {
     for kind in types.split_whitespace() {
         assert!(document.contains(&format!("\n{{\"type\":\"{kind}\"")), "{kind}");
     }
-    for op in ["subscribe", "unsubscribe", "ping", "whoami", "order.new", "order.status", "logout"] {
+    let unsigned = ["subscribe", "unsubscribe", "ping", "whoami", "order.status", "logout"];
+    for op in unsigned.into_iter().chain(SignedOp::ALL.iter().map(|op| op.as_str())) {
         assert!(document.contains(&format!("\n{{\"op\":\"{op}\"")), "{op}");
     }
 }
@@ -113,6 +133,10 @@ fn the_worked_examples_are_the_first_vectors() {
     let signing = first_case("signing.json");
     for key in ["order_key", "session", "ts", "nonce", "body", "signing_string", "mac", "frame"] {
         assert!(document.contains(signing[key].as_str().unwrap()), "{key}");
+    }
+    let signature = first_case("signature.json");
+    for key in ["sig", "frame"] {
+        assert!(document.contains(signature[key].as_str().unwrap()), "{key}");
     }
     let order_key = first_case("order_key.json");
     for key in ["master", "certificate_sha256", "order_key"] {

@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use sealfeed_wire::market::{
-    self, Bbo, BookMessage, Definition, Delta, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Liquidity,
-    Mbo, MboAction, Ohlcv, Reason, Slow, Snapshot, Status, Trade, TradingState,
+    self, Bbo, BookMessage, CancelReason, Definition, Delta, Exec, ExecKind, Fill, Gap, Heartbeat,
+    IntervalEnd, Liquidity, Mbo, MboAction, Ohlcv, Reason, Slow, Snapshot, Status, Trade, TradingState,
 };
 use sealfeed_wire::reply::{Encode, ErrorReply, Receipt};
 use sealfeed_wire::{
@@ -144,10 +144,10 @@ proptest! {
     #[test]
     fn execution_reports_survive_the_wire(
         header in any_header(), price in any::<i64>(), quantity in any::<u64>(), numbers in any::<[u64; 3]>(),
-        flags in any::<[bool; 5]>(), hash in any::<[u8; 32]>(),
+        flags in any::<[bool; 6]>(), canceled in prop::option::of(prop::sample::select(CancelReason::ALL)), hash in any::<[u8; 32]>(),
     ) {
         let (price, quantity) = (Scaled::shortest(Price::from_nanos(price)), Scaled::shortest(Quantity::from_nanos(quantity)));
-        let [has_fill, is_market, has_cancel, has_reason, has_receipt] = flags;
+        let [has_fill, is_market, has_cancel, has_reason, has_receipt, has_replace] = flags;
         let fill = Fill { price, quantity, trade_id: TradeId::from(numbers[0]), liquidity: Liquidity::Taker };
         let receipt = Receipt { log: LogId(hash), seq: numbers[1], hash: EntryHash(hash) };
         let exec = Exec {
@@ -168,6 +168,8 @@ proptest! {
             average_price: has_fill.then_some(price),
             reason: has_reason.then_some(Code::OrdNoLiquidity.into()),
             receipt: has_receipt.then_some(receipt),
+            cancel_reason: canceled,
+            replace_cl_ord_id: has_replace.then(|| ClientOrderId::new("c-3").unwrap()),
         };
         check(|out| market::encode_exec(out, &exec), &MarketMessage::Exec(Box::new(exec.clone())));
     }

@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use sealfeed_wire::request::{ResumePoint, Unsubscribe, parse};
 use sealfeed_wire::{
-    Channel, ClientOrderId, Code, Conflation, Depth, Epoch, Nonce, OnSlow, Op, Request, RequestId, Sequence,
-    Signed, SignedOp, Subscribe, Symbol, Symbols, UnixNanos,
+    Channel, ClientOrderId, Code, Conflation, Depth, Epoch, Nonce, OnSlow, Op, Proof, Request, RequestId,
+    Sequence, Signed, SignedOp, Subscribe, Symbol, Symbols, UnixNanos,
 };
 
 const TS: &str = "1790000000000000000";
@@ -63,7 +63,10 @@ fn the_private_channel_is_subscribed_and_resumed_with_a_star() {
 #[test]
 fn the_small_requests_are_read() {
     assert_eq!(read(r#"{"op":"whoami"}"#), Op::Whoami);
-    assert_eq!(read(r#"{"op":"logout"}"#), Op::Logout);
+    assert_eq!(read(r#"{"op":"logout"}"#), Op::Logout { cancel_orders: false });
+    assert_eq!(read(r#"{"op":"logout","cancel_orders":false}"#), Op::Logout { cancel_orders: false });
+    assert_eq!(read(r#"{"op":"logout","cancel_orders":true}"#), Op::Logout { cancel_orders: true });
+    refused(r#"{"op":"logout","id":7,"cancel_orders":1}"#, Code::SesFieldTypeWrong, Some(7));
     assert_eq!(read(r#"{"op":"ping"}"#), Op::Ping { echo: None });
     assert_eq!(read(r#"{"op":"ping","echo":"a\"\u00e9"}"#), Op::Ping { echo: Some("a\"é".into()) });
     let cl_ord_id = ClientOrderId::new("c-1").unwrap();
@@ -85,7 +88,8 @@ fn a_signed_request_keeps_the_bytes_of_its_body() {
         assert_eq!((signed.op, signed.body), (*op, body));
         assert_eq!((signed.ts_text, signed.ts), (TS, UnixNanos(1_790_000_000_000_000_000)));
         assert_eq!((signed.nonce_text, signed.nonce), (NONCE, Nonce::parse(NONCE).unwrap()));
-        assert_eq!(sealfeed_wire::hex::encode(&signed.mac), MAC);
+        assert_eq!(signed.proof.mac.map(|mac| sealfeed_wire::hex::encode(&mac)).as_deref(), Some(MAC));
+        assert_eq!(signed.proof.sig, None);
     }
 }
 
@@ -278,8 +282,10 @@ fn the_fields_of_a_signed_request_are_checked() {
         check(field, "", Code::SesFieldMissing);
     }
     check("mac", "", Code::OrdMacMissing);
-    check("sig", "\"x\"", Code::OrdSignatureNotOffered);
-    for field in ["ts", "nonce", "mac"] {
+    for sig in ["", "x", &"A".repeat(85), &format!("{}==", "A".repeat(86)), &format!("{}+", "A".repeat(85))] {
+        check("sig", &format!("\"{sig}\""), Code::OrdSignatureMalformed);
+    }
+    for field in ["ts", "nonce", "mac", "sig"] {
         check(field, "1", Code::SesFieldTypeWrong);
         check(field, "null", Code::SesFieldTypeWrong);
     }
@@ -384,14 +390,17 @@ proptest! {
 
     #[test]
     fn what_a_client_signs_the_server_reads(
-        id in any_id(), ts in any::<u64>(), nonce in any::<[u8; 16]>(), mac in any::<[u8; 32]>(),
+        id in any_id(), ts in any::<u64>(), nonce in any::<[u8; 16]>(), mac in any::<[u8; 32]>(), which in 0..3,
         op in prop::sample::select(SignedOp::ALL), text in "[ -!#-\\[\\]-~]{0,40}",
     ) {
         let body = format!("{{\"x\" : \"{text}\"}}");
         let (ts, nonce) = (UnixNanos(ts), Nonce(nonce));
-        let frame = sealfeed_wire::request::encode_signed(id.clone(), op, ts, nonce, mac, &body);
+        let mut sig = [7; 64];
+        sig[..32].copy_from_slice(&mac);
+        let proof = Proof { mac: (which != 1).then_some(mac), sig: (which != 0).then_some(sig) };
+        let frame = sealfeed_wire::request::encode_signed(id.clone(), op, ts, nonce, proof, &body);
         let (ts_text, nonce_text) = (ts.to_string(), nonce.to_string());
-        let signed = Signed { op, ts_text: &ts_text, ts, nonce_text: &nonce_text, nonce, mac, body: &body };
+        let signed = Signed { op, ts_text: &ts_text, ts, nonce_text: &nonce_text, nonce, proof, body: &body };
         prop_assert_eq!(parse(&frame), Ok(Request { id, op: Op::Signed(signed) }));
     }
 
@@ -403,10 +412,11 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_byte_never_reads_as_the_same_signed_request(at in 0usize..300, byte in 0x20u8..0x7f) {
+    fn one_changed_byte_never_reads_as_the_same_signed_request(at in 0usize..400, byte in 0x20u8..0x7f) {
         let body = r#"{"cl_ord_id":"c-1","symbol":"ESH4","side":"buy","type":"limit","qty":"3","price":"4783.25","tif":"day"}"#;
         let frame = sealfeed_wire::request::encode_signed(
-            None, SignedOp::OrderNew, UnixNanos(1), Nonce([0xab; 16]), [0xcd; 32], body);
+            None, SignedOp::OrderNew, UnixNanos(1), Nonce([0xab; 16]),
+            Proof { mac: Some([0xcd; 32]), sig: Some([0xef; 64]) }, body);
         let at = at % frame.len();
         let mut changed = frame.clone().into_bytes();
         prop_assume!(changed[at] != byte);

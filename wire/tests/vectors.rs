@@ -10,9 +10,10 @@ use sealfeed_wire::reply::{Encode, Refused};
 use sealfeed_wire::request::{encode_signed, parse};
 use sealfeed_wire::signing::{sign, signing_string};
 use sealfeed_wire::{
-    AnyCode, BookDecimals, CertificateHash, ClientOrderId, Code, Decimals, KeyedMac, Level, MarketMessage,
-    Nonce, Op, OrderCancel, OrderKey, OrderNew, Price, Quantity, RequestId, ServerMessage, SessionId,
-    SignedOp, UnixNanos, hex,
+    AdminKill, AdminTrading, AnyCode, BookDecimals, CertificateHash, ClientOrderId, Code, Decimals, KeyedMac,
+    Level, MarketMessage, Nonce, Op, OrderCancel, OrderDeadMan, OrderKey, OrderMassCancel, OrderNew,
+    OrderReplace, Price, Proof, Quantity, RequestId, ServerMessage, SessionId, SignedOp, UnixNanos,
+    base64url, hex,
 };
 use serde_json::Value;
 
@@ -77,6 +78,27 @@ fn signed_requests_are_signed_sent_read_and_verified() {
 }
 
 #[test]
+fn requests_with_a_signature_are_sent_and_read() {
+    for case in list(&load("signature.json"), "cases") {
+        let session = SessionId::parse(text(case, "session")).unwrap();
+        let op = SignedOp::parse(text(case, "op")).unwrap();
+        let (ts, nonce, body) = (text(case, "ts"), text(case, "nonce"), text(case, "body"));
+        assert_eq!(signing_string(&session, ts, nonce, op, body), text(case, "signing_string"));
+        let request = parse(text(case, "frame")).unwrap();
+        let Op::Signed(signed) = request.op else { panic!("{case}") };
+        let sig = base64url::decode(text(case, "sig")).unwrap();
+        let mac = case["mac"].as_str().map(|mac| hex::decode(mac).unwrap());
+        assert_eq!(signed.proof, Proof { mac, sig: Some(sig) });
+        let again = encode_signed(request.id, op, signed.ts, signed.nonce, signed.proof, body);
+        assert_eq!(again, text(case, "frame"));
+        if let Some(key) = case["order_key"].as_str() {
+            let key = KeyedMac::new(&OrderKey::parse(key).unwrap());
+            assert!(key.for_session(&session).verifies(&signed), "{case}");
+        }
+    }
+}
+
+#[test]
 fn checksums_come_out() {
     for case in list(&load("checksums.json"), "cases") {
         let (bids, asks, decimals) = (levels(&case["bids"]), levels(&case["asks"]), decimals_of(case));
@@ -129,6 +151,11 @@ fn requests_are_read_or_refused_with_their_code() {
         let error = match text(case, "op") {
             "order.new" => OrderNew::decode(text(case, "body")).map(drop).unwrap_err(),
             "order.cancel" => OrderCancel::decode(text(case, "body")).map(drop).unwrap_err(),
+            "order.replace" => OrderReplace::decode(text(case, "body")).map(drop).unwrap_err(),
+            "order.mass_cancel" => OrderMassCancel::decode(text(case, "body")).map(drop).unwrap_err(),
+            "order.dead_man" => OrderDeadMan::decode(text(case, "body")).map(drop).unwrap_err(),
+            "admin.kill" => AdminKill::decode(text(case, "body")).map(drop).unwrap_err(),
+            "admin.trading" => AdminTrading::decode(text(case, "body")).map(drop).unwrap_err(),
             other => panic!("{other}"),
         };
         assert_eq!(error.code.as_str(), text(case, "code"), "{case}");
@@ -220,6 +247,9 @@ fn a_client_reads_the_messages_of_a_newer_server() {
             ServerMessage::Done(done) => assert_eq!(done.id, Some(RequestId::Integer(5))),
             ServerMessage::Error(error) => assert_eq!(error.code, AnyCode::Other("SF-ORD-777".into())),
             ServerMessage::Market(MarketMessage::Bbo(bbo)) => assert_eq!(bbo.bid.unwrap().orders, 4),
+            ServerMessage::Market(MarketMessage::Exec(exec)) => {
+                assert_eq!(exec.cancel_reason, Some(market::CancelReason::Unknown));
+            }
             ServerMessage::OrderStatus(status) => {
                 assert_eq!(status.state, sealfeed_wire::reply::OrderState::Unknown);
             }

@@ -166,7 +166,19 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn logout(&self) -> Result<(), RequestError> {
-        match self.request(Op::Logout, Vec::new()).await? {
+        self.logout_with(false).await
+    }
+
+    /// Ends the session in order, and cancels its resting orders before that.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn logout_and_cancel_orders(&self) -> Result<(), RequestError> {
+        self.logout_with(true).await
+    }
+
+    async fn logout_with(&self, cancel_orders: bool) -> Result<(), RequestError> {
+        match self.request(Op::Logout { cancel_orders }, Vec::new()).await? {
             ServerMessage::Done(_) => Ok(()),
             other => Err(unexpected("logout", other)),
         }

@@ -332,7 +332,7 @@ async fn an_order_without_an_answer_is_unknown_and_is_sent_again_with_the_same_b
         panic!("not signed")
     };
     assert_eq!(one.body, two.body);
-    assert_ne!((one.nonce, one.mac), (two.nonce, two.mac));
+    assert_ne!((one.nonce, one.proof), (two.nonce, two.proof));
     assert!(KeyedMac::new(&order_key()).for_session(&session).verifies(&two));
 }
 

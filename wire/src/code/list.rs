@@ -262,6 +262,20 @@ pub enum Code {
     OrdVenueBusy = 4039,
     /// `SF-ORD-040`: the order's deadline has passed.
     OrdDeadlinePassed = 4040,
+    /// `SF-ORD-070`: the signature is malformed.
+    OrdSignatureMalformed = 4070,
+    /// `SF-ORD-071`: the certificate's key makes no signature that is checked here.
+    OrdSignatureKeyUnsupported = 4071,
+    /// `SF-ORD-072`: the replace changes nothing.
+    OrdReplaceEmpty = 4072,
+    /// `SF-ORD-073`: the time of the dead-man timer is out of range.
+    OrdDeadManTimeoutInvalid = 4073,
+    /// `SF-ORD-074`: the operator's reason is missing or cannot be printed.
+    OrdReasonInvalid = 4074,
+    /// `SF-ORD-075`: the target does not fit the scope.
+    OrdKillTargetInvalid = 4075,
+    /// `SF-ORD-076`: the principal is not entitled to this operator verb.
+    OrdAdminNotEntitled = 4076,
     /// `SF-RSK-001`: the quantity exceeds the limit of one order.
     RskQuantityMax = 5001,
     /// `SF-RSK-002`: the notional value exceeds the limit of one order.

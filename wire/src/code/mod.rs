@@ -104,7 +104,7 @@ struct Entry {
     explain: &'static str,
 }
 
-/// Entries of every area: area 1 first; within an area number 1 first, without holes.
+/// Entries of every area: area 1 first; within an area ascending. A number that is missing was set aside.
 const TABLES: [&[Entry]; 10] = [
     tls::TABLE,
     ses::TABLE,
@@ -118,18 +118,28 @@ const TABLES: [&[Entry]; 10] = [
     cli::TABLE,
 ];
 
-// The position of an entry is its number, so a lookup is two array accesses.
+// Ascending numbers within the area's thousand, so a lookup is a binary search that finds one entry or none.
 const _: () = {
     let mut area = 0;
     while area < TABLES.len() {
+        let mut before = (area + 1) * 1000;
         let mut index = 0;
         while index < TABLES[area].len() {
-            assert!(TABLES[area][index].code as usize == (area + 1) * 1000 + index + 1);
+            let number = TABLES[area][index].code as usize;
+            assert!(before < number && number < (area + 2) * 1000);
+            before = number;
             index += 1;
         }
         area += 1;
     }
 };
+
+/// The entry of a permanent number.
+fn entry_of(number: u16) -> Option<&'static Entry> {
+    let table = TABLES.get(usize::from(number / 1000).checked_sub(1)?)?;
+    let index = table.binary_search_by_key(&number, |entry| entry.code.number()).ok()?;
+    table.get(index)
+}
 
 impl Code {
     /// Every code, by area and number.
@@ -138,8 +148,8 @@ impl Code {
     }
 
     fn entry(self) -> &'static Entry {
-        let number = usize::from(self.number());
-        &TABLES[number / 1000 - 1][number % 1000 - 1]
+        // Every code of the list is in the table: the tests find each, and the list has no other.
+        entry_of(self.number()).unwrap_or(&TABLES[0][0])
     }
 
     /// The permanent number: area times 1000 plus number within the area.
@@ -151,9 +161,7 @@ impl Code {
     /// The code of a permanent number.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
-        let (area, index) = (usize::from(number / 1000), usize::from(number % 1000));
-        let table = TABLES.get(area.checked_sub(1)?)?;
-        table.get(index.checked_sub(1)?).map(|entry| entry.code)
+        entry_of(number).map(|entry| entry.code)
     }
 
     /// The area.

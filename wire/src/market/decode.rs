@@ -8,8 +8,8 @@ use serde::{Deserialize, de};
 
 use super::fields::{message_fields, notice_fields};
 use super::{
-    Bbo, BookMessage, Definition, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Level, Liquidity, Mbo,
-    Ohlcv, Slow, Status, Trade,
+    Bbo, BookMessage, CancelReason, Definition, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Level,
+    Liquidity, Mbo, Ohlcv, Slow, Status, Trade,
 };
 use crate::code::AnyCode;
 use crate::decimal::{Price, Quantity, Scaled};
@@ -122,6 +122,8 @@ message_fields!(ExecFields {
     avg_price: Option<Scaled<Price>>,
     reason: Option<AnyCode>,
     receipt: Option<Receipt>,
+    cancel_reason: Option<CancelReason>,
+    replace_cl_ord_id: Option<ClientOrderId>,
 });
 
 notice_fields!(BeatFields { seq: Sequence, ts: UnixNanos });
@@ -188,6 +190,8 @@ impl ExecFields {
             average_price: self.avg_price,
             reason: self.reason,
             receipt: self.receipt,
+            cancel_reason: self.cancel_reason,
+            replace_cl_ord_id: self.replace_cl_ord_id,
         })
     }
 }
@@ -205,6 +209,14 @@ impl<'de> Deserialize<'de> for ExecKind {
             "expired" => Self::Expired,
             _ => Self::Unknown,
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for CancelReason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let known = Self::ALL.iter().find(|reason| reason.as_str() == text);
+        Ok(known.copied().unwrap_or(Self::Unknown))
     }
 }
 

@@ -4,7 +4,8 @@
 //! (the golden vectors hold it), though JSON readers must not depend on it.
 
 use super::{
-    Bbo, BookDecimals, Delta, Exec, ExecKind, Fill, Level, Liquidity, Snapshot, StreamHeader, Trade,
+    Bbo, BookDecimals, CancelReason, Delta, Exec, ExecKind, Fill, Level, Liquidity, Snapshot, StreamHeader,
+    Trade,
 };
 use crate::decimal::{Nanos, Scaled, write_integer};
 use crate::reply::Receipt;
@@ -79,7 +80,47 @@ pub fn encode_exec(out: &mut Vec<u8>, exec: &Exec) {
     if let Some(receipt) = &exec.receipt {
         write_receipt(out, receipt);
     }
+    if let Some(reason) = exec.cancel_reason {
+        write_text(out, b",\"cancel_reason\":\"", reason.as_str().as_bytes());
+    }
+    if let Some(replace) = &exec.replace_cl_ord_id {
+        write_text(out, b",\"replace_cl_ord_id\":\"", replace.as_bytes());
+    }
     out.push(b'}');
+}
+
+impl CancelReason {
+    /// Every reason that a server gives.
+    pub const ALL: &[Self] = &[
+        Self::Requested,
+        Self::MassCancel,
+        Self::SelfTrade,
+        Self::Replaced,
+        Self::Disconnect,
+        Self::DeadMan,
+        Self::Kill,
+        Self::Operator,
+        Self::Revoked,
+        Self::Restart,
+    ];
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::MassCancel => "mass_cancel",
+            Self::SelfTrade => "self_trade",
+            Self::Replaced => "replaced",
+            Self::Disconnect => "disconnect",
+            Self::DeadMan => "dead_man",
+            Self::Kill => "kill",
+            Self::Operator => "operator",
+            Self::Revoked => "revoked",
+            Self::Restart => "restart",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl ExecKind {

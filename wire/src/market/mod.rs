@@ -144,9 +144,9 @@ pub enum ExecKind {
     PartialFill,
     /// Filled completely.
     Fill,
-    /// Canceled, on request or by the venue.
+    /// Canceled, on request or by the venue; [`Exec::cancel_reason`] says why.
     Canceled,
-    /// Replaced. Reserved.
+    /// Price or quantity replaced: the report has the new ones.
     Replaced,
     /// Refused by the venue.
     Rejected,
@@ -189,10 +189,41 @@ pub struct Exec {
     pub cumulative_quantity: Scaled<Quantity>,
     /// Average price of what was filled, nine decimals; `None` before the first fill.
     pub average_price: Option<Scaled<Price>>,
-    /// Why, for a refusal or a cancel by the venue.
+    /// The code of a refusal, or of a cancel that one stands for.
     pub reason: Option<AnyCode>,
     /// The audit entry of this report, if the server gives it.
     pub receipt: Option<Receipt>,
+    /// Why the order was canceled; `None` in every other report.
+    pub cancel_reason: Option<CancelReason>,
+    /// The replace that caused it; `None` if none did.
+    pub replace_cl_ord_id: Option<ClientOrderId>,
+}
+
+/// Why an order, or what was left of one, was canceled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CancelReason {
+    /// Its owner cancelled it: `cancel_cl_ord_id` names the request.
+    Requested,
+    /// A mass cancel of its owner.
+    MassCancel,
+    /// It would have traded with an order of the same owner.
+    SelfTrade,
+    /// A replace left nothing of it: the new quantity had traded already.
+    Replaced,
+    /// The session that sent it has ended.
+    Disconnect,
+    /// The dead-man timer ran out.
+    DeadMan,
+    /// A kill switch.
+    Kill,
+    /// An operator.
+    Operator,
+    /// Its owner's certificate or right to trade was withdrawn.
+    Revoked,
+    /// It did not survive a restart of the server.
+    Restart,
+    /// A word that this version does not know; servers never send it.
+    Unknown,
 }
 
 /// The trade of a fill.

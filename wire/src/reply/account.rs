@@ -116,6 +116,9 @@ pub struct Entitlement {
     pub channels: Vec<ChannelGrant>,
     /// Orders; `None` (null): none.
     pub orders: Option<OrderGrant>,
+    /// Operator verbs; left out if there are none. Texts, because a newer server may have more of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<Cow<'static, str>>,
 }
 
 /// One line of a market data entitlement.
@@ -152,6 +155,9 @@ pub struct OrderGrant {
     /// The rule that grants it; in `whoami` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// What signed requests must carry: `sig` or `both`; left out where the MAC is what is demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Cow<'static, str>>,
 }
 
 /// Ceilings of a connection.

@@ -1,10 +1,10 @@
 //! Requests as a client sends them.
 
-use super::{Op, Request, ResumePoint, Signed, Subscribe, Symbols};
-use crate::hex;
+use super::{Op, Proof, Request, ResumePoint, Signed, Subscribe, Symbols};
 use crate::ident::Symbol;
 use crate::term::SignedOp;
 use crate::value::{Nonce, RequestId, UnixNanos};
+use crate::{base64url, hex};
 
 impl Request<'_> {
     /// The JSON text of the request. [`super::parse`] reads it back unchanged.
@@ -32,7 +32,8 @@ impl Request<'_> {
                 out += ",\"echo\":";
                 write_text(&mut out, echo);
             }
-            Op::Ping { echo: None } | Op::Whoami | Op::Logout => {}
+            Op::Logout { cancel_orders: true } => out += ",\"cancel_orders\":true",
+            Op::Ping { echo: None } | Op::Whoami | Op::Logout { cancel_orders: false } => {}
             Op::OrderStatus { cl_ord_id } => out += &format!(",\"cl_ord_id\":\"{cl_ord_id}\""),
             Op::Signed(signed) => write_signed(&mut out, signed),
         }
@@ -51,7 +52,7 @@ impl Op<'_> {
             Self::Ping { .. } => "ping",
             Self::Whoami => "whoami",
             Self::OrderStatus { .. } => "order.status",
-            Self::Logout => "logout",
+            Self::Logout { .. } => "logout",
             Self::Signed(signed) => signed.op.as_str(),
         }
     }
@@ -64,11 +65,12 @@ pub fn encode_signed(
     op: SignedOp,
     ts: UnixNanos,
     nonce: Nonce,
-    mac: [u8; 32],
+    proof: impl Into<Proof>,
     body: &str,
 ) -> String {
     let (ts_text, nonce_text) = (ts.to_string(), nonce.to_string());
-    let signed = Signed { op, ts_text: &ts_text, ts, nonce_text: &nonce_text, nonce, mac, body };
+    let proof = proof.into();
+    let signed = Signed { op, ts_text: &ts_text, ts, nonce_text: &nonce_text, nonce, proof, body };
     Request { id, op: Op::Signed(signed) }.encode()
 }
 
@@ -110,17 +112,18 @@ fn write_symbols(out: &mut String, symbols: &Symbols) {
 }
 
 fn write_signed(out: &mut String, signed: &Signed<'_>) {
-    *out += &format!(
-        ",\"ts\":\"{}\",\"nonce\":\"{}\",\"mac\":\"{}\",\"body\":{}",
-        signed.ts_text,
-        signed.nonce_text,
-        hex::encode(&signed.mac),
-        signed.body
-    );
+    *out += &format!(",\"ts\":\"{}\",\"nonce\":\"{}\"", signed.ts_text, signed.nonce_text);
+    if let Some(mac) = &signed.proof.mac {
+        *out += &format!(",\"mac\":\"{}\"", hex::encode(mac));
+    }
+    if let Some(sig) = &signed.proof.sig {
+        *out += &format!(",\"sig\":\"{}\"", base64url::encode(sig));
+    }
+    *out += &format!(",\"body\":{}", signed.body);
 }
 
 /// Appends a JSON string.
-fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
         match character {
