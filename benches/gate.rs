@@ -214,14 +214,13 @@ fn signed_bytes(session: &SessionId, nonce: Nonce) -> Vec<u8> {
 }
 
 fn entitlement() -> Entitlement {
+    // More than a bench can send, so that the rate is counted and never refuses.
+    let rate = u32::MAX;
     let rights = OrderRights {
-        rule: "traders".into(),
-        symbols: SymbolPatterns::new(["ES*", "SEAL"]),
         quantity_max: Quantity::parse("1000").expect("a quantity"),
         notional_max: 5_000_000,
         open_orders_max: 100,
-        // More than a bench can send, so that the rate is counted and never refuses.
-        orders_per_second: u32::MAX,
+        ..OrderRights::unbounded("traders", SymbolPatterns::new(["ES*", "SEAL"]), rate)
     };
     Entitlement { orders: Some(rights), ..Entitlement::default() }
 }

@@ -60,12 +60,10 @@ mod tests {
 
     fn rights() -> OrderRights {
         OrderRights {
-            rule: "r".into(),
-            symbols: SymbolPatterns::new(["*"]),
             quantity_max: Quantity::parse("10").unwrap(),
             notional_max: 1_000,
             open_orders_max: 2,
-            orders_per_second: 1,
+            ..OrderRights::unbounded("r", SymbolPatterns::new(["*"]), 1)
         }
     }
 

@@ -56,12 +56,10 @@ fn gate() -> Gate {
 
 fn entitlement() -> Entitlement {
     let rights = OrderRights {
-        rule: "traders".into(),
-        symbols: SymbolPatterns::new(["SEAL", "GONE", "TAPE"]),
         quantity_max: Quantity::parse("1000").unwrap(),
         notional_max: 50_000,
         open_orders_max: 10,
-        orders_per_second: 2,
+        ..OrderRights::unbounded("traders", SymbolPatterns::new(["SEAL", "GONE", "TAPE"]), 2)
     };
     Entitlement { orders: Some(rights), ..Entitlement::default() }
 }

@@ -2,17 +2,20 @@
 //!
 //! Market data of all matching rules adds up; a deny wins over every rule. Rights to trade and session limits do not
 //! add up: if two matching rules set either, nobody can say which was meant, and the principal is refused with both
-//! named. A principal whom no rule matches has nothing.
+//! named. A principal whom no rule matches has nothing. Verbs of operators and the drop copy add up, like market data. What a `[[firm]]`
+//! table bounds holds for every principal of the firm, whatever rules match; no two tables are about one firm.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sealfeed_wire::{Channel, Code, Conflation};
 
 use super::policy_file::{
-    DenyText, LimitsText, MatchText, OrdersText, PolicyFile, PolicyFileError, RuleText,
+    DenyText, FirmText, LimitsText, MatchText, OrdersText, Pattern, PolicyFile, PolicyFileError, RuleText,
 };
 use crate::types::{
-    Entitlement, Grant, OrderRights, Principal, PublishRights, Role, SessionLimits, SymbolPatterns,
+    AdminVerb, DuplicateLimit, Entitlement, FirmLimits, Grant, OrderRights, Principal, PublishRights,
+    RiskBounds, Role, SessionLimits, SymbolPatterns,
 };
 
 /// Why a principal has no entitlement.
@@ -46,41 +49,37 @@ impl PolicyError {
     }
 }
 
-/// One effect of one rule on a principal, for `whoami` and for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleLine {
-    /// Name of the rule.
-    pub rule: Arc<str>,
-    /// What it does, in words.
-    pub effect: String,
-}
-
 /// A parsed policy.
 #[derive(Debug)]
 pub struct Policy {
-    rules: Vec<Rule>,
-    denies: Vec<Deny>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) denies: Vec<Deny>,
+    /// By name.
+    pub(super) firms: BTreeMap<Arc<str>, Arc<FirmLimits>>,
 }
 
 #[derive(Debug)]
-struct Rule {
-    name: Arc<str>,
-    matches: Match,
-    grant: Option<Grant>,
-    orders: Option<OrderRights>,
-    publish: Option<PublishRights>,
-    limits: Option<SessionLimits>,
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) matches: Match,
+    pub(super) grant: Option<Grant>,
+    pub(super) orders: Option<OrderRights>,
+    pub(super) publish: Option<PublishRights>,
+    pub(super) limits: Option<SessionLimits>,
+    /// Each verb once, in the order of [`AdminVerb::ALL`].
+    pub(super) admin: Vec<AdminVerb>,
+    pub(super) drop_copy: bool,
 }
 
 #[derive(Debug)]
-struct Deny {
-    matches: Match,
-    grant: Grant,
+pub(super) struct Deny {
+    pub(super) matches: Match,
+    pub(super) grant: Grant,
 }
 
 /// `None` matches anything.
 #[derive(Debug)]
-struct Match {
+pub(super) struct Match {
     firm: Option<String>,
     role: Option<String>,
     user: Option<String>,
@@ -93,7 +92,7 @@ impl Match {
     }
 
     /// A certificate without a role matches only rules that ask for none.
-    fn covers(&self, principal: &Principal, role: Option<&Role>) -> bool {
+    pub(super) fn covers(&self, principal: &Principal, role: Option<&Role>) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| match wanted {
             None => true,
             Some(wanted) => found == Some(wanted),
@@ -114,6 +113,7 @@ impl Policy {
         Ok(Self {
             rules: file.rules.into_iter().map(Rule::from_text).collect(),
             denies: file.denies.into_iter().map(Deny::from_text).collect(),
+            firms: file.firms.into_iter().map(firm_limits).collect(),
         })
     }
 
@@ -162,41 +162,15 @@ impl Policy {
                 .collect(),
             orders: orders.cloned(),
             publish: publish.cloned(),
+            admin: verbs(|verb| matching().any(|rule| rule.admin.contains(&verb))),
+            drop_copy: matching().any(|rule| rule.drop_copy),
+            firm: self.firms.get(principal.firm()).cloned(),
             limits: limits.cloned().unwrap_or_default(),
         };
         if entitlement.is_empty() {
             return Err(PolicyError::NothingGranted { principal: principal.clone() });
         }
         Ok(entitlement)
-    }
-
-    /// Every effect of every rule on a principal, in the order of the file, denies last.
-    #[must_use]
-    pub fn explain(&self, principal: &Principal, role: Option<&Role>) -> Vec<RuleLine> {
-        let mut lines = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.matches.covers(principal, role)) {
-            let mut add = |effect| lines.push(RuleLine { rule: Arc::clone(&rule.name), effect });
-            if let Some(grant) = &rule.grant {
-                add(describe("may read", grant));
-            }
-            if let Some(rights) = &rule.orders {
-                add(describe_orders(rights));
-            }
-            if let Some(rights) = &rule.publish {
-                let symbols: Vec<&str> = rights.symbols.iter().collect();
-                add(format!("may publish {}", symbols.join(", ")));
-            }
-            if let Some(limits) = &rule.limits {
-                add(describe_limits(limits));
-            }
-        }
-        for deny in self.denies.iter().filter(|deny| deny.matches.covers(principal, role)) {
-            lines.push(RuleLine {
-                rule: Arc::clone(&deny.grant.rule),
-                effect: describe("may not read", &deny.grant),
-            });
-        }
-        lines
     }
 }
 
@@ -236,7 +210,7 @@ impl Rule {
         let grant = (!text.channels.is_empty()).then(|| Grant {
             rule: Arc::clone(&name),
             channels: text.channels.iter().map(|channel| channel.0).collect(),
-            symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
+            symbols: patterns(text.symbols),
             depth_max: text.depth_max.0,
             conflate_min: text.conflate_ms_min.0,
             delay_ms: text.delay.0,
@@ -245,11 +219,12 @@ impl Rule {
             matches: Match::from_text(text.matches),
             grant,
             orders: text.orders.map(|orders| order_rights(orders, &name)),
-            publish: text.publish.map(|publish| PublishRights {
-                rule: Arc::clone(&name),
-                symbols: SymbolPatterns::new(publish.symbols.into_iter().map(|pattern| pattern.0)),
-            }),
+            publish: text
+                .publish
+                .map(|publish| PublishRights { rule: Arc::clone(&name), symbols: patterns(publish.symbols) }),
             limits: text.limits.map(|limits| session_limits(&limits)),
+            admin: verbs(|verb| text.admin.iter().any(|listed| listed.0 == verb)),
+            drop_copy: text.drop_copy,
             name,
         }
     }
@@ -267,7 +242,7 @@ impl Deny {
             grant: Grant {
                 rule: text.name.into(),
                 channels,
-                symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
+                symbols: patterns(text.symbols),
                 depth_max: text.depth_max.0,
                 conflate_min: text.conflate_ms_min.0,
                 delay_ms: 0,
@@ -276,15 +251,50 @@ impl Deny {
     }
 }
 
+/// Verbs of which something is true, each once.
+fn verbs(is_listed: impl Fn(AdminVerb) -> bool) -> Vec<AdminVerb> {
+    AdminVerb::ALL.iter().copied().filter(|verb| is_listed(*verb)).collect()
+}
+
+fn patterns(texts: Vec<Pattern>) -> SymbolPatterns {
+    SymbolPatterns::new(texts.into_iter().map(|pattern| pattern.0))
+}
+
 fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
+    let duplicates = text.duplicates_max.zip(text.duplicates_ms);
     OrderRights {
         rule: Arc::clone(rule),
-        symbols: SymbolPatterns::new(text.symbols.into_iter().map(|pattern| pattern.0)),
+        symbols: patterns(text.symbols),
         quantity_max: text.quantity_max.0,
         notional_max: text.notional_max,
         open_orders_max: text.open_orders_max,
         orders_per_second: text.orders_per_second.0,
+        price_collar_bps: text.price_collar_bps,
+        duplicates: duplicates.map(|(count, time)| DuplicateLimit { count_max: count.0, within_ms: time.0 }),
+        bounds: RiskBounds {
+            restricted_symbols: patterns(text.restricted_symbols),
+            position_max: text.position_max.0,
+            exposure_max: text.exposure_max,
+            loss_max: text.loss_max,
+        },
+        cancel_on_disconnect: text.cancel_on_disconnect.0,
     }
+}
+
+fn firm_limits(text: FirmText) -> (Arc<str>, Arc<FirmLimits>) {
+    let name: Arc<str> = text.name.into();
+    let limits = FirmLimits {
+        name: Arc::clone(&name),
+        bounds: RiskBounds {
+            restricted_symbols: patterns(text.restricted_symbols),
+            position_max: text.position_max.0,
+            exposure_max: text.exposure_max,
+            loss_max: text.loss_max,
+        },
+        open_orders_max: text.open_orders_max,
+        orders_per_second: text.orders_per_second.map_or(0, |rate| rate.0),
+    };
+    (name, Arc::new(limits))
 }
 
 fn session_limits(text: &LimitsText) -> SessionLimits {
@@ -296,50 +306,9 @@ fn session_limits(text: &LimitsText) -> SessionLimits {
     }
 }
 
-fn describe(verb: &str, grant: &Grant) -> String {
-    let channels: Vec<&str> = grant.channels.iter().map(|channel| channel.as_str()).collect();
-    let symbols: Vec<&str> = grant.symbols.iter().collect();
-    let depth = match (grant.depth_max, verb) {
-        (0, _) => String::new(),
-        (depth, "may not read") => format!(", books deeper than {depth} levels"),
-        (depth, _) => format!(", books to {depth} levels"),
-    };
-    let interval = match grant.conflate_min {
-        Conflation::Off => String::new(),
-        interval if verb == "may not read" => {
-            format!(", bbo and books faster than every {} ms", interval.get())
-        }
-        interval => format!(", bbo and books every {} ms at most", interval.get()),
-    };
-    let delay = match grant.delay_ms {
-        0 => String::new(),
-        delay_ms => format!(", {} s late", delay_ms / 1_000),
-    };
-    format!("{verb} {} of {}{depth}{interval}{delay}", channels.join(", "), symbols.join(", "))
-}
-
-fn describe_orders(rights: &OrderRights) -> String {
-    let symbols: Vec<&str> = rights.symbols.iter().collect();
-    let mut text = format!("may trade {}, {} orders a second", symbols.join(", "), rights.orders_per_second);
-    if !rights.quantity_max.is_zero() {
-        text += &format!(", quantity at most {}", rights.quantity_max);
-    }
-    if rights.notional_max != 0 {
-        text += &format!(", notional at most {}", rights.notional_max);
-    }
-    if rights.open_orders_max != 0 {
-        text += &format!(", at most {} open", rights.open_orders_max);
-    }
-    text
-}
-
-fn describe_limits(limits: &SessionLimits) -> String {
-    format!(
-        "at most {} sessions, {} subscriptions each, {} messages a second",
-        limits.sessions_max, limits.subscriptions_max, limits.messages_per_second
-    )
-}
-
+#[cfg(test)]
+#[path = "policy_orders_tests.rs"]
+mod orders_tests;
 #[cfg(test)]
 #[path = "policy_tests.rs"]
 mod tests;

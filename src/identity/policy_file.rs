@@ -11,6 +11,8 @@
 //! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
 //! conflate_ms_min = 0                                # fastest bbo and book: 0 (default: every message), 100, 250 or 1000
 //! delay = "15m"                                      # how late it is delivered: "1s" to "24h"; absent: in real time
+//! drop_copy = true                                   # may read the execution reports of its whole firm; absent: its own
+//! admin = ["kill", "trading"]                        # verbs of an operator: kill switches, trading status; absent: none
 //!
 //! [rule.orders]                                      # without it: no orders
 //! symbols = ["SEAL"]
@@ -18,6 +20,14 @@
 //! notional_max = 5000000                             # absent or 0: no bound
 //! open_orders_max = 100                              # absent or 0: no bound
 //! orders_per_second = 50                             # the default
+//! restricted_symbols = ["SEALX*"]                    # may not be traded, whatever `symbols` says
+//! price_collar_bps = 500                             # a buy so much above the market, a sell below; absent or 0: no bound
+//! position_max = "5000"                              # of one symbol, all open orders filled; absent: no bound
+//! exposure_max = 20000000                            # open orders and positions, whole currency units; absent or 0: no bound
+//! loss_max = 250000                                  # of the trading day, whole currency units; absent or 0: no bound
+//! duplicates_max = 3                                 # the same order at most three times
+//! duplicates_ms = 1000                               # within a second; both or neither
+//! cancel_on_disconnect = "connection"                # or "principal", or "off" (default)
 //!
 //! [rule.publish]                                     # without it: no publishing
 //! symbols = ["IDX*"]                                 # of a source of type publisher that names the principal
@@ -30,15 +40,26 @@
 //! match = { firm = "acme" }
 //! channels = ["book"]                                # absent: all
 //! symbols = ["AAPL"]
+//!
+//! [[firm]]                                           # bounds on all principals of a firm together
+//! name = "acme"
+//! restricted_symbols = ["TEST*"]
+//! open_orders_max = 1000                             # these as in [rule.orders]; at least one of them
+//! position_max = "20000"
+//! exposure_max = 100000000
+//! loss_max = 1000000
+//! orders_per_second = 200                            # new orders and replaces; absent: no bound
 //! ```
 //!
-//! Unknown keys, channels, roles and depths are errors, with their line; so are rules that grant nothing.
+//! Unknown keys, channels, roles and depths are errors, with their line; so are rules that grant nothing. What the bounds on orders
+//! count, and against which prices, stands in `docs/RISK.md`.
 
 use std::collections::HashSet;
 
-use sealfeed_wire::{Channel, Code, Conflation, Quantity};
+use sealfeed_wire::{Channel, Code, Conflation};
 use serde::Deserialize;
 
+pub(super) use super::policy_file_orders::{FirmText, OrdersText, PerSecond, Verb};
 use crate::types::principal::is_name;
 
 /// Roles that rules may name unless the file lists its own: the profiles of the bundled PKI script.
@@ -86,7 +107,9 @@ pub enum PolicyFileError {
         known: String,
     },
     /// A rule has no effect.
-    #[error("rule `{rule}` grants nothing: it has no channels, no orders, no publish and no limits")]
+    #[error(
+        "rule `{rule}` grants nothing: it has no channels, no orders, no publish, no limits, no admin and no drop_copy"
+    )]
     GrantsNothing {
         /// Which rule.
         rule: String,
@@ -109,8 +132,32 @@ pub enum PolicyFileError {
         /// Which rule.
         rule: String,
     },
+    /// A rule says how often the same order may come and not in which time, or the other way round.
+    #[error("rule `{rule}` needs both duplicates_max and duplicates_ms, or neither")]
+    HalfDuplicates {
+        /// Which rule.
+        rule: String,
+    },
+    /// Two tables are about one firm.
+    #[error("two [[firm]] tables are named `{name}`: which bounds are meant?")]
+    FirmTwice {
+        /// The firm.
+        name: String,
+    },
+    /// A table is about a firm that no certificate can name.
+    #[error("[[firm]] table {position} has a name that is not 1 to 64 characters of A-Z a-z 0-9 . _ -")]
+    BadFirm {
+        /// Position among the tables of firms, from 1.
+        position: usize,
+    },
+    /// A table of a firm has no effect.
+    #[error("[[firm]] `{name}` bounds nothing: give it a bound, or take it out")]
+    BoundsNothing {
+        /// The firm.
+        name: String,
+    },
     /// More rules than [`RULES_MAX`].
-    #[error("the policy has {count} rules, at most {RULES_MAX} are allowed")]
+    #[error("the policy has {count} rules, denies and firms, at most {RULES_MAX} are allowed")]
     TooMany {
         /// How many.
         count: usize,
@@ -122,7 +169,7 @@ impl PolicyFileError {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
-            Self::NameTwice { .. } => Code::CfgRulesAmbiguous,
+            Self::NameTwice { .. } | Self::FirmTwice { .. } => Code::CfgRulesAmbiguous,
             Self::NotText | Self::Parse { .. } => Code::CfgSyntaxInvalid,
             _ => Code::CfgRuleInvalid,
         }
@@ -138,6 +185,8 @@ pub(super) struct PolicyFile {
     pub(super) rules: Vec<RuleText>,
     #[serde(default, rename = "deny")]
     pub(super) denies: Vec<DenyText>,
+    #[serde(default, rename = "firm")]
+    pub(super) firms: Vec<FirmText>,
 }
 
 fn default_roles() -> Vec<String> {
@@ -160,6 +209,10 @@ pub(super) struct RuleText {
     pub(super) conflate_ms_min: ConflateMin,
     #[serde(default)]
     pub(super) delay: Delay,
+    #[serde(default)]
+    pub(super) admin: Vec<Verb>,
+    #[serde(default)]
+    pub(super) drop_copy: bool,
     pub(super) orders: Option<OrdersText>,
     pub(super) publish: Option<PublishText>,
     pub(super) limits: Option<LimitsText>,
@@ -188,20 +241,6 @@ pub(super) struct MatchText {
     pub(super) firm: Option<NameTerm>,
     pub(super) role: Option<NameTerm>,
     pub(super) user: Option<NameTerm>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OrdersText {
-    pub(super) symbols: Vec<Pattern>,
-    #[serde(default)]
-    pub(super) quantity_max: QuantityMax,
-    #[serde(default)]
-    pub(super) notional_max: u64,
-    #[serde(default)]
-    pub(super) open_orders_max: u32,
-    #[serde(default)]
-    pub(super) orders_per_second: PerSecond,
 }
 
 #[derive(Debug, Deserialize)]
@@ -331,42 +370,6 @@ impl TryFrom<String> for Delay {
     }
 }
 
-/// Zero: no bound.
-#[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct QuantityMax(pub(super) Quantity);
-
-impl TryFrom<String> for QuantityMax {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse::<Quantity>()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is no quantity: digits, at most nine decimals, no sign"))
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "u32")]
-pub(super) struct PerSecond(pub(super) u32);
-
-impl Default for PerSecond {
-    fn default() -> Self {
-        Self(50)
-    }
-}
-
-impl TryFrom<u32> for PerSecond {
-    type Error = String;
-
-    fn try_from(rate: u32) -> Result<Self, String> {
-        match rate {
-            1..=1_000_000 => Ok(Self(rate)),
-            _ => Err(format!("a rate of {rate} a second is not within 1 to 1000000")),
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "u32")]
 pub(super) struct AtLeastOne(pub(super) u32);
@@ -390,7 +393,7 @@ impl PolicyFile {
     }
 
     fn check(&self) -> Result<(), PolicyFileError> {
-        let count = self.rules.len() + self.denies.len();
+        let count = self.rules.len() + self.denies.len() + self.firms.len();
         if count > RULES_MAX {
             return Err(PolicyFileError::TooMany { count });
         }
@@ -425,8 +428,28 @@ impl PolicyFile {
                 return Err(PolicyFileError::DelaysNothing { rule: rule_name() });
             }
             let has_rights = rule.orders.is_some() || rule.publish.is_some();
-            if rule.channels.is_empty() && !has_rights && rule.limits.is_none() {
+            let has_more = rule.drop_copy || !rule.admin.is_empty();
+            if rule.channels.is_empty() && !has_rights && !has_more && rule.limits.is_none() {
                 return Err(PolicyFileError::GrantsNothing { rule: rule_name() });
+            }
+            if rule.orders.as_ref().is_some_and(OrdersText::has_half_duplicates) {
+                return Err(PolicyFileError::HalfDuplicates { rule: rule_name() });
+            }
+        }
+        self.check_firms()
+    }
+
+    fn check_firms(&self) -> Result<(), PolicyFileError> {
+        let mut seen = HashSet::new();
+        for (index, firm) in self.firms.iter().enumerate() {
+            if !is_name(&firm.name) {
+                return Err(PolicyFileError::BadFirm { position: index + 1 });
+            }
+            if !seen.insert(&firm.name) {
+                return Err(PolicyFileError::FirmTwice { name: firm.name.clone() });
+            }
+            if firm.bounds_nothing() {
+                return Err(PolicyFileError::BoundsNothing { name: firm.name.clone() });
             }
         }
         Ok(())

@@ -236,6 +236,8 @@ fn the_documented_example_is_a_policy() {
     let entitlement = policy.entitlement(&principal, role.as_ref()).unwrap();
     assert!(entitlement.may_trade("SEAL").is_ok());
     assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).is_ok());
+    assert_eq!(entitlement.orders.unwrap().price_collar_bps, 500);
+    assert_eq!(entitlement.firm.unwrap().orders_per_second, 200);
 }
 
 #[test]

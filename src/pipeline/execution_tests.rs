@@ -144,14 +144,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
     let principal = Principal::new(firm, user).unwrap();
     let id = SessionId([u8::try_from(user.len()).unwrap(); 32]);
     let key = OrderKey::from_bytes([7; 32]);
-    let rights = OrderRights {
-        rule: "traders".into(),
-        symbols: SymbolPatterns::new(["*"]),
-        quantity_max: Quantity::default(),
-        notional_max: 0,
-        open_orders_max: 0,
-        orders_per_second: 1_000,
-    };
+    let rights = OrderRights::unbounded("traders", SymbolPatterns::new(["*"]), 1_000);
     let gate = SessionGate::new(principal.clone(), id, &key, None, &SessionLimits::default());
     let handle = SessionHandle {
         number: 1,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use sealfeed_wire::{Channel, Code, Conflation, Depth, Quantity};
 
+use super::risk::{AdminVerb, CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
+
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entitlement {
@@ -15,6 +17,12 @@ pub struct Entitlement {
     pub orders: Option<OrderRights>,
     /// Rights to publish market data; `None` means none.
     pub publish: Option<PublishRights>,
+    /// What an operator may do: each verb once, in the order of [`AdminVerb::ALL`].
+    pub admin: Vec<AdminVerb>,
+    /// Whether the execution reports of the whole firm may be read.
+    pub drop_copy: bool,
+    /// Bounds on all principals of the firm together, if it has any.
+    pub firm: Option<Arc<FirmLimits>>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,
 }
@@ -70,6 +78,33 @@ pub struct OrderRights {
     pub open_orders_max: u32,
     /// Orders and cancels a second, sustained; the burst is one second's worth. Never 0.
     pub orders_per_second: u32,
+    /// How far a buy may be priced above the market, and a sell below it, in basis points of the market's price; 0 means no bound.
+    pub price_collar_bps: u32,
+    /// How often the same order may be sent in a while; `None` means no bound.
+    pub duplicates: Option<DuplicateLimit>,
+    /// What all orders together may lead to.
+    pub bounds: RiskBounds,
+    /// Whose resting orders are cancelled when a session ends without a logout.
+    pub cancel_on_disconnect: CancelOnDisconnect,
+}
+
+impl OrderRights {
+    /// Rights without any bound but the rate.
+    #[must_use]
+    pub fn unbounded(rule: impl Into<Arc<str>>, symbols: SymbolPatterns, orders_per_second: u32) -> Self {
+        Self {
+            rule: rule.into(),
+            symbols,
+            quantity_max: Quantity::ZERO,
+            notional_max: 0,
+            open_orders_max: 0,
+            orders_per_second,
+            price_collar_bps: 0,
+            duplicates: None,
+            bounds: RiskBounds::default(),
+            cancel_on_disconnect: CancelOnDisconnect::default(),
+        }
+    }
 }
 
 /// Rights to publish market data.
@@ -158,7 +193,17 @@ impl Entitlement {
     /// Whether anything is granted; a principal with nothing is refused at the upgrade.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.orders.is_none() && self.publish.is_none()
+        self.grants.is_empty()
+            && self.orders.is_none()
+            && self.publish.is_none()
+            && self.admin.is_empty()
+            && !self.drop_copy
+    }
+
+    /// Whether an operator's verb may be used.
+    #[must_use]
+    pub fn may_administer(&self, verb: AdminVerb) -> bool {
+        self.admin.contains(&verb)
     }
 
     /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.

@@ -9,6 +9,7 @@ pub mod market;
 pub mod order;
 pub mod principal;
 pub mod report;
+pub mod risk;
 pub mod status;
 pub mod time;
 
@@ -20,6 +21,7 @@ pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
 pub use principal::{Principal, Role};
 pub use report::{Execution, ExecutionKind};
+pub use risk::{AdminVerb, CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
 pub use status::{Definition, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 

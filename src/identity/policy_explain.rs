@@ -1,0 +1,145 @@
+//! What a policy gives to a principal, in words, for `whoami` and for operators.
+
+use std::sync::Arc;
+
+use sealfeed_wire::Conflation;
+
+use super::policy::Policy;
+use crate::types::{
+    CancelOnDisconnect, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits,
+};
+
+/// One effect of one rule on a principal, for `whoami` and for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleLine {
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// What it does, in words.
+    pub effect: String,
+}
+
+impl Policy {
+    /// Every effect of every rule on a principal, in the order of the file, denies behind them, the firm's bounds last.
+    #[must_use]
+    pub fn explain(&self, principal: &Principal, role: Option<&Role>) -> Vec<RuleLine> {
+        let mut lines = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.matches.covers(principal, role)) {
+            let mut add = |effect| lines.push(RuleLine { rule: Arc::clone(&rule.name), effect });
+            if let Some(grant) = &rule.grant {
+                add(describe("may read", grant));
+            }
+            if let Some(rights) = &rule.orders {
+                add(describe_orders(rights));
+            }
+            if let Some(rights) = &rule.publish {
+                let symbols: Vec<&str> = rights.symbols.iter().collect();
+                add(format!("may publish {}", symbols.join(", ")));
+            }
+            if !rule.admin.is_empty() {
+                let verbs: Vec<&str> = rule.admin.iter().map(|verb| verb.as_str()).collect();
+                add(format!("may use the operator's verbs {}", verbs.join(", ")));
+            }
+            if rule.drop_copy {
+                add("may read the execution reports of the whole firm".to_owned());
+            }
+            if let Some(limits) = &rule.limits {
+                add(describe_limits(limits));
+            }
+        }
+        for deny in self.denies.iter().filter(|deny| deny.matches.covers(principal, role)) {
+            lines.push(RuleLine {
+                rule: Arc::clone(&deny.grant.rule),
+                effect: describe("may not read", &deny.grant),
+            });
+        }
+        if let Some(firm) = self.firms.get(principal.firm()) {
+            lines.push(RuleLine { rule: format!("firm {}", firm.name).into(), effect: describe_firm(firm) });
+        }
+        lines
+    }
+}
+
+fn describe(verb: &str, grant: &Grant) -> String {
+    let channels: Vec<&str> = grant.channels.iter().map(|channel| channel.as_str()).collect();
+    let symbols: Vec<&str> = grant.symbols.iter().collect();
+    let depth = match (grant.depth_max, verb) {
+        (0, _) => String::new(),
+        (depth, "may not read") => format!(", books deeper than {depth} levels"),
+        (depth, _) => format!(", books to {depth} levels"),
+    };
+    let interval = match grant.conflate_min {
+        Conflation::Off => String::new(),
+        interval if verb == "may not read" => {
+            format!(", bbo and books faster than every {} ms", interval.get())
+        }
+        interval => format!(", bbo and books every {} ms at most", interval.get()),
+    };
+    let delay = match grant.delay_ms {
+        0 => String::new(),
+        delay_ms => format!(", {} s late", delay_ms / 1_000),
+    };
+    format!("{verb} {} of {}{depth}{interval}{delay}", channels.join(", "), symbols.join(", "))
+}
+
+fn describe_orders(rights: &OrderRights) -> String {
+    let symbols: Vec<&str> = rights.symbols.iter().collect();
+    let mut text = format!("may trade {}, {} orders a second", symbols.join(", "), rights.orders_per_second);
+    if !rights.quantity_max.is_zero() {
+        text += &format!(", quantity at most {}", rights.quantity_max);
+    }
+    if rights.notional_max != 0 {
+        text += &format!(", notional at most {}", rights.notional_max);
+    }
+    if rights.open_orders_max != 0 {
+        text += &format!(", at most {} open", rights.open_orders_max);
+    }
+    text += &describe_bounds(&rights.bounds);
+    if rights.price_collar_bps != 0 {
+        text += &format!(", within {} basis points of the market", rights.price_collar_bps);
+    }
+    if let Some(limit) = rights.duplicates {
+        text += &format!(", the same order at most {} times in {} ms", limit.count_max, limit.within_ms);
+    }
+    match rights.cancel_on_disconnect {
+        CancelOnDisconnect::Off => {}
+        CancelOnDisconnect::Connection => text += ", a lost session's orders are cancelled",
+        CancelOnDisconnect::Principal => text += ", all orders are cancelled when the last session is lost",
+    }
+    text
+}
+
+fn describe_firm(firm: &FirmLimits) -> String {
+    let mut text = "may trade with the whole firm".to_owned();
+    if firm.orders_per_second != 0 {
+        text += &format!(", {} orders a second", firm.orders_per_second);
+    }
+    if firm.open_orders_max != 0 {
+        text += &format!(", at most {} open", firm.open_orders_max);
+    }
+    text + &describe_bounds(&firm.bounds)
+}
+
+fn describe_bounds(bounds: &RiskBounds) -> String {
+    let mut text = String::new();
+    if !bounds.position_max.is_zero() {
+        text += &format!(", position at most {}", bounds.position_max);
+    }
+    if bounds.exposure_max != 0 {
+        text += &format!(", exposure at most {}", bounds.exposure_max);
+    }
+    if bounds.loss_max != 0 {
+        text += &format!(", loss of a day at most {}", bounds.loss_max);
+    }
+    let restricted: Vec<&str> = bounds.restricted_symbols.iter().collect();
+    if !restricted.is_empty() {
+        text += &format!(", never {}", restricted.join(", "));
+    }
+    text
+}
+
+fn describe_limits(limits: &SessionLimits) -> String {
+    format!(
+        "at most {} sessions, {} subscriptions each, {} messages a second",
+        limits.sessions_max, limits.subscriptions_max, limits.messages_per_second
+    )
+}
