@@ -17,10 +17,12 @@ pub use entitlement::{
 };
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
-pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
+pub use order::{
+    CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
+};
 pub use principal::{Principal, Role};
-pub use report::{Execution, ExecutionKind};
-pub use status::{Definition, StatusReason, TradingState};
+pub use report::{CancelReason, Execution, ExecutionKind};
+pub use status::{Definition, Phase, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 
 pub use sealfeed_wire::{

@@ -104,7 +104,7 @@ struct Entry {
     explain: &'static str,
 }
 
-/// Entries of every area: area 1 first; within an area number 1 first, without holes.
+/// Entries of every area: area 1 first; within an area by number. Numbers may be left out.
 const TABLES: [&[Entry]; 10] = [
     tls::TABLE,
     ses::TABLE,
@@ -118,13 +118,15 @@ const TABLES: [&[Entry]; 10] = [
     cli::TABLE,
 ];
 
-// The position of an entry is its number, so a lookup is two array accesses.
+// Sorted, so that a lookup is a search by halves.
 const _: () = {
     let mut area = 0;
     while area < TABLES.len() {
         let mut index = 0;
         while index < TABLES[area].len() {
-            assert!(TABLES[area][index].code as usize == (area + 1) * 1000 + index + 1);
+            let number = TABLES[area][index].code as usize;
+            assert!(number / 1000 == area + 1);
+            assert!(index == 0 || number > TABLES[area][index - 1].code as usize);
             index += 1;
         }
         area += 1;
@@ -138,8 +140,10 @@ impl Code {
     }
 
     fn entry(self) -> &'static Entry {
-        let number = usize::from(self.number());
-        &TABLES[number / 1000 - 1][number % 1000 - 1]
+        let table = TABLES[usize::from(self.number() / 1000 - 1)];
+        let place = table.partition_point(|entry| entry.code < self);
+        debug_assert_eq!(table[place].code, self, "every code has its entry");
+        &table[place]
     }
 
     /// The permanent number: area times 1000 plus number within the area.
@@ -151,9 +155,9 @@ impl Code {
     /// The code of a permanent number.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
-        let (area, index) = (usize::from(number / 1000), usize::from(number % 1000));
-        let table = TABLES.get(area.checked_sub(1)?)?;
-        table.get(index.checked_sub(1)?).map(|entry| entry.code)
+        let table = TABLES.get(usize::from(number / 1000).checked_sub(1)?)?;
+        let place = table.binary_search_by_key(&number, |entry| entry.code.number()).ok()?;
+        Some(table[place].code)
     }
 
     /// The area.
