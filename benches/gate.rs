@@ -236,6 +236,7 @@ fn instruments() -> Instruments {
         },
         tick: Price::parse("0.25").expect("a price"),
         lot: Quantity::parse("1").expect("a quantity"),
+        band: None,
         depth: MarketDepth::Orders,
         tradable: true,
     };

@@ -139,6 +139,7 @@ fn instruments() -> Instruments {
             decimals: BookDecimals { price, quantity },
             tick: Price::from_nanos(TICK),
             lot: Quantity::from_nanos(UNIT),
+            band: None,
             depth: MarketDepth::Orders,
             tradable: false,
         });

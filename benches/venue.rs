@@ -15,8 +15,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 
 use sealfeed::types::{
-    BookDecimals, CancelOrder, ClientOrderId, Instrument, InstrumentId, Instruments, MarketDepth,
-    MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol, TimeInForce,
+    BookDecimals, CancelOrder, CancelReason, ClientOrderId, Instrument, InstrumentId, Instruments,
+    MarketDepth, MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol,
+    TimeInForce,
 };
 use sealfeed::venue::{Venue, VenueEvent};
 
@@ -179,6 +180,8 @@ impl PlanMaker {
             quantity: Quantity::from_nanos((1 + self.random.below(9)) * 1_000_000_000),
             kind,
             time_in_force,
+            post_only: false,
+            self_trade: None,
         };
         self.run(Operation::Submit(order))
     }
@@ -197,7 +200,11 @@ impl PlanMaker {
                 MarketEventKind::Add { order, price, .. } => {
                     let Operation::Submit(new) = operation else { continue };
                     self.place.insert(order, self.open.len());
-                    self.open.push(CancelOrder { owner: new.owner, id: order });
+                    self.open.push(CancelOrder {
+                        owner: new.owner,
+                        id: order,
+                        reason: CancelReason::Requested,
+                    });
                     self.steps.push(Step::Insert(order.0, price.nanos()));
                 }
                 MarketEventKind::Reduce { order, .. } if self.venue.is_resting(order) => {
@@ -287,6 +294,7 @@ fn instruments() -> Instruments {
         decimals: BookDecimals::default(),
         tick: Price::from_nanos(TICK_NANOS),
         lot: Quantity::from_nanos(1_000_000_000),
+        band: None,
         depth: MarketDepth::Orders,
         tradable: true,
     });

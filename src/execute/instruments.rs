@@ -12,7 +12,13 @@ pub(super) fn listed(instruments: &Instruments) -> impl Iterator<Item = event::I
     (0..all.len()).step_by(INSTRUMENTS_PER_ENTRY_MAX).map(move |place| {
         let end = all.len().min(place + INSTRUMENTS_PER_ENTRY_MAX);
         let list = all.get(place..end).unwrap_or_default().to_vec();
-        event::Instruments { first: u32::try_from(place).unwrap_or(u32::MAX), list }
+        let bounded = instruments.iter().skip(place).take(INSTRUMENTS_PER_ENTRY_MAX);
+        let bands = bounded.filter_map(|instrument| {
+            let (lowest, highest) = instrument.band?;
+            Some((instrument.id.0, lowest.nanos(), highest.nanos()))
+        });
+        let bands = bands.collect();
+        event::Instruments { first: u32::try_from(place).unwrap_or(u32::MAX), list, bands }
     })
 }
 
@@ -32,11 +38,16 @@ pub(super) fn add(instruments: &mut Instruments, entry: &event::Instruments) -> 
     if entry.first as usize != instruments.count() {
         return None;
     }
-    for listed in &entry.list {
+    let mut bands = entry.bands.iter().copied().peekable();
+    for (number, listed) in (entry.first..).zip(&entry.list) {
         let symbol = Symbol::new(&listed.symbol).ok()?;
         let price = Decimals::new(listed.price_decimals)?;
         let quantity = Decimals::new(listed.quantity_decimals)?;
         if listed.tick == 0 || listed.lot == 0 {
+            return None;
+        }
+        let band = bands.next_if(|(banded, ..)| *banded == number);
+        if band.is_some_and(|(_, lowest, highest)| lowest > highest) {
             return None;
         }
         instruments.add(|id| Instrument {
@@ -45,10 +56,64 @@ pub(super) fn add(instruments: &mut Instruments, entry: &event::Instruments) -> 
             decimals: BookDecimals { price, quantity },
             tick: Price::from_nanos(listed.tick),
             lot: Quantity::from_nanos(listed.lot),
+            band: band.map(|(_, lowest, highest)| (Price::from_nanos(lowest), Price::from_nanos(highest))),
             // What a source shows has no part in an execution.
             depth: if listed.tradable { MarketDepth::Orders } else { MarketDepth::Trades },
             tradable: listed.tradable,
         })?;
     }
-    Some(())
+    bands.next().is_none().then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::InstrumentId;
+
+    /// A table of so many instruments, every third with a band of its own.
+    fn table(count: u32) -> Instruments {
+        let mut instruments = Instruments::new();
+        for number in 0..count {
+            let lowest = i64::from(number) - 7;
+            let band = (Price::from_nanos(lowest), Price::from_nanos(lowest + 100));
+            let build = |id| Instrument {
+                id,
+                symbol: Symbol::new(&format!("S{number}")).unwrap(),
+                decimals: BookDecimals::default(),
+                tick: Price::from_nanos(1),
+                lot: Quantity::from_nanos(1),
+                band: number.is_multiple_of(3).then_some(band),
+                depth: MarketDepth::Orders,
+                tradable: true,
+            };
+            instruments.add(build).unwrap();
+        }
+        instruments
+    }
+
+    #[test]
+    fn bands_come_back_from_the_log_with_their_instruments() {
+        let before = table(1_203);
+        let mut after = Instruments::new();
+        for entry in listed(&before) {
+            add(&mut after, &entry).unwrap();
+        }
+        let bands = |table: &Instruments| table.iter().map(|one| one.band).collect::<Vec<_>>();
+        assert_eq!(bands(&after), bands(&before));
+        assert_eq!(after.by_id(InstrumentId(3)).unwrap().band.unwrap().0, Price::from_nanos(-4));
+    }
+
+    #[test]
+    fn a_band_of_no_listed_instrument_or_upside_down_is_refused() {
+        let entry = listed(&table(4)).next().unwrap();
+        assert_eq!(add(&mut Instruments::new(), &entry), Some(()));
+        for bands in
+            [vec![(4, 1, 2)], vec![(1, 2, 1)], vec![(2, 1, 2), (1, 1, 2)], vec![(1, 1, 2), (1, 1, 2)]]
+        {
+            let wrong = event::Instruments { bands, ..entry.clone() };
+            assert_eq!(add(&mut Instruments::new(), &wrong), None, "{:?}", wrong.bands);
+        }
+        let none = event::Instruments { bands: Vec::new(), ..entry };
+        assert_eq!(add(&mut Instruments::new(), &none), Some(()), "as listed before there were bands");
+    }
 }

@@ -29,8 +29,9 @@ use sealfeed_wire::market::ExecKind;
 use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{Event, OrderTrail};
 use crate::types::{
-    CancelOrder, ClientOrderId, Code, Execution, ExecutionKind, Instrument, InstrumentId, Instruments,
-    NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity, Sequence, Side, TimeInForce,
+    CancelOrder, CancelReason, ClientOrderId, Code, Execution, ExecutionKind, Instrument, InstrumentId,
+    Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity, Sequence, Side,
+    TimeInForce,
 };
 use crate::venue::{RESTING_ORDERS_MAX_DEFAULT, RULES, Venue, VenueEvent};
 use owners::Owners;
@@ -265,12 +266,18 @@ impl Engine {
                     } else {
                         TimeInForce::ImmediateOrCancel
                     },
+                    post_only: false,
+                    self_trade: None,
                 };
                 let _ = self.venue.submit(order, events);
                 Some(order.id)
             }
             SyntheticInput::Cancel { owner, order_id } => {
-                let cancel = CancelOrder { owner: OwnerId(owner), id: OrderId(order_id) };
+                let cancel = CancelOrder {
+                    owner: OwnerId(owner),
+                    id: OrderId(order_id),
+                    reason: CancelReason::Requested,
+                };
                 let _ = self.venue.cancel(cancel, events);
                 None
             }
@@ -305,7 +312,10 @@ impl Engine {
         *last = seq;
         let (price, quantity, trade_id) = match execution.kind {
             ExecutionKind::Fill { price, quantity, trade_id } => (price, quantity, trade_id),
-            ExecutionKind::New | ExecutionKind::Canceled | ExecutionKind::Expired => Default::default(),
+            ExecutionKind::Replaced { price, quantity } => (price, quantity, 0),
+            ExecutionKind::New | ExecutionKind::Canceled { .. } | ExecutionKind::Expired => {
+                Default::default()
+            }
         };
         let event = event::Execution {
             principal: principal.to_string(),
@@ -358,7 +368,8 @@ pub fn kind_of(execution: &Execution) -> ExecKind {
         ExecutionKind::New => ExecKind::New,
         ExecutionKind::Fill { .. } if execution.leaves.is_zero() => ExecKind::Fill,
         ExecutionKind::Fill { .. } => ExecKind::PartialFill,
-        ExecutionKind::Canceled => ExecKind::Canceled,
+        ExecutionKind::Canceled { .. } => ExecKind::Canceled,
+        ExecutionKind::Replaced { .. } => ExecKind::Replaced,
         ExecutionKind::Expired => ExecKind::Expired,
     }
 }

@@ -20,7 +20,7 @@ pub struct OrderRecord {
     pub kind: OrderKind,
     /// How long it lives.
     pub time_in_force: TimeInForce,
-    /// As it was submitted.
+    /// As it was submitted, or replaced.
     pub quantity: Quantity,
     /// Still open.
     pub leaves: Quantity,
@@ -56,12 +56,16 @@ impl OrderRecord {
         self.cumulative = execution.cumulative;
         self.state = match execution.kind {
             ExecutionKind::New => OrderState::New,
+            ExecutionKind::Replaced { price, quantity } => {
+                (self.kind, self.quantity) = (OrderKind::Limit(price), quantity);
+                if execution.cumulative.is_zero() { OrderState::New } else { OrderState::PartiallyFilled }
+            }
             ExecutionKind::Fill { price, quantity, .. } => {
                 let notional = i128::from(price.nanos()).saturating_mul(i128::from(quantity.nanos()));
                 self.notional = self.notional.saturating_add(notional);
                 if execution.leaves.is_zero() { OrderState::Filled } else { OrderState::PartiallyFilled }
             }
-            ExecutionKind::Canceled => OrderState::Canceled,
+            ExecutionKind::Canceled { .. } => OrderState::Canceled,
             ExecutionKind::Expired => OrderState::Expired,
         };
     }

@@ -15,6 +15,7 @@ fn instruments() -> Arc<Instruments> {
             decimals: BookDecimals::default(),
             tick: Price::from_nanos(1),
             lot: Quantity::from_nanos(1),
+            band: None,
             depth: MarketDepth::Orders,
             tradable: true,
         };

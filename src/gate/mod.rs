@@ -24,12 +24,12 @@ pub use session::{AuthenticRequest, DecodedBody, SessionGate};
 use std::collections::HashMap;
 
 use sealfeed_wire::reply::RateLimit;
-use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, TimeInForce as WireTimeInForce};
+use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, Scaled, Stp, TimeInForce as WireTimeInForce};
 
 use crate::config::OrdersConfig;
 use crate::types::{
-    CancelOrder, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder, OrderId,
-    OrderKind, OwnerId, Price, Quantity, Side, TimeInForce, UnixNanos,
+    CancelOrder, CancelReason, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder,
+    OrderId, OrderKind, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce, UnixNanos,
 };
 
 /// Fewest rate limiters at which idle ones are looked for.
@@ -70,6 +70,8 @@ pub struct AdmittedOrder {
     quantity: Quantity,
     kind: OrderKind,
     time_in_force: TimeInForce,
+    post_only: bool,
+    self_trade: Option<SelfTrade>,
 }
 
 impl AdmittedOrder {
@@ -121,6 +123,8 @@ impl AdmittedOrder {
             quantity: self.quantity,
             kind: self.kind,
             time_in_force: self.time_in_force,
+            post_only: self.post_only,
+            self_trade: self.self_trade,
         }
     }
 }
@@ -154,7 +158,7 @@ impl AdmittedCancel {
     /// The cancel as the venue takes it; `id` is the order that [`AdmittedCancel::target`] names.
     #[must_use]
     pub const fn into_cancel_order(self, id: OrderId) -> CancelOrder {
-        CancelOrder { owner: self.owner, id }
+        CancelOrder { owner: self.owner, id, reason: CancelReason::Requested }
     }
 }
 
@@ -209,7 +213,7 @@ impl Gate {
         if !instrument.tradable {
             return Err(Code::OrdSymbolNotTradable.into());
         }
-        let Terms { quantity, kind, time_in_force } = terms(order, instrument)?;
+        let Terms { quantity, kind, time_in_force, post_only, self_trade } = terms(order, instrument)?;
         risk::check(rights, quantity, kind, time_in_force, context(instrument, order.side))?;
         freshness::check(request.ts(), now, self.window_ns)?;
         Ok(AdmittedOrder {
@@ -220,6 +224,8 @@ impl Gate {
             quantity,
             kind,
             time_in_force,
+            post_only,
+            self_trade,
         })
     }
 
@@ -281,51 +287,68 @@ pub struct Terms {
     pub kind: OrderKind,
     /// How long it lives.
     pub time_in_force: TimeInForce,
+    /// Whether it is refused where it would trade at once.
+    pub post_only: bool,
+    /// What happens where it would trade with its owner's own orders.
+    pub self_trade: Option<SelfTrade>,
 }
 
 /// Reads an order's body in the terms of its instrument: the one way from what was signed to what the venue takes, at the
 /// first execution and at every later one.
 ///
 /// # Errors
-/// The venue does not offer an option, or price or quantity do not fit decimals, tick or lot.
+/// The venue does not offer an option, options exclude each other, or price or quantity do not fit decimals, tick, band or lot.
 pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
     let (kind, time_in_force) = offered(order, instrument)?;
-    let quantity = quantity(order, instrument)?;
-    Ok(Terms { quantity, kind, time_in_force })
+    let quantity = quantity(order.quantity, instrument)?;
+    let self_trade = order.stp.map(|stp| match stp {
+        Stp::CancelTaker => SelfTrade::CancelTaker,
+        Stp::CancelMaker => SelfTrade::CancelMaker,
+        Stp::CancelBoth => SelfTrade::CancelBoth,
+    });
+    Ok(Terms { quantity, kind, time_in_force, post_only: order.post_only, self_trade })
 }
 
 /// Type and time in force, if the venue offers them; an option that it would not honour is refused, not ignored.
 fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, TimeInForce), Code> {
-    if order.post_only || order.reduce_only || order.stp.is_some() || order.deadline.is_some() {
+    if order.reduce_only || order.deadline.is_some() {
         return Err(Code::OrdFeatureNotOffered);
     }
     let time_in_force = match order.time_in_force {
         WireTimeInForce::Day => TimeInForce::Day,
         WireTimeInForce::Gtc => TimeInForce::GoodTillCancel,
         WireTimeInForce::Ioc => TimeInForce::ImmediateOrCancel,
-        WireTimeInForce::Fok => return Err(Code::OrdTifNotOffered),
+        WireTimeInForce::Fok => TimeInForce::FillOrKill,
     };
     let kind = match (order.order_type, order.price) {
-        (OrderType::Market, None) if time_in_force != TimeInForce::ImmediateOrCancel => {
+        (OrderType::Market, None) if time_in_force.may_rest() => {
             return Err(Code::OrdTifNotOffered);
         }
         (OrderType::Market, None) => OrderKind::Market,
         (OrderType::Market, Some(_)) => return Err(Code::OrdPriceNotAllowed),
         (OrderType::Limit, None) => return Err(Code::OrdPriceMissing),
-        (OrderType::Limit, Some(price)) => {
-            let price = price.within(instrument.decimals.price).map_err(|_| Code::OrdPriceDecimals)?;
-            if !is_on_tick(price, instrument.tick) {
-                return Err(Code::OrdPriceOffTick);
-            }
-            OrderKind::Limit(price)
-        }
+        (OrderType::Limit, Some(limit)) => OrderKind::Limit(price(limit, instrument)?),
     };
+    if order.post_only && (kind == OrderKind::Market || !time_in_force.may_rest()) {
+        return Err(Code::OrdOptionsContradict);
+    }
     Ok((kind, time_in_force))
 }
 
-fn quantity(order: &OrderNew, instrument: &Instrument) -> Result<Quantity, Code> {
-    let quantity =
-        order.quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
+/// A limit in the terms of its instrument: on the tick, and within the band.
+fn price(price: Scaled<Price>, instrument: &Instrument) -> Result<Price, Code> {
+    let price = price.within(instrument.decimals.price).map_err(|_| Code::OrdPriceDecimals)?;
+    if !is_on_tick(price, instrument.tick) {
+        return Err(Code::OrdPriceOffTick);
+    }
+    if instrument.band.is_some_and(|(lowest, highest)| price < lowest || price > highest) {
+        return Err(Code::OrdPriceOutOfBand);
+    }
+    Ok(price)
+}
+
+fn quantity(quantity: Scaled<Quantity>, instrument: &Instrument) -> Result<Quantity, Code> {
+    let quantity = quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
     if quantity.is_zero() {
         return Err(Code::OrdQuantityZero);
     }

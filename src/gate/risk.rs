@@ -41,7 +41,7 @@ pub fn check(
             return Err(Code::RskNotionalMax);
         }
     }
-    let may_rest = matches!(kind, OrderKind::Limit(_)) && time_in_force != TimeInForce::ImmediateOrCancel;
+    let may_rest = matches!(kind, OrderKind::Limit(_)) && time_in_force.may_rest();
     if may_rest && rights.open_orders_max != 0 && context.open_orders >= rights.open_orders_max {
         return Err(Code::RskOpenOrdersMax);
     }

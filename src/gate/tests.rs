@@ -73,6 +73,7 @@ fn instruments() -> Instruments {
             decimals: BookDecimals { price: Decimals::new(2).unwrap(), quantity: Decimals::new(1).unwrap() },
             tick: Price::parse("0.25").unwrap(),
             lot: Quantity::parse("0.5").unwrap(),
+            band: None,
             depth: MarketDepth::Orders,
             tradable,
         };
@@ -286,23 +287,60 @@ fn a_symbol_is_judged_by_entitlement_before_existence() {
 
 #[test]
 fn options_that_the_venue_does_not_honour_are_refused() {
-    for option in [
-        r#","post_only":true}"#,
-        r#","reduce_only":true}"#,
-        r#","stp":"cancel_taker"}"#,
-        r#","deadline":"1790000001000000000"}"#,
-    ] {
+    for option in [r#","reduce_only":true}"#, r#","deadline":"1790000001000000000"}"#] {
         assert_eq!(admit_with("}", option), Err(Code::OrdFeatureNotOffered), "{option}");
     }
-    assert_eq!(admit_with("\"day\"", "\"fok\""), Err(Code::OrdTifNotOffered));
-    assert!(admit_with("\"day\"", "\"gtc\"").is_ok() && admit_with("\"day\"", "\"ioc\"").is_ok());
+    for tif in ["\"gtc\"", "\"ioc\"", "\"fok\""] {
+        assert!(admit_with("\"day\"", tif).is_ok(), "{tif}");
+    }
+}
+
+#[test]
+fn options_that_the_venue_honours_reach_it() {
+    let order = |option: &str| admit_with("}", option).unwrap().into_new_order(OrderId(1));
+    assert_eq!((order("}").post_only, order("}").self_trade), (false, None));
+    assert!(order(r#","post_only":true}"#).post_only);
+    let stp = [
+        ("cancel_taker", SelfTrade::CancelTaker),
+        ("cancel_maker", SelfTrade::CancelMaker),
+        ("cancel_both", SelfTrade::CancelBoth),
+    ];
+    for (word, mode) in stp {
+        assert_eq!(order(&format!(r#","stp":"{word}"}}"#)).self_trade, Some(mode));
+    }
+}
+
+#[test]
+fn a_post_only_order_that_never_rests_is_refused_before_the_venue_sees_it() {
+    for tif in ["ioc", "fok"] {
+        let body = LIMIT.replace("\"day\"", &format!("\"{tif}\"")).replace('}', r#","post_only":true}"#);
+        assert_eq!(admit(&body), Err(Code::OrdOptionsContradict));
+    }
+}
+
+#[test]
+fn a_price_beyond_the_band_of_its_instrument_is_refused_and_the_ends_belong_to_it() {
+    let price = |text| Price::parse(text).unwrap();
+    let instrument = instruments().by_symbol("SEAL").unwrap().clone();
+    let instrument = Instrument { band: Some((price("99.5"), price("100.25"))), ..instrument };
+    let kind = |text| {
+        let order = OrderNew::decode(&LIMIT.replace("100.25", text)).unwrap();
+        terms(&order, &instrument).map(|terms| terms.kind)
+    };
+    assert_eq!(kind("99.5"), Ok(OrderKind::Limit(price("99.5"))));
+    assert_eq!(kind("100.25"), Ok(OrderKind::Limit(price("100.25"))));
+    assert_eq!(kind("99.25"), Err(Code::OrdPriceOutOfBand));
+    assert_eq!(kind("100.5"), Err(Code::OrdPriceOutOfBand));
+    assert_eq!(kind("100.51"), Err(Code::OrdPriceOffTick), "the tick comes first");
 }
 
 #[test]
 fn a_market_order_is_immediate_or_refused() {
     let market = LIMIT.replace("limit", "market").replace(r#""price":"100.25","#, "");
     assert_eq!(admit(&market), Err(Code::OrdTifNotOffered));
-    assert_eq!(admit(&market.replace("day", "ioc")).unwrap().kind(), OrderKind::Market);
+    for tif in ["ioc", "fok"] {
+        assert_eq!(admit(&market.replace("day", tif)).unwrap().kind(), OrderKind::Market);
+    }
 }
 
 #[test]
@@ -341,7 +379,10 @@ fn a_cancel_names_its_target_and_counts_as_an_order() {
     let request = authentic_at(NOW, 1, SignedOp::OrderCancel, body);
     let cancel = gate.admit_cancel(&request, OWNER, &entitlement(), NOW).unwrap();
     assert_eq!((cancel.client_order_id().as_str(), cancel.target().as_str()), ("c-2", "c-1"));
-    assert_eq!(cancel.into_cancel_order(OrderId(5)), CancelOrder { owner: OWNER, id: OrderId(5) });
+    assert_eq!(
+        cancel.into_cancel_order(OrderId(5)),
+        CancelOrder { owner: OWNER, id: OrderId(5), reason: CancelReason::Requested }
+    );
     gate.admit_cancel(&request, OWNER, &entitlement(), NOW).unwrap();
     let refused = gate.admit_cancel(&request, OWNER, &entitlement(), NOW).unwrap_err();
     assert_eq!(refused.code, Code::OrdOrderRate);

@@ -318,6 +318,8 @@ events! {
         first: u32,
         /// The instruments.
         list: Vec<ListedInstrument>,
+        /// Of those whose orders have bounds: number, lowest and highest price in 1e-9. In the order of numbers.
+        bands: Vec<(u32, i64, i64)>,
     }
     /// A principal got its number as an owner of orders.
     276 "owner" Owner {

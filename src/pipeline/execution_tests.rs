@@ -49,6 +49,7 @@ impl Desk {
                 decimals: BookDecimals::default(),
                 tick: Price::parse("1").unwrap(),
                 lot: Quantity::parse("1").unwrap(),
+                band: None,
                 depth: MarketDepth::Orders,
                 tradable,
             };

@@ -263,7 +263,10 @@ fn to_wire(
             trade_id: trade_id.into(),
             liquidity: if cause.taker == Some(execution.order) { Liquidity::Taker } else { Liquidity::Maker },
         }),
-        ExecutionKind::New | ExecutionKind::Canceled | ExecutionKind::Expired => None,
+        ExecutionKind::New
+        | ExecutionKind::Canceled { .. }
+        | ExecutionKind::Replaced { .. }
+        | ExecutionKind::Expired => None,
     };
     Exec {
         header,
@@ -278,6 +281,7 @@ fn to_wire(
             TimeInForce::Day => sealfeed_wire::TimeInForce::Day,
             TimeInForce::GoodTillCancel => sealfeed_wire::TimeInForce::Gtc,
             TimeInForce::ImmediateOrCancel => sealfeed_wire::TimeInForce::Ioc,
+            TimeInForce::FillOrKill => sealfeed_wire::TimeInForce::Fok,
         },
         quantity: quantity(record.quantity),
         price: limit,

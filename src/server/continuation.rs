@@ -53,7 +53,8 @@ pub(super) fn of(
 }
 
 fn is_same(one: &Instrument, other: &Instrument) -> bool {
-    let Instrument { id, symbol, decimals, tick, lot, depth, tradable } = one;
+    // A band bounds orders: it makes no difference to what is published.
+    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable } = one;
     (*id, *symbol, *decimals) == (other.id, other.symbol, other.decimals)
         && (*tick, *lot, *depth, *tradable) == (other.tick, other.lot, other.depth, other.tradable)
 }

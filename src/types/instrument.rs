@@ -50,6 +50,8 @@ pub struct Instrument {
     pub tick: Price,
     /// Smallest quantity step; orders of other quantities are refused. Never zero.
     pub lot: Quantity,
+    /// Lowest and highest price that an order may have, both on the tick; `None`: any. Orders beyond are refused.
+    pub band: Option<(Price, Price)>,
     /// What its source shows.
     pub depth: MarketDepth,
     /// Whether the embedded venue matches orders in it; recorded instruments are read-only.

@@ -18,11 +18,13 @@ pub use entitlement::{
 };
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
-pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
+pub use order::{
+    CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
+};
 pub use principal::{Principal, Role};
-pub use report::{Execution, ExecutionKind};
+pub use report::{CancelReason, Execution, ExecutionKind};
 pub use risk::{AdminVerb, CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
-pub use status::{Definition, StatusReason, TradingState};
+pub use status::{Definition, Phase, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 
 pub use sealfeed_wire::{

@@ -3,35 +3,43 @@
 use std::collections::BTreeMap;
 
 use super::orders::{Links, OrderIndex, Orders};
-use crate::types::{Price, Side};
+use crate::types::{Phase, Price, Side};
 
 /// One instrument's resting orders, and the account of every quantity that ever came in.
 pub(super) struct Book {
     bids: Ladder,
     asks: Ladder,
     resting_orders: u32,
-    /// Nano-units of all orders taken in.
+    /// Nano-units between two prices at which an auction can trade.
+    pub(super) tick: i64,
+    pub(super) phase: Phase,
+    /// Price of the last trade.
+    pub(super) last_price: Option<Price>,
+    /// Nano-units of all orders taken in, and what replaces put on top.
     pub(super) submitted: u128,
     /// Nano-units traded, counted once for each of the two orders.
     pub(super) traded: u128,
-    /// Nano-units cancelled or expired. `submitted` is what rests plus `traded` plus `returned`.
+    /// Nano-units cancelled, expired, or taken off by replaces. `submitted` is what rests plus `traded` plus `returned`.
     pub(super) returned: u128,
 }
 
-impl Default for Book {
-    fn default() -> Self {
+impl Book {
+    /// An empty book, open, that has not seen a trade.
+    pub(super) fn new(tick: Price) -> Self {
         Self {
             bids: Ladder::new(Side::Buy),
             asks: Ladder::new(Side::Sell),
             resting_orders: 0,
+            // A tick of zero is none: the table of instruments has none.
+            tick: tick.nanos().max(1),
+            phase: Phase::Open,
+            last_price: None,
             submitted: 0,
             traded: 0,
             returned: 0,
         }
     }
-}
 
-impl Book {
     /// The side on which buyers or sellers rest.
     pub(super) fn ladder(&self, side: Side) -> &Ladder {
         match side {
@@ -115,8 +123,18 @@ impl Ladder {
 
     /// Every order, best price first, oldest first.
     pub(super) fn iter<'a>(&'a self, orders: &'a Orders) -> impl Iterator<Item = OrderIndex> + 'a {
+        self.iter_within(None, orders)
+    }
+
+    /// Every order at `limit` or better, best price first, oldest first.
+    pub(super) fn iter_within<'a>(
+        &'a self,
+        limit: Option<Price>,
+        orders: &'a Orders,
+    ) -> impl Iterator<Item = OrderIndex> + 'a {
         let is_order = |index: OrderIndex| (index != OrderIndex::NONE).then_some(index);
-        self.levels.values().flat_map(move |queue| {
+        let worst = limit.map_or(i64::MAX, |limit| self.rank(limit));
+        self.levels.range(..=worst).flat_map(move |(_, queue)| {
             std::iter::successors(Some(queue.head), move |index| is_order(orders.links(*index).next))
         })
     }

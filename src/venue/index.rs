@@ -36,6 +36,11 @@ impl Default for IdIndex {
 }
 
 impl IdIndex {
+    /// Bytes of all its slots.
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
     /// How many identifiers it has.
     pub(super) fn count(&self) -> usize {
         self.count

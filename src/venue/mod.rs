@@ -1,36 +1,52 @@
 //! The embedded venue: matches orders by price, then by time of arrival.
 //!
-//! In come [`NewOrder`]s and [`CancelOrder`]s that the gate let through, in the one order that the pipeline
+//! In come [`NewOrder`]s, [`CancelOrder`]s and [`ReplaceOrder`](crate::types::ReplaceOrder)s that the gate let through, in the one order that the pipeline
 //! gives them; out come [`VenueEvent`]s. The same inputs always give the same events, because there is no
 //! clock, no I/O, no floating point and no hash-map iteration in here: replaying the log re-executes a day.
 //!
-//! - A fill happens at the price of the order that rested.
+//! - A fill happens at the price of the order that rested; in an auction at the one price of the auction (`auction`).
 //! - A limit order rests with what did not trade, unless its time in force forbids it; a market order never rests.
+//! - An order that could do nothing is refused: a market order that meets nobody, a fill-or-kill order that cannot trade as a whole,
+//!   a post-only order that would trade (with anybody, its owner included).
+//! - Where self-trade prevention is asked for, no order trades with one of the same owner; the order that takes says what becomes
+//!   of the two (`matching`).
+//! - A replace keeps the order's place if price and side of the queue stay and its quantity does not grow (`replace`).
+//! - Each instrument has a phase, which says what it takes (`phase`).
 //! - Resting orders are bounded per instrument ([`Venue::with_resting_orders_max`]); beyond that, orders that
 //!   would rest are refused and those that trade go on.
 //! - A refused request changes nothing and reports nothing.
 
+mod auction;
 mod book;
 mod event;
+mod export;
 mod index;
+mod matching;
 mod orders;
+mod phase;
+mod replace;
 mod state;
 
+pub use auction::Indicative;
 use book::Book;
 pub use event::VenueEvent;
+pub use export::{BookState, Counters, RestingOrder, RestoreError, RestoreFault};
 use orders::{Order, OrderIndex, Orders};
 use state::OrderSum;
 
 use crate::types::{
     CancelOrder, Code, Execution, ExecutionKind, InstrumentId, Instruments, MarketEventKind, NewOrder,
-    OrderId, OrderKind, OwnerId, Price, Quantity, Side, TimeInForce,
+    OrderId, OrderKind, OwnerId, Phase, Price, Quantity, SelfTrade, Side, TimeInForce,
 };
 
-/// Resting orders of one instrument unless told otherwise. A full book of them takes about 8 MB.
+/// Resting orders of one instrument unless told otherwise. A full book of them takes about 10 MB.
 pub const RESTING_ORDERS_MAX_DEFAULT: u32 = 100_000;
 /// Version of the rules: raised by every change after which the same inputs have other outputs. A log whose orders were
 /// executed under other rules is not re-executed.
-pub const RULES: u32 = 1;
+///
+/// 2: priority has a number of its own, and the digest of the state covers it; post-only, fill or kill, self-trade prevention,
+/// replace, phases.
+pub const RULES: u32 = 2;
 
 /// All books of the embedded venue, and the orders that rest in them.
 pub struct Venue {
@@ -41,6 +57,8 @@ pub struct Venue {
     open_orders: Vec<u32>,
     /// Number of the last trade; the first one is 1.
     last_trade_id: u64,
+    /// Priority of the order that came to rest last; the first one is 1.
+    last_priority: u64,
     resting_orders_max: u32,
     /// Of `orders`, for the digest of the state.
     sum: OrderSum,
@@ -50,14 +68,16 @@ pub struct Venue {
 }
 
 impl Venue {
-    /// A venue with an empty book for every tradable instrument of the table.
+    /// A venue with an empty, open book for every tradable instrument of the table.
     #[must_use]
     pub fn new(instruments: &Instruments) -> Self {
+        let book = |tradable: bool, tick| tradable.then(|| Book::new(tick));
         Self {
-            books: instruments.iter().map(|instrument| instrument.tradable.then(Book::default)).collect(),
+            books: instruments.iter().map(|instrument| book(instrument.tradable, instrument.tick)).collect(),
             orders: Orders::default(),
             open_orders: Vec::new(),
             last_trade_id: 0,
+            last_priority: 0,
             resting_orders_max: RESTING_ORDERS_MAX_DEFAULT,
             sum: OrderSum::default(),
             #[cfg(test)]
@@ -86,53 +106,67 @@ impl Venue {
         self
     }
 
-    /// Matches an order and lets the rest of it rest or expire. Events are appended to `events`.
+    /// Matches an order and lets the rest of it rest or expire; in an auction call it only rests. Events are appended to `events`.
     ///
     /// The caller gives every order an identifier that no resting order has, and a quantity above zero.
     ///
     /// # Errors
-    /// The venue does not trade the instrument; a market order finds nobody to trade with; the order would
-    /// rest and the book is full. Nothing is appended then.
+    /// The venue does not trade the instrument, or not in this phase; post-only and the order would trade, or never rests; a market
+    /// order finds nobody to trade with, a fill-or-kill order not enough; the order would rest and the book is full. Nothing is
+    /// appended then.
     pub fn submit(&mut self, order: NewOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
         debug_assert!(!order.quantity.is_zero(), "the gate lets no empty order through");
+        let taker = Taker::of(&order);
+        let phase = self.check_submit(&order, &taker)?;
         let book = book_of(&mut self.books, order.instrument).ok_or(Code::OrdSymbolNotTradable)?;
-        let may_rest = matches!(order.kind, OrderKind::Limit(_))
-            && order.time_in_force != TimeInForce::ImmediateOrCancel;
-        if !book.ladder(order.side.opposite()).has_within(limit_of(&order)) {
-            if order.kind == OrderKind::Market {
-                return Err(Code::OrdNoLiquidity);
-            }
-            // An order that trades and still rests has used up at least one resting order, so it finds room.
-            if may_rest && book.resting_orders() >= self.resting_orders_max {
-                return Err(Code::RskVenueOrdersMax);
-            }
-        }
         book.submitted += u128::from(order.quantity.nanos());
         let start = events.len();
-        let leaves = order.quantity;
-        events.push(VenueEvent::Execution(taker_execution(&order, ExecutionKind::New, leaves)));
-        let leaves = self.take(&order, leaves, events);
-        if !leaves.is_zero() {
-            match order.kind {
-                OrderKind::Limit(price) if may_rest => self.rest(&order, price, leaves, events),
-                OrderKind::Limit(_) | OrderKind::Market => self.expire_rest(&order, leaves, events),
-            }
-        }
+        events.push(VenueEvent::Execution(taker.execution(ExecutionKind::New, taker.leaves)));
+        self.run(taker, phase, events);
         event::mark_last(&mut events[start..]);
         Ok(())
     }
 
-    /// Takes a resting order out of the book. Events are appended to `events`.
+    /// Every reason to refuse an order; the phase that it comes into where there is none.
+    fn check_submit(&self, order: &NewOrder, taker: &Taker) -> Result<Phase, Code> {
+        let book = self.book(order.instrument).ok_or(Code::OrdSymbolNotTradable)?;
+        let may_rest = taker.may_rest();
+        if order.post_only && !may_rest {
+            return Err(Code::OrdOptionsContradict);
+        }
+        phase::check_order(book.phase, may_rest && !order.post_only)?;
+        let is_full = book.resting_orders() >= self.resting_orders_max;
+        if book.phase == Phase::AuctionCall {
+            // It does not trade before it rests.
+            return if is_full { Err(Code::RskVenueOrdersMax) } else { Ok(book.phase) };
+        }
+        if !book.ladder(taker.side.opposite()).has_within(taker.limit) {
+            if order.time_in_force == TimeInForce::FillOrKill {
+                return Err(Code::OrdFillOrKillShort);
+            }
+            if order.kind == OrderKind::Market {
+                return Err(Code::OrdNoLiquidity);
+            }
+            // An order that trades and still rests has used up at least one resting order, so it finds room.
+            return if may_rest && is_full { Err(Code::RskVenueOrdersMax) } else { Ok(book.phase) };
+        }
+        if order.post_only {
+            return Err(Code::OrdPostOnlyWouldTake);
+        }
+        if order.time_in_force == TimeInForce::FillOrKill && !self.can_fill(book, taker) {
+            return Err(Code::OrdFillOrKillShort);
+        }
+        Ok(book.phase)
+    }
+
+    /// Takes a resting order out of the book, in any phase. Events are appended to `events`.
     ///
     /// # Errors
     /// No such order rests, or it is somebody else's: one answer for both, so that nobody can probe for others' orders.
     pub fn cancel(&mut self, cancel: CancelOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
-        let index = self.orders.find(cancel.id).ok_or(Code::OrdOrderUnknown)?;
-        if self.orders[index].owner != cancel.owner {
-            return Err(Code::OrdOrderUnknown);
-        }
+        let index = self.find_own(cancel.id, cancel.owner)?;
         let start = events.len();
-        self.withdraw(index, ExecutionKind::Canceled, events);
+        self.withdraw(index, ExecutionKind::Canceled { reason: cancel.reason }, events);
         event::mark_last(&mut events[start..]);
         Ok(())
     }
@@ -171,8 +205,19 @@ impl Venue {
     /// Best price that rests on a side of an instrument's book; `None` if there is none, or no such book.
     #[must_use]
     pub fn best_price(&self, instrument: InstrumentId, side: Side) -> Option<Price> {
-        let book = self.books.get(instrument.index())?.as_ref()?;
-        book.ladder(side).best_within(None).map(|(price, _)| price)
+        self.book(instrument)?.ladder(side).best_within(None).map(|(price, _)| price)
+    }
+
+    /// Price of the last trade in an instrument; `None` before the first one, or if there is no such book.
+    #[must_use]
+    pub fn last_price(&self, instrument: InstrumentId) -> Option<Price> {
+        self.book(instrument)?.last_price
+    }
+
+    /// The phase of an instrument; `None` where the venue does not trade it.
+    #[must_use]
+    pub fn phase(&self, instrument: InstrumentId) -> Option<Phase> {
+        self.book(instrument).map(|book| book.phase)
     }
 
     /// How many orders rest now, over all owners and instruments.
@@ -181,45 +226,27 @@ impl Venue {
         self.orders.count()
     }
 
-    /// Trades `order` against the other side as far as price and quantity go; returns what is left of it.
-    fn take(&mut self, order: &NewOrder, mut leaves: Quantity, events: &mut Vec<VenueEvent>) -> Quantity {
-        let Self { books, orders, open_orders, last_trade_id, sum, .. } = self;
-        let Some(book) = book_of(books, order.instrument) else { return leaves };
-        let limit = limit_of(order);
-        while !leaves.is_zero() {
-            let Some((price, index)) = book.ladder(order.side.opposite()).best_within(limit) else { break };
-            *last_trade_id += 1;
-            let trade_id = *last_trade_id;
-            let maker = &mut orders[index];
-            sum.subtract(maker);
-            let quantity = leaves.min(maker.leaves);
-            leaves = minus(leaves, quantity);
-            maker.leaves = minus(maker.leaves, quantity);
-            let maker = *maker;
-            let fill = ExecutionKind::Fill { price, quantity, trade_id };
-            events.push(VenueEvent::Execution(taker_execution(order, fill, leaves)));
-            events.push(VenueEvent::Execution(maker.execution(fill)));
-            let trade = MarketEventKind::Trade { price, quantity, aggressor: Some(order.side), trade_id };
-            events.push(VenueEvent::market(order.instrument, trade));
-            let side = maker.side;
-            let reduce = MarketEventKind::Reduce { order: maker.id, side, price, quantity };
-            events.push(VenueEvent::market(order.instrument, reduce));
-            book.traded += 2 * u128::from(quantity.nanos());
-            if maker.leaves.is_zero() {
-                book.unlink(index, orders);
-                orders.remove(index);
-                close(open_orders, maker.owner);
-            } else {
-                sum.add(&maker);
-            }
-        }
-        leaves
+    /// Bytes that the resting orders and their index have been given, for benches and metrics; price levels come on top.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.orders.allocated_bytes()
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.books.get(instrument.index())?.as_ref()
+    }
+
+    /// Where this owner's order rests.
+    fn find_own(&self, id: OrderId, owner: OwnerId) -> Result<OrderIndex, Code> {
+        let index = self.orders.find(id).ok_or(Code::OrdOrderUnknown)?;
+        if self.orders[index].owner == owner { Ok(index) } else { Err(Code::OrdOrderUnknown) }
     }
 
     /// Lets what is left of a limit order rest at `price`, behind all that rest there already.
-    fn rest(&mut self, order: &NewOrder, price: Price, leaves: Quantity, events: &mut Vec<VenueEvent>) {
-        let Some(book) = book_of(&mut self.books, order.instrument) else { return };
-        let resting = Order::resting(order, price, leaves);
+    fn rest(&mut self, taker: &Taker, price: Price, events: &mut Vec<VenueEvent>) {
+        let Some(book) = book_of(&mut self.books, taker.instrument) else { return };
+        self.last_priority += 1;
+        let resting = taker.resting(price, self.last_priority);
         self.sum.add(&resting);
         let index = self.orders.insert(resting);
         book.append(index, &mut self.orders);
@@ -227,62 +254,120 @@ impl Venue {
         if self.newest_first {
             book.put_first(index, &mut self.orders);
         }
-        open(&mut self.open_orders, order.owner);
-        let add = MarketEventKind::Add { order: order.id, side: order.side, price, quantity: leaves };
-        events.push(VenueEvent::market(order.instrument, add));
+        open(&mut self.open_orders, taker.owner);
+        let add = MarketEventKind::Add { order: taker.id, side: taker.side, price, quantity: taker.leaves };
+        events.push(VenueEvent::market(taker.instrument, add));
     }
 
-    /// Ends what is left of an order that may not rest.
-    fn expire_rest(&mut self, order: &NewOrder, leaves: Quantity, events: &mut Vec<VenueEvent>) {
-        if let Some(book) = book_of(&mut self.books, order.instrument) {
-            book.returned += u128::from(leaves.nanos());
+    /// Ends what is left of an order that does not rest: expired or cancelled.
+    fn end_rest(&mut self, taker: &Taker, kind: ExecutionKind, events: &mut Vec<VenueEvent>) {
+        if let Some(book) = book_of(&mut self.books, taker.instrument) {
+            book.returned += u128::from(taker.leaves.nanos());
         }
-        let mut execution = taker_execution(order, ExecutionKind::Expired, leaves);
-        execution.leaves = Quantity::ZERO;
+        let execution = Execution { leaves: Quantity::ZERO, ..taker.execution(kind, taker.leaves) };
         events.push(VenueEvent::Execution(execution));
     }
 
     /// Takes a resting order out and reports it as `kind`: cancelled or expired.
     fn withdraw(&mut self, index: OrderIndex, kind: ExecutionKind, events: &mut Vec<VenueEvent>) {
         let order = self.orders[index];
+        if let Some(book) = book_of(&mut self.books, order.instrument) {
+            book.returned += u128::from(order.leaves.nanos());
+        }
+        let execution = Execution { leaves: Quantity::ZERO, ..order.execution(kind) };
+        events.push(VenueEvent::Execution(execution));
+        self.take_out(index, events);
+    }
+
+    /// Takes a resting order out of the book, whatever becomes of what was left of it, and tells the market.
+    fn take_out(&mut self, index: OrderIndex, events: &mut Vec<VenueEvent>) {
+        let order = self.orders[index];
         let Some(book) = book_of(&mut self.books, order.instrument) else { return };
         self.sum.subtract(&order);
         book.unlink(index, &mut self.orders);
-        book.returned += u128::from(order.leaves.nanos());
         self.orders.remove(index);
         close(&mut self.open_orders, order.owner);
-        let execution = Execution { leaves: Quantity::ZERO, ..order.execution(kind) };
-        events.push(VenueEvent::Execution(execution));
         let (side, price, quantity) = (order.side, order.price, order.leaves);
         let reduce = MarketEventKind::Reduce { order: order.id, side, price, quantity };
         events.push(VenueEvent::market(order.instrument, reduce));
     }
 }
 
+/// An order on its way through the book: one that came in, or one that a replace takes out of its place.
+#[derive(Clone, Copy, Debug)]
+struct Taker {
+    id: OrderId,
+    owner: OwnerId,
+    instrument: InstrumentId,
+    side: Side,
+    /// The worst price it trades at; `None` for any price.
+    limit: Option<Price>,
+    /// In all, what has traded included.
+    quantity: Quantity,
+    /// Still open.
+    leaves: Quantity,
+    time_in_force: TimeInForce,
+    post_only: bool,
+    self_trade: Option<SelfTrade>,
+}
+
+impl Taker {
+    fn of(order: &NewOrder) -> Self {
+        Self {
+            id: order.id,
+            owner: order.owner,
+            instrument: order.instrument,
+            side: order.side,
+            limit: match order.kind {
+                OrderKind::Limit(price) => Some(price),
+                OrderKind::Market => None,
+            },
+            quantity: order.quantity,
+            leaves: order.quantity,
+            time_in_force: order.time_in_force,
+            post_only: order.post_only,
+            self_trade: order.self_trade,
+        }
+    }
+
+    const fn may_rest(&self) -> bool {
+        self.limit.is_some() && self.time_in_force.may_rest()
+    }
+
+    /// What is left of it, resting at `price`, not in a queue yet.
+    fn resting(&self, price: Price, priority: u64) -> Order {
+        Order {
+            id: self.id,
+            price,
+            quantity: self.quantity,
+            leaves: self.leaves,
+            owner: self.owner,
+            instrument: self.instrument,
+            side: self.side,
+            time_in_force: self.time_in_force,
+            post_only: self.post_only,
+            self_trade: self.self_trade,
+            priority,
+        }
+    }
+
+    /// A report to its owner, when so much of it is open.
+    fn execution(&self, kind: ExecutionKind, leaves: Quantity) -> Execution {
+        Execution {
+            order: self.id,
+            owner: self.owner,
+            instrument: self.instrument,
+            side: self.side,
+            kind,
+            leaves,
+            cumulative: minus(self.quantity, leaves),
+        }
+    }
+}
+
 /// The book of an instrument that the venue trades.
 fn book_of(books: &mut [Option<Book>], instrument: InstrumentId) -> Option<&mut Book> {
     books.get_mut(instrument.index()).and_then(Option::as_mut)
-}
-
-/// The worst price an order trades at; `None` for any price.
-fn limit_of(order: &NewOrder) -> Option<Price> {
-    match order.kind {
-        OrderKind::Limit(price) => Some(price),
-        OrderKind::Market => None,
-    }
-}
-
-/// A report to the owner of the incoming order.
-fn taker_execution(order: &NewOrder, kind: ExecutionKind, leaves: Quantity) -> Execution {
-    Execution {
-        order: order.id,
-        owner: order.owner,
-        instrument: order.instrument,
-        side: order.side,
-        kind,
-        leaves,
-        cumulative: minus(order.quantity, leaves),
-    }
 }
 
 /// `a - b`, where `b` is at most `a` by construction.

@@ -7,7 +7,7 @@ use std::ops::{Index, IndexMut};
 
 use super::index::IdIndex;
 use crate::types::{
-    Execution, ExecutionKind, InstrumentId, NewOrder, OrderId, OwnerId, Price, Quantity, Side, TimeInForce,
+    Execution, ExecutionKind, InstrumentId, OrderId, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce,
 };
 
 /// Place of an order in the slab.
@@ -50,7 +50,7 @@ impl Default for Links {
 pub(super) struct Order {
     pub(super) id: OrderId,
     pub(super) price: Price,
-    /// As it was submitted.
+    /// In all, what has traded included: as it was submitted, or replaced.
     pub(super) quantity: Quantity,
     /// Still open; never zero between operations.
     pub(super) leaves: Quantity,
@@ -58,25 +58,15 @@ pub(super) struct Order {
     pub(super) instrument: InstrumentId,
     pub(super) side: Side,
     pub(super) time_in_force: TimeInForce,
+    pub(super) post_only: bool,
+    pub(super) self_trade: Option<SelfTrade>,
+    /// At one price the lower number trades first. Given when the order comes to rest, and anew when it loses its place.
+    pub(super) priority: u64,
 }
 
 const _: () = assert!(size_of::<Order>() == 64);
 
 impl Order {
-    /// What is left of `order`, resting at `price`, not in a queue yet.
-    pub(super) fn resting(order: &NewOrder, price: Price, leaves: Quantity) -> Self {
-        Self {
-            id: order.id,
-            price,
-            quantity: order.quantity,
-            leaves,
-            owner: order.owner,
-            instrument: order.instrument,
-            side: order.side,
-            time_in_force: order.time_in_force,
-        }
-    }
-
     /// A report to its owner about its present state.
     pub(super) fn execution(&self, kind: ExecutionKind) -> Execution {
         Execution {
@@ -132,6 +122,14 @@ impl Orders {
     /// Where this order is, if it rests.
     pub(super) fn find(&self, id: OrderId) -> Option<OrderIndex> {
         self.by_id.find(id, |index| self.slab[index.place()].id == id)
+    }
+
+    /// Bytes that orders, links and index have been given; the levels of the books come on top.
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.slab.capacity() * size_of::<Order>()
+            + self.links.capacity() * size_of::<Links>()
+            + self.free.capacity() * size_of::<OrderIndex>()
+            + self.by_id.allocated_bytes()
     }
 
     /// How many rest.

@@ -1,10 +1,15 @@
 //! The venue's specification by sentence, and its agreement with the naive model over random operations.
 
-use proptest::prelude::*;
+mod order_terms;
+mod phases;
+mod random;
+mod replaces;
+mod restored;
 
-use super::model::ModelVenue;
 use super::*;
-use crate::types::{BookDecimals, ClientOrderId, Instrument, MarketDepth, OrderId, Symbol};
+use crate::types::{
+    BookDecimals, CancelReason, ClientOrderId, Instrument, MarketDepth, ReplaceOrder, Symbol,
+};
 
 const ALICE: OwnerId = OwnerId(0);
 const BOB: OwnerId = OwnerId(1);
@@ -20,6 +25,7 @@ fn instruments(tradable: &[bool]) -> Instruments {
             decimals: BookDecimals::default(),
             tick: price(1),
             lot: quantity(1),
+            band: None,
             depth: MarketDepth::Orders,
             tradable: *tradable,
         });
@@ -47,6 +53,8 @@ fn limit(id: u64, owner: OwnerId, side: Side, units: u64, at: i64) -> NewOrder {
         quantity: quantity(units),
         kind: OrderKind::Limit(price(at)),
         time_in_force: TimeInForce::Day,
+        post_only: false,
+        self_trade: None,
     }
 }
 
@@ -54,16 +62,32 @@ fn market(id: u64, owner: OwnerId, side: Side, units: u64) -> NewOrder {
     NewOrder { kind: OrderKind::Market, ..limit(id, owner, side, units, 0) }
 }
 
-/// Submits to a venue that holds `resting`, and says in short what came out.
-fn check(resting: &[NewOrder], order: NewOrder) -> Result<Vec<String>, Code> {
+/// A venue of one instrument that holds `resting`.
+fn holding(resting: &[NewOrder]) -> Venue {
     let mut venue = Venue::new(&instruments(&[true]));
     for order in resting {
         venue.submit(*order, &mut Vec::new()).unwrap();
     }
-    let mut events = Vec::new();
-    let outcome = venue.submit(order, &mut events);
+    venue
+}
+
+/// Does something to a venue, and says in short what came out; what is refused must leave no trace.
+fn saying(
+    venue: &mut Venue,
+    act: impl FnOnce(&mut Venue, &mut Vec<VenueEvent>) -> Result<(), Code>,
+) -> Result<Vec<String>, Code> {
+    let (before, mut events) = (venue.state_digest(), Vec::new());
+    let outcome = act(venue, &mut events);
     venue.check_invariants();
+    if outcome.is_err() {
+        assert_eq!((venue.state_digest(), &*events), (before, &[][..]), "refused, and not without a trace");
+    }
     outcome.map(|()| events.iter().map(told).collect())
+}
+
+/// Submits to a venue that holds `resting`, and says in short what came out.
+fn check(resting: &[NewOrder], order: NewOrder) -> Result<Vec<String>, Code> {
+    saying(&mut holding(resting), |venue, events| venue.submit(order, events))
 }
 
 fn told(event: &VenueEvent) -> String {
@@ -74,7 +98,9 @@ fn told(event: &VenueEvent) -> String {
                 ExecutionKind::Fill { price, quantity, trade_id } => {
                     format!("fill#{trade_id} {quantity}@{price}")
                 }
-                ExecutionKind::Canceled => "canceled".to_owned(),
+                ExecutionKind::Canceled { reason: CancelReason::Requested } => "canceled".to_owned(),
+                ExecutionKind::Canceled { reason } => format!("canceled:{reason}"),
+                ExecutionKind::Replaced { price, quantity } => format!("replaced {quantity}@{price}"),
                 ExecutionKind::Expired => "expired".to_owned(),
             };
             format!("{order} {kind} leaves {leaves} cum {cumulative}")
@@ -87,8 +113,13 @@ fn told(event: &VenueEvent) -> String {
                 MarketEventKind::Reduce { order, side, price, quantity } => {
                     format!("reduce {order} {side} {quantity}@{price}")
                 }
-                MarketEventKind::Trade { price, quantity, aggressor: Some(side), trade_id } => {
-                    format!("trade#{trade_id} {side} {quantity}@{price}")
+                MarketEventKind::Trade { price, quantity, aggressor, trade_id } => {
+                    let by = aggressor.map_or("auction", Side::as_str);
+                    format!("trade#{trade_id} {by} {quantity}@{price}")
+                }
+                MarketEventKind::Status { state, reason: None } => format!("status {state}"),
+                MarketEventKind::Status { state, reason: Some(reason) } => {
+                    format!("status {state} {}", reason.as_str())
                 }
                 other => panic!("the venue never reports {other:?}"),
             };
@@ -203,7 +234,7 @@ fn only_the_owner_cancels_and_only_once() {
     venue.submit(limit(1, ALICE, Side::Sell, 3, 100), &mut events).unwrap();
     venue.submit(limit(2, BOB, Side::Buy, 1, 100), &mut events).unwrap();
     events.clear();
-    let cancel = CancelOrder { owner: ALICE, id: OrderId(1) };
+    let cancel = CancelOrder { owner: ALICE, id: OrderId(1), reason: CancelReason::Requested };
     assert_eq!(venue.cancel(CancelOrder { owner: BOB, ..cancel }, &mut events), Err(Code::OrdOrderUnknown));
     assert_eq!(venue.cancel(cancel, &mut events), Ok(()));
     assert_eq!(venue.cancel(cancel, &mut events), Err(Code::OrdOrderUnknown));
@@ -259,74 +290,4 @@ fn the_lowest_and_the_highest_price_there_are_can_rest_and_trade() {
     venue.submit(at(limit(4, BOB, Side::Sell, 1, 0), i64::MIN), &mut events).unwrap();
     assert_eq!(venue.resting_orders(), 0);
     venue.check_invariants();
-}
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Submit(NewOrder),
-    Cancel(CancelOrder),
-    EndDay,
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    let kind = prop_oneof![
-        9 => (95_i64..106).prop_map(|at| OrderKind::Limit(price(at))),
-        1 => Just(OrderKind::Market),
-    ];
-    let time_in_force = prop_oneof![
-        4 => Just(TimeInForce::Day),
-        2 => Just(TimeInForce::GoodTillCancel),
-        1 => Just(TimeInForce::ImmediateOrCancel),
-    ];
-    let side = prop_oneof![Just(Side::Buy), Just(Side::Sell)];
-    let submit = (0_u32..3, 0_u32..3, side, 1_u64..9, kind, time_in_force);
-    prop_oneof![
-        30 => submit.prop_map(|(owner, instrument, side, units, kind, time_in_force)| {
-            let order = limit(0, OwnerId(owner), side, units, 0);
-            Operation::Submit(NewOrder { instrument: InstrumentId(instrument), kind, time_in_force, ..order })
-        }),
-        10 => (0_u32..3, 1_u64..120)
-            .prop_map(|(owner, id)| Operation::Cancel(CancelOrder { owner: OwnerId(owner), id: OrderId(id) })),
-        1 => Just(Operation::EndDay),
-    ]
-}
-
-fn run(venue: &mut Venue, operation: &Operation, id: u64) -> Result<Vec<VenueEvent>, Code> {
-    let mut events = Vec::new();
-    match operation {
-        Operation::Submit(order) => venue.submit(NewOrder { id: OrderId(id), ..*order }, &mut events)?,
-        Operation::Cancel(cancel) => venue.cancel(*cancel, &mut events)?,
-        Operation::EndDay => venue.expire_day_orders(&mut events),
-    }
-    Ok(events)
-}
-
-proptest! {
-    #[test]
-    fn the_venue_agrees_with_the_naive_model(operations in prop::collection::vec(operation(), 1..150)) {
-        let tradable = [true, true, false];
-        let mut venue = Venue::new(&instruments(&tradable)).with_resting_orders_max(12);
-        let mut model = ModelVenue::new(&tradable, 12);
-        for (id, operation) in (1_u64..).zip(&operations) {
-            let expected = match operation {
-                Operation::Submit(order) => model.submit(NewOrder { id: OrderId(id), ..*order }),
-                Operation::Cancel(cancel) => model.cancel(*cancel),
-                Operation::EndDay => Ok(model.expire_day_orders()),
-            };
-            prop_assert_eq!(run(&mut venue, operation, id), expected);
-            venue.check_invariants();
-            for owner in (0..3).map(OwnerId) {
-                prop_assert_eq!(venue.open_orders(owner) as usize, model.open_orders(owner));
-            }
-        }
-    }
-
-    #[test]
-    fn the_same_orders_always_give_the_same_events(operations in prop::collection::vec(operation(), 1..150)) {
-        let run_all = || -> Vec<_> {
-            let mut venue = Venue::new(&instruments(&[true, true, false])).with_resting_orders_max(12);
-            (1_u64..).zip(&operations).map(|(id, operation)| run(&mut venue, operation, id)).collect()
-        };
-        prop_assert_eq!(run_all(), run_all());
-    }
 }

@@ -7,7 +7,7 @@ use sealfeed_wire::{OrderCancel, OrderNew};
 use crate::execute::Engine;
 use crate::gate;
 use crate::journal::event::{self, SyntheticInput};
-use crate::types::{CancelOrder, NewOrder, OrderId, OwnerId, Principal};
+use crate::types::{CancelOrder, CancelReason, NewOrder, OrderId, OwnerId, Principal};
 
 /// Members of the synthetic market have numbers below this; the venue keeps a counter for each.
 const SYNTHETIC_OWNERS_MAX: u32 = 1 << 21;
@@ -41,6 +41,8 @@ pub(super) fn operation(engine: &mut Engine, entry: &event::Order) -> Result<Ope
                 quantity: terms.quantity,
                 kind: terms.kind,
                 time_in_force: terms.time_in_force,
+                post_only: terms.post_only,
+                self_trade: terms.self_trade,
             }))
         }
         "order.cancel" => {
@@ -49,7 +51,7 @@ pub(super) fn operation(engine: &mut Engine, entry: &event::Order) -> Result<Ope
             if record.client_order_id != cancel.orig_cl_ord_id {
                 return Err("its body names another order");
             }
-            Ok(Operation::Cancel(CancelOrder { owner, id }))
+            Ok(Operation::Cancel(CancelOrder { owner, id, reason: CancelReason::Requested }))
         }
         _ => Err("the venue has no such operation"),
     }

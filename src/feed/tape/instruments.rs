@@ -63,6 +63,8 @@ impl Listing {
                 decimals: BookDecimals { price, quantity },
                 tick: Price::from_nanos(taped.tick),
                 lot: Quantity::from_nanos(taped.lot),
+                // What an order may be is no part of what was published.
+                band: None,
                 depth,
                 tradable: taped.tradable,
             })?;

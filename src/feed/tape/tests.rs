@@ -82,6 +82,7 @@ fn instruments() -> Instruments {
             decimals,
             tick: Price::from_nanos(1),
             lot: Quantity::from_nanos(10_u64.pow(9 - u32::from(quantity))),
+            band: None,
             depth,
             tradable: false,
         });

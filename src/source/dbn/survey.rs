@@ -68,7 +68,7 @@ fn add(
     let (tick, lot) = (step.tick(), Step::WHOLE.lot());
     let decimals = decimals(tick, lot);
     let id = instruments
-        .add(|id| Instrument { id, symbol, decimals, tick, lot, depth, tradable: false })
+        .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
         .ok_or(SourceError::SymbolTaken { symbol })?;
     Ok((id, decimals.price))
 }

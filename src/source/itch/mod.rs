@@ -120,7 +120,7 @@ fn register(
     let mut registered = BTreeMap::new();
     for (locate, (symbol, stock)) in listed {
         let id = instruments
-            .add(|id| Instrument { id, symbol, decimals, tick, lot, depth, tradable: false })
+            .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
             .ok_or(SourceError::SymbolTaken { symbol })?;
         registered.insert(locate, (id, stock));
     }

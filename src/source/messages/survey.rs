@@ -158,7 +158,7 @@ impl Seen {
         let lot = if Scaled::shortest(lot).decimals > decimals.quantity { Step::WHOLE.lot() } else { lot };
         let symbol = settings.symbol.unwrap_or(name);
         let id = instruments
-            .add(|id| Instrument { id, symbol, decimals, tick, lot, depth, tradable: false })
+            .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
             .ok_or(SourceError::SymbolTaken { symbol })?;
         Ok(Recorded::new(id, depth, decimals))
     }

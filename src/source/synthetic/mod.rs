@@ -182,7 +182,7 @@ impl SyntheticMarket {
 fn instrument(id: InstrumentId, symbol: Symbol) -> Instrument {
     let (tick, lot) = (Price::from_nanos(TICK_NANOS), Quantity::from_nanos(LOT_NANOS));
     let decimals = decimals(tick, lot);
-    Instrument { id, symbol, decimals, tick, lot, depth: MarketDepth::Orders, tradable: true }
+    Instrument { id, symbol, decimals, tick, lot, band: None, depth: MarketDepth::Orders, tradable: true }
 }
 
 /// A slot has one maker for good, so that whoever cancels an order is its owner.

@@ -1,4 +1,4 @@
-//! The list of codes. Numbers are area times 1000 plus number; append within an area only.
+//! The list of codes. Numbers are area times 1000 plus number; append within an area only; numbers may be left out.
 
 /// Why something was refused, closed or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,6 +262,20 @@ pub enum Code {
     OrdVenueBusy = 4039,
     /// `SF-ORD-040`: the order's deadline has passed.
     OrdDeadlinePassed = 4040,
+    /// `SF-ORD-060`: a post-only order would trade at once.
+    OrdPostOnlyWouldTake = 4060,
+    /// `SF-ORD-061`: the whole quantity of a fill-or-kill order cannot trade at once.
+    OrdFillOrKillShort = 4061,
+    /// `SF-ORD-062`: the price lies outside the instrument's band.
+    OrdPriceOutOfBand = 4062,
+    /// `SF-ORD-063`: the auction call takes no order of this kind.
+    OrdNotInAuction = 4063,
+    /// `SF-ORD-064`: the instrument is halted.
+    OrdInstrumentHalted = 4064,
+    /// `SF-ORD-065`: the instrument is closed.
+    OrdInstrumentClosed = 4065,
+    /// `SF-ORD-066`: options of the order exclude each other.
+    OrdOptionsContradict = 4066,
     /// `SF-ORD-070`: the signature is malformed.
     OrdSignatureMalformed = 4070,
     /// `SF-ORD-071`: the certificate's key makes no signature that is checked here.
