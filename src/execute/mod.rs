@@ -11,10 +11,14 @@
 mod instruments;
 mod order;
 mod owners;
+mod position;
+mod positions;
 pub mod replay;
 
 pub use order::OrderRecord;
 pub use owners::synthetic_owner;
+pub use position::{OpenPart, OpenSide, Position};
+pub use positions::{Account, Positions, Row};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,7 +38,7 @@ use owners::Owners;
 /// The digest of the state is sealed after so many inputs, unless told otherwise.
 pub const STATE_HASH_INPUTS_DEFAULT: u64 = 10_000;
 /// What `STATE_HASH` entries say they digest; the number is raised when [`Engine::state`] digests anything else.
-const STATE_OF: &str = "venue/1";
+const STATE_OF: &str = "venue/2";
 /// Name of every synthetic order: its owner reads no reports.
 const SYNTHETIC_NAME: &str = "synthetic";
 
@@ -68,6 +72,7 @@ pub struct Engine {
     instruments: Arc<Instruments>,
     venue: Venue,
     owners: Owners,
+    positions: Positions,
     orders: HashMap<OrderId, OrderRecord>,
     /// Number of each owner's last report.
     reports: BTreeMap<OwnerId, Sequence>,
@@ -104,6 +109,7 @@ impl Engine {
             instruments,
             venue,
             owners: Owners::default(),
+            positions: Positions::default(),
             orders: HashMap::new(),
             reports: BTreeMap::new(),
             synthetic_name: ClientOrderId::new(SYNTHETIC_NAME).ok(),
@@ -145,7 +151,15 @@ impl Engine {
 
     /// Gives a principal that has none its number. To be sealed before anything is done for it.
     pub fn add_owner(&mut self, principal: &Principal) -> event::Owner {
-        event::Owner { number: self.owners.add(principal).0, principal: principal.to_string() }
+        let owner = self.owners.add(principal);
+        self.positions.add_owner(owner, principal.firm());
+        event::Owner { number: owner.0, principal: principal.to_string() }
+    }
+
+    /// What principals and firms hold and have open, by the reports so far.
+    #[must_use]
+    pub const fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// The name of the next order.
@@ -267,6 +281,7 @@ impl Engine {
     pub fn end_day(&mut self, day: u64, events: &mut Vec<VenueEvent>) {
         self.inputs += 1;
         self.day = day;
+        self.positions.end_day();
         self.venue.expire_day_orders(events);
     }
 
@@ -277,8 +292,11 @@ impl Engine {
 
     /// Makes the report of an execution; `None` where nobody reads one: members of the synthetic market do not.
     pub fn report(&mut self, execution: &Execution) -> Option<Report<'_>> {
+        let record = self.orders.get_mut(&execution.order);
+        self.positions
+            .apply(execution, record.as_ref().map_or_else(OpenPart::default, |one| one.open_part()));
         let principal = self.owners.name(execution.owner)?;
-        let record = self.orders.get_mut(&execution.order)?;
+        let record = record?;
         let instrument = self.instruments.by_id(execution.instrument)?;
         record.advance(execution);
         let last = self.reports.entry(execution.owner).or_default();
@@ -307,8 +325,8 @@ impl Engine {
     }
 
     /// The digest of the state as it is now: SHA-256 over the next order's name, the day, how many owners there are and how
-    /// many of them have had a report, for each of these its number and the last report's, and the venue's own digest. Numbers are little-endian: 4 bytes for
-    /// an owner, 8 for any other.
+    /// many of them have had a report, for each of these its number and the last report's, the positions as [`Positions`] writes them, and the
+    /// venue's own digest. Numbers are little-endian: 4 bytes for an owner, 8 for any other that does not say otherwise.
     #[must_use]
     pub fn state(&self) -> StateHash {
         let mut bytes = Vec::with_capacity(64 + 12 * self.reports.len());
@@ -319,6 +337,7 @@ impl Engine {
             bytes.extend(owner.0.to_le_bytes());
             bytes.extend(report.get().to_le_bytes());
         }
+        self.positions.digest_into(&mut bytes);
         let digest = sha256_of(&[&bytes, &self.venue.state_digest()]);
         StateHash { of: STATE_OF.to_owned(), inputs: self.inputs, digest }
     }

@@ -2,6 +2,7 @@
 
 use sealfeed_wire::{Decimals, Scaled};
 
+use super::position::OpenPart;
 use crate::journal::OrderTrail;
 use crate::types::{
     ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind, OrderState, Price, Quantity,
@@ -63,6 +64,15 @@ impl OrderRecord {
             ExecutionKind::Canceled => OrderState::Canceled,
             ExecutionKind::Expired => OrderState::Expired,
         };
+    }
+
+    /// What of it is open, by what has been reported.
+    pub(super) const fn open_part(&self) -> OpenPart {
+        let limit = match self.kind {
+            OrderKind::Limit(price) => Some(price),
+            OrderKind::Market => None,
+        };
+        OpenPart { limit, leaves: self.leaves }
     }
 
     /// Average price of what was filled, nine decimals; `None` before the first fill.
