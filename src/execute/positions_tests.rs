@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::execute::OpenSide;
 use crate::types::OrderId;
 
 /// Alice and bob are of one firm, dave is of another one, the last one is a member of the synthetic market.
@@ -255,8 +256,8 @@ fn positions_that_differ_in_anything_have_different_digests() {
         positions.restore_owner(OWNERS[0], open_orders, [row(position)]);
         digest(&positions)
     };
-    let open = super::super::position::OpenSide { quantity: 1, value: 0 };
-    let value = super::super::position::OpenSide { quantity: 0, value: 1 };
+    let open = OpenSide { quantity: 1, value: 0 };
+    let value = OpenSide { quantity: 0, value: 1 };
     let flat = Position::default();
     let mut digests = vec![
         digest(&positions()),
