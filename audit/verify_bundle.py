@@ -110,9 +110,9 @@ class Entry:
 
 def event(it):
     """Principal, name and gist of an event of an order."""
-    need(it.schema == 1, f"entry {it.seq} cannot be read")
+    need(it.schema in (1, 2), f"entry {it.seq} cannot be read")
     if it.kind == ORDER:
-        principal, op, order, _, _, body, _, _ = fields(it.payload, "ttnnmtnn")
+        principal, op, order, _, _, body = fields(it.payload, "ttnnmtnn" + ("bn" if it.schema == 2 else ""))[:6]
         return principal, "order", f"{op} {body}", op == "order.new" and order == it.order[0]
     need(it.kind in (REFUSED, EXECUTION), f"entry {it.seq} is no event of an order")
     found = fields(it.payload, "ttt" if it.kind == REFUSED else "ttntt", whole=False)

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::hint::black_box;
 
 use sealfeed::journal::Event;
-use sealfeed::journal::event::{Certificate, Connect, Der, Order};
+use sealfeed::journal::event::{Bytes, Certificate, Connect, Order};
 use sealfeed_audit::bundle::{Given, check, make};
 use sealfeed_audit::checkpoint::{self, TreeHead};
 use sealfeed_audit::note::{SigningKey, VerifierKey};
@@ -89,7 +89,7 @@ fn one_entry(table: &mut Table, size: u64, rounds: usize) {
 
 fn draft(event: impl Into<Event>) -> Draft {
     let event = event.into();
-    Draft { kind: event.kind(), schema: 1, payload: event.encode().unwrap(), ..Draft::default() }
+    Draft { kind: event.kind(), schema: event.schema(), payload: event.encode().unwrap(), ..Draft::default() }
 }
 
 /// A bundle out of a small log: an order that nothing happened to, its session and certificates.
@@ -100,7 +100,7 @@ fn bundle() -> (Vec<u8>, VerifierKey) {
     let leaf = vec![5u8; 800];
     let sha256 = sealfeed_audit::hex(&sha256(&leaf));
     let text = |text: &str| text.to_owned();
-    log.append(draft(Certificate { sha256: sha256.clone(), chain: vec![Der(leaf)], left_out: 0 })).unwrap();
+    log.append(draft(Certificate { sha256: sha256.clone(), chain: vec![Bytes(leaf)], left_out: 0 })).unwrap();
     let (session, principal) = ([1; 32], text("acme/bob"));
     let connect = Connect {
         address: text("127.0.0.1:1"),
@@ -124,6 +124,8 @@ fn bundle() -> (Vec<u8>, VerifierKey) {
         ),
         received: 1,
         admitted: 1,
+        sig: Bytes::default(),
+        on_disconnect: 0,
     };
     let (link, session) =
         (OrderLink { id: 7, previous: None, event: 0 }, SessionLink { id: session, event: 1 });

@@ -85,6 +85,24 @@ pub enum ReadError {
     },
 }
 
+/// First sequence numbers of the segments of the log in `folder`, in order.
+///
+/// # Errors
+/// [`ReadError::NoLog`], or what the disk answers.
+pub fn segments(folder: &Path) -> Result<Vec<u64>, ReadError> {
+    segments_in(&DiskStorage::new(folder))
+}
+
+fn segments_in(storage: &dyn Storage) -> Result<Vec<u64>, ReadError> {
+    let names = match storage.list(SEGMENTS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::NoLog),
+        other => other.map_err(|source| ReadError::Io { file: SEGMENTS.to_owned(), source })?,
+    };
+    let mut segments: Vec<u64> = names.iter().filter_map(|name| first_seq_of_name(name)).collect();
+    segments.sort_unstable();
+    if segments.is_empty() { Err(ReadError::NoLog) } else { Ok(segments) }
+}
+
 /// Entries of the log in `folder`, from the first there is.
 ///
 /// # Errors
@@ -126,15 +144,7 @@ impl Entries {
     /// # Errors
     /// As [`entries_from`].
     pub fn new(storage: Arc<dyn Storage>, from_seq: u64) -> Result<Self, ReadError> {
-        let names = match storage.list(SEGMENTS) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::NoLog),
-            other => other.map_err(|source| ReadError::Io { file: SEGMENTS.to_owned(), source })?,
-        };
-        let mut segments: VecDeque<u64> = names.iter().filter_map(|name| first_seq_of_name(name)).collect();
-        segments.make_contiguous().sort_unstable();
-        if segments.is_empty() {
-            return Err(ReadError::NoLog);
-        }
+        let mut segments = VecDeque::from(segments_in(&*storage)?);
         while segments.get(1).is_some_and(|second| *second <= from_seq) {
             segments.pop_front();
         }

@@ -121,7 +121,7 @@ async fn serve(config: &Config, text: &[u8]) -> anyhow::Result<ExitCode> {
 fn start_failed(error: &StartError) -> ExitCode {
     complain(&telemetry::chain(error), error.code());
     ExitCode::from(match error.code() {
-        Some(Code::AudStartRefused | Code::AudLogLocked) => EXIT_LOG_REFUSED,
+        Some(Code::AudStartRefused | Code::AudLogLocked | Code::AudStateRefused) => EXIT_LOG_REFUSED,
         Some(Code::AudLogFailed) => EXIT_LOG_FAILED,
         _ => EXIT_CONFIGURATION,
     })

@@ -272,6 +272,9 @@ pub struct OrdersConfig {
     /// After how many orders and cancels, the synthetic market's included, the digest of the venue's state is sealed, 1 to
     /// 1,000,000.
     pub state_hash_inputs: u64,
+    /// After how many of them the whole state is sealed, so that the next start has to execute no more than twice as many again, 1,000 to
+    /// 100,000,000; later while the state itself is larger than half of that.
+    pub snapshot_inputs: u64,
 }
 
 impl Default for OrdersConfig {
@@ -282,6 +285,7 @@ impl Default for OrdersConfig {
             nonces_per_principal_max: 100_000,
             client_order_ids_max: 1_000_000,
             state_hash_inputs: 10_000,
+            snapshot_inputs: 100_000,
         }
     }
 }

@@ -8,18 +8,26 @@ const INSTRUMENTS_PER_ENTRY_MAX: usize = 500;
 
 /// The entries that list a table.
 pub(super) fn listed(instruments: &Instruments) -> impl Iterator<Item = event::Instruments> {
-    let all: Vec<event::ListedInstrument> = instruments.iter().map(to_listed).collect();
-    (0..all.len()).step_by(INSTRUMENTS_PER_ENTRY_MAX).map(move |place| {
-        let end = all.len().min(place + INSTRUMENTS_PER_ENTRY_MAX);
-        let list = all.get(place..end).unwrap_or_default().to_vec();
-        let bounded = instruments.iter().skip(place).take(INSTRUMENTS_PER_ENTRY_MAX);
-        let bands = bounded.filter_map(|instrument| {
-            let (lowest, highest) = instrument.band?;
-            Some((instrument.id.0, lowest.nanos(), highest.nanos()))
-        });
-        let bands = bands.collect();
-        event::Instruments { first: u32::try_from(place).unwrap_or(u32::MAX), list, bands }
+    (0..instruments.count()).step_by(INSTRUMENTS_PER_ENTRY_MAX).map(move |place| {
+        let listed = instruments.iter().skip(place).take(INSTRUMENTS_PER_ENTRY_MAX);
+        listed_from(u32::try_from(place).unwrap_or(u32::MAX), listed)
     })
+}
+
+/// The whole table as one: for a snapshot, which is cut by its bytes.
+pub(super) fn listed_whole(instruments: &Instruments) -> event::Instruments {
+    listed_from(0, instruments.iter())
+}
+
+fn listed_from<'a>(first: u32, listed: impl Iterator<Item = &'a Instrument>) -> event::Instruments {
+    let (mut list, mut bands) = (Vec::new(), Vec::new());
+    for instrument in listed {
+        list.push(to_listed(instrument));
+        if let Some((lowest, highest)) = instrument.band {
+            bands.push((instrument.id.0, lowest.nanos(), highest.nanos()));
+        }
+    }
+    event::Instruments { first, list, bands }
 }
 
 fn to_listed(instrument: &Instrument) -> event::ListedInstrument {

@@ -5,22 +5,32 @@
 //! outputs are `execution`, `order_refused` with an order's link, and `STATE_HASH`. An input's entry stands in the log before its
 //! outputs, and all of them before the next input.
 //!
-//! No clock, no I/O, no hash order. State starts empty with every run of the server, at the entry of kind `venue`. A later
-//! snapshot of the state would stand there, and a re-execution could start from it.
+//! No clock, no I/O, no hash order. Its life begins empty at an entry of kind `venue`, and goes on over every later run of the server
+//! ([`restore`]): what was answered, what rests and how far the reports are is all rebuilt from the log.
 
+mod answers;
 mod instruments;
+mod message;
 mod order;
 mod owners;
 mod position;
 mod positions;
 pub mod replay;
+mod restore;
+mod snapshot;
+mod withdraw;
 
-pub use order::OrderRecord;
+pub use answers::{Answer, Answers, Outcome};
+pub use message::ReportMessage;
+pub use order::{OnDisconnect, OrderRecord, Origin};
 pub use owners::synthetic_owner;
 pub use position::{OpenPart, OpenSide, Position};
 pub use positions::{Account, Positions, Row};
+pub use restore::{RestoreError, Restored, restore};
+pub use snapshot::SnapshotError;
+pub use withdraw::{Mass, Withdrawn};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sealfeed_audit::{StateHash, sha256_of};
@@ -29,11 +39,11 @@ use sealfeed_wire::market::ExecKind;
 use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{Event, OrderTrail};
 use crate::types::{
-    CancelOrder, CancelReason, ClientOrderId, Code, Execution, ExecutionKind, Instrument, InstrumentId,
-    Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity, Sequence, Side,
-    TimeInForce,
+    CancelOrder, CancelReason, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument,
+    InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity,
+    ReplaceOrder, Sequence, Side, TimeInForce, UnixNanos,
 };
-use crate::venue::{RESTING_ORDERS_MAX_DEFAULT, RULES, Venue, VenueEvent};
+use crate::venue::{RESTING_ORDERS_MAX_DEFAULT, RULES, RestingOrder, Venue, VenueEvent};
 use owners::Owners;
 
 /// The digest of the state is sealed after so many inputs, unless told otherwise.
@@ -75,8 +85,15 @@ pub struct Engine {
     owners: Owners,
     positions: Positions,
     orders: HashMap<OrderId, OrderRecord>,
+    /// Clients' orders that rest or may still trade, by owner.
+    open: BTreeMap<OwnerId, BTreeSet<OrderId>>,
+    answers: Answers,
     /// Number of each owner's last report.
     reports: BTreeMap<OwnerId, Sequence>,
+    /// Number of the last report of each firm.
+    firm_reports: BTreeMap<Arc<str>, Sequence>,
+    /// When the orders of an owner are cancelled unless it says again that it is there, in nanoseconds.
+    dead_men: BTreeMap<OwnerId, UnixNanos>,
     synthetic_name: Option<ClientOrderId>,
     next_id: u64,
     day: u64,
@@ -84,10 +101,17 @@ pub struct Engine {
     hashed_at: u64,
 }
 
-/// A report to the owner of an order, to be sealed as the next event of that order.
+/// Which message made the venue act.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cause {
+    /// The order that came in, or was replaced: its fills took liquidity, all others gave it.
+    pub taker: Option<OrderId>,
+    /// The client's name of the message that cancelled or replaced.
+    pub name: Option<ClientOrderId>,
+}
+
+/// A report to the owner of an order, beside what is sealed of it as the next event of that order.
 pub struct Report<'a> {
-    /// What is sealed.
-    pub event: event::Execution,
     /// The order, as it stands after this.
     pub record: &'a mut OrderRecord,
     /// What it trades.
@@ -96,6 +120,10 @@ pub struct Report<'a> {
     pub seq: Sequence,
     /// Number of the owner's report before.
     pub previous_seq: Sequence,
+    /// Its number among the reports of the firm.
+    pub firm_seq: Sequence,
+    /// Number of the firm's report before.
+    pub firm_previous_seq: Sequence,
 }
 
 impl Engine {
@@ -112,7 +140,11 @@ impl Engine {
             owners: Owners::default(),
             positions: Positions::default(),
             orders: HashMap::new(),
+            open: BTreeMap::new(),
+            answers: Answers::default(),
             reports: BTreeMap::new(),
+            firm_reports: BTreeMap::new(),
+            dead_men: BTreeMap::new(),
             synthetic_name: ClientOrderId::new(SYNTHETIC_NAME).ok(),
             next_id: options.first_id,
             day: options.day,
@@ -128,14 +160,61 @@ impl Engine {
         self
     }
 
-    /// What is sealed before the first input, and then [`Engine::state`].
-    pub fn opening(&self) -> impl Iterator<Item = Event> {
-        let EngineOptions { first_id, resting_orders_max, state_hash_inputs, .. } = self.options;
-        let instruments = u32::try_from(self.instruments.count()).unwrap_or(u32::MAX);
-        let day = self.day;
-        let venue =
-            event::Venue { rules: RULES, day, first_id, resting_orders_max, state_hash_inputs, instruments };
-        std::iter::once(Event::from(venue)).chain(instruments::listed(&self.instruments).map(Event::from))
+    /// What is sealed before the first input of a run, and then [`Engine::state`]: how the venue begins, or that it `continues` and
+    /// trades `instruments` from here on.
+    pub fn opening(
+        &self,
+        instruments: &Instruments,
+        options: &EngineOptions,
+        continues: bool,
+    ) -> impl Iterator<Item = Event> {
+        let EngineOptions { resting_orders_max, state_hash_inputs, .. } = *options;
+        let first_id = self.options.first_id;
+        let count = u32::try_from(instruments.count()).unwrap_or(u32::MAX);
+        let venue = event::Venue {
+            rules: RULES,
+            day: self.day,
+            first_id,
+            resting_orders_max,
+            state_hash_inputs,
+            instruments: count,
+            continues,
+        };
+        std::iter::once(Event::from(venue)).chain(instruments::listed(instruments).map(Event::from))
+    }
+
+    /// Names the run of all numbers of reports: another one when they began anew.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        Epoch(self.options.first_id)
+    }
+
+    /// The trading day, in days since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn day(&self) -> u64 {
+        self.day
+    }
+
+    /// Inputs taken so far.
+    #[must_use]
+    pub const fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Every order that rests: instrument by instrument, bids before asks, in the order in which they trade.
+    pub fn resting(&self) -> impl Iterator<Item = RestingOrder> {
+        self.venue.resting()
+    }
+
+    /// What was answered.
+    #[must_use]
+    pub const fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Binds a client's name by its first final answer.
+    pub fn bind(&mut self, owner: OwnerId, answer: Answer) -> Arc<Answer> {
+        self.answers.bind(owner, answer)
     }
 
     /// What is traded.
@@ -148,6 +227,12 @@ impl Engine {
     #[must_use]
     pub fn owner(&self, principal: &Principal) -> Option<OwnerId> {
         self.owners.find(principal)
+    }
+
+    /// The principal of a number; `None` for the synthetic market.
+    #[must_use]
+    pub fn principal(&self, owner: OwnerId) -> Option<&Principal> {
+        self.owners.name(owner)
     }
 
     /// Gives a principal that has none its number. To be sealed before anything is done for it.
@@ -207,12 +292,14 @@ impl Engine {
     pub fn submit(
         &mut self,
         order: NewOrder,
+        origin: Origin,
         trail: OrderTrail,
         events: &mut Vec<VenueEvent>,
     ) -> Result<(), Code> {
         self.inputs += 1;
         self.venue.submit(order, events)?;
-        self.orders.insert(order.id, OrderRecord::new(&order, trail));
+        self.orders.insert(order.id, OrderRecord::new(&order, origin, trail));
+        self.open.entry(order.owner).or_default().insert(order.id);
         Ok(())
     }
 
@@ -233,6 +320,25 @@ impl Engine {
             return Err(Code::OrdTooLateToCancel);
         }
         self.venue.cancel(cancel, events)
+    }
+
+    /// Takes a client's replace, whose entry was `trail`'s last. What the venue does is appended to `events`.
+    ///
+    /// # Errors
+    /// The order is finished, or as [`Venue::replace`].
+    pub fn replace(
+        &mut self,
+        replace: ReplaceOrder,
+        trail: OrderTrail,
+        events: &mut Vec<VenueEvent>,
+    ) -> Result<(), Code> {
+        self.inputs += 1;
+        let record = self.orders.get_mut(&replace.id).ok_or(Code::OrdOrderUnknown)?;
+        record.trail = trail;
+        if !record.is_open() {
+            return Err(Code::OrdTooLateToCancel);
+        }
+        self.venue.replace(replace, events)
     }
 
     /// Where the order's trail stands after what was sealed of it outside a [`Report`].
@@ -273,11 +379,8 @@ impl Engine {
                 Some(order.id)
             }
             SyntheticInput::Cancel { owner, order_id } => {
-                let cancel = CancelOrder {
-                    owner: OwnerId(owner),
-                    id: OrderId(order_id),
-                    reason: CancelReason::Requested,
-                };
+                let reason = CancelReason::Requested;
+                let cancel = CancelOrder { owner: OwnerId(owner), id: OrderId(order_id), reason };
                 let _ = self.venue.cancel(cancel, events);
                 None
             }
@@ -292,13 +395,15 @@ impl Engine {
         self.venue.expire_day_orders(events);
     }
 
-    /// Forgets clients' orders that are finished.
+    /// Forgets clients' orders that are finished, and frees their names.
     pub fn forget_finished(&mut self) {
         self.orders.retain(|_, record| record.is_open());
+        let orders = &self.orders;
+        self.answers.end_day(|order| orders.get(&order).is_some_and(OrderRecord::is_open));
     }
 
     /// Makes the report of an execution; `None` where nobody reads one: members of the synthetic market do not.
-    pub fn report(&mut self, execution: &Execution) -> Option<Report<'_>> {
+    pub fn report(&mut self, execution: &Execution, cause: Cause) -> Option<(event::Execution, Report<'_>)> {
         let record = self.orders.get_mut(&execution.order);
         self.positions
             .apply(execution, record.as_ref().map_or_else(OpenPart::default, |one| one.open_part()));
@@ -306,10 +411,25 @@ impl Engine {
         let record = record?;
         let instrument = self.instruments.by_id(execution.instrument)?;
         record.advance(execution);
+        if !record.is_open()
+            && let Some(open) = self.open.get_mut(&execution.owner)
+        {
+            open.remove(&execution.order);
+            if open.is_empty() {
+                self.open.remove(&execution.owner);
+            }
+        }
         let last = self.reports.entry(execution.owner).or_default();
         let previous_seq = *last;
         let seq = last.next();
         *last = seq;
+        let firm_last = match self.firm_reports.get_mut(principal.firm()) {
+            Some(last) => last,
+            None => self.firm_reports.entry(principal.firm().into()).or_default(),
+        };
+        let firm_previous_seq = *firm_last;
+        let firm_seq = firm_last.next();
+        *firm_last = firm_seq;
         let (price, quantity, trade_id) = match execution.kind {
             ExecutionKind::Fill { price, quantity, trade_id } => (price, quantity, trade_id),
             ExecutionKind::Replaced { price, quantity } => (price, quantity, 0),
@@ -317,6 +437,7 @@ impl Engine {
                 Default::default()
             }
         };
+        let names_cause = is_canceled_by_name(execution) || is_replaced(execution);
         let event = event::Execution {
             principal: principal.to_string(),
             cl_ord_id: record.client_order_id.to_string(),
@@ -330,12 +451,19 @@ impl Engine {
             leaves: execution.leaves.nanos(),
             cumulative: execution.cumulative.nanos(),
             report: seq.get(),
+            reason: match execution.kind {
+                ExecutionKind::Canceled { reason } => reason.as_str().to_owned(),
+                _ => String::new(),
+            },
+            cause: cause.name.filter(|_| names_cause).map(|name| name.to_string()).unwrap_or_default(),
+            taker: is_taker(execution, cause),
+            firm_report: firm_seq.get(),
         };
-        Some(Report { event, record, instrument, seq, previous_seq })
+        Some((event, Report { record, instrument, seq, previous_seq, firm_seq, firm_previous_seq }))
     }
 
     /// The digest of the state as it is now: SHA-256 over the next order's name, the day, how many owners there are and how
-    /// many of them have had a report, for each of these its number and the last report's, the positions as [`Positions`] writes them, and the
+    /// many of them have had a report, for each of these its number and the last report's, how many dead-man timers are armed, for each its owner and when it runs out, the positions as [`Positions`] writes them, and the
     /// venue's own digest. Numbers are little-endian: 4 bytes for an owner, 8 for any other that does not say otherwise.
     #[must_use]
     pub fn state(&self) -> StateHash {
@@ -346,6 +474,11 @@ impl Engine {
         for (owner, report) in &self.reports {
             bytes.extend(owner.0.to_le_bytes());
             bytes.extend(report.get().to_le_bytes());
+        }
+        bytes.extend((self.dead_men.len() as u64).to_le_bytes());
+        for (owner, due) in &self.dead_men {
+            bytes.extend(owner.0.to_le_bytes());
+            bytes.extend(due.0.to_le_bytes());
         }
         self.positions.digest_into(&mut bytes);
         let digest = sha256_of(&[&bytes, &self.venue.state_digest()]);
@@ -359,6 +492,23 @@ impl Engine {
             self.state()
         })
     }
+}
+
+/// Whether the message that brought it about was a cancel of its owner.
+const fn is_canceled_by_name(execution: &Execution) -> bool {
+    use CancelReason::{MassCancel, Requested};
+    matches!(execution.kind, ExecutionKind::Canceled { reason: Requested | MassCancel })
+}
+
+/// Whether the message that brought it about was a replace of this order.
+const fn is_replaced(execution: &Execution) -> bool {
+    use ExecutionKind::{Canceled, Replaced};
+    matches!(execution.kind, Replaced { .. } | Canceled { reason: CancelReason::Replaced })
+}
+
+/// Whether this is a fill that took liquidity.
+fn is_taker(execution: &Execution, cause: Cause) -> bool {
+    matches!(execution.kind, ExecutionKind::Fill { .. }) && cause.taker == Some(execution.order)
 }
 
 /// What an execution is called on the wire.

@@ -5,17 +5,67 @@ use sealfeed_wire::{Decimals, Scaled};
 use super::position::OpenPart;
 use crate::journal::OrderTrail;
 use crate::types::{
-    ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind, OrderState, Price, Quantity,
-    TimeInForce,
+    ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind, OrderState, OwnerId, Price,
+    Quantity, SessionId, Side, TimeInForce,
 };
+
+/// Where an order came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session whose message it was.
+    pub session: SessionId,
+    /// What becomes of it when that ends.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// What becomes of an order when the connection it came on ends without a logout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It stays.
+    #[default]
+    Stays,
+    /// It is cancelled.
+    Connection,
+    /// It is cancelled when that was the last session of its principal.
+    Principal,
+}
+
+impl OnDisconnect {
+    /// As it stands in the log.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Stays => 0,
+            Self::Connection => 1,
+            Self::Principal => 2,
+        }
+    }
+
+    /// From the log; `None` for what no program of this version writes.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Stays),
+            1 => Some(Self::Connection),
+            2 => Some(Self::Principal),
+            _ => None,
+        }
+    }
+}
 
 /// An order of a client.
 #[derive(Clone, Debug)]
 pub struct OrderRecord {
     /// The client's name for it.
     pub client_order_id: ClientOrderId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Where it came from.
+    pub origin: Origin,
     /// What it trades.
     pub instrument: InstrumentId,
+    /// Which way.
+    pub side: Side,
     /// Limit or market.
     pub kind: OrderKind,
     /// How long it lives.
@@ -31,14 +81,17 @@ pub struct OrderRecord {
     /// Its events in the log.
     pub trail: OrderTrail,
     /// Sum of price times quantity over the fills, in 1e-18.
-    notional: i128,
+    pub(super) notional: i128,
 }
 
 impl OrderRecord {
-    pub(super) fn new(order: &NewOrder, trail: OrderTrail) -> Self {
+    pub(super) fn new(order: &NewOrder, origin: Origin, trail: OrderTrail) -> Self {
         Self {
             client_order_id: order.client_order_id,
+            owner: order.owner,
+            origin,
             instrument: order.instrument,
+            side: order.side,
             kind: order.kind,
             time_in_force: order.time_in_force,
             quantity: order.quantity,

@@ -26,6 +26,11 @@ impl Owners {
         owner
     }
 
+    /// Every principal that has one, in the order of the numbers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Principal> {
+        self.names.iter()
+    }
+
     /// How many have one.
     pub(super) fn count(&self) -> u64 {
         self.names.len() as u64

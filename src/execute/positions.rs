@@ -95,7 +95,11 @@ impl Positions {
             self.marks.insert(execution.instrument, price);
         }
         let Some(firm) = self.firm_of.get(&execution.owner) else { return };
-        let after = OpenPart { limit: before.limit, leaves: execution.leaves };
+        let limit = match execution.kind {
+            ExecutionKind::Replaced { price, .. } => Some(price),
+            _ => before.limit,
+        };
+        let after = OpenPart { limit, leaves: execution.leaves };
         let before = match execution.kind {
             ExecutionKind::New => OpenPart { leaves: Quantity::ZERO, ..before },
             _ => before,
@@ -161,6 +165,20 @@ impl Positions {
             let name = self.firms.get(*number as usize)?;
             Some((&**name, account.open_orders, account.rows()))
         })
+    }
+
+    /// Takes over other numbers of instruments; what has none any more is forgotten.
+    pub(super) fn renumber(&mut self, moved: impl Fn(InstrumentId) -> Option<InstrumentId>) {
+        self.marks = std::mem::take(&mut self.marks)
+            .into_iter()
+            .filter_map(|(instrument, price)| Some((moved(instrument)?, price)))
+            .collect();
+        for account in self.of_owners.values_mut().chain(self.of_firms.values_mut()) {
+            account.positions = std::mem::take(&mut account.positions)
+                .into_iter()
+                .filter_map(|(instrument, position)| Some((moved(instrument)?, position)))
+                .collect();
+        }
     }
 
     /// Puts back a last trade price of a snapshot.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::execute::OpenSide;
-use crate::types::OrderId;
+use crate::types::{CancelReason, OrderId};
 
 /// Alice and bob are of one firm, dave is of another one, the last one is a member of the synthetic market.
 const OWNERS: [OwnerId; 4] = [OwnerId(0), OwnerId(2), OwnerId(4), OwnerId(1)];
@@ -147,7 +147,11 @@ fn execution(step: Step, orders: &mut Vec<Known>) -> Option<(Execution, OpenPart
             let known = &mut orders[index];
             let before = OpenPart { limit: known.limit, leaves: known.last.leaves };
             known.last.leaves = Quantity::ZERO;
-            known.last.kind = if expires { ExecutionKind::Expired } else { ExecutionKind::Canceled };
+            known.last.kind = if expires {
+                ExecutionKind::Expired
+            } else {
+                ExecutionKind::Canceled { reason: CancelReason::Requested }
+            };
             Some((known.last, before))
         }
         Step::Day => None,

@@ -4,7 +4,7 @@ use super::*;
 use crate::types::{BookDecimals, MarketDepth, Symbol};
 
 /// The digest after [`script`]. It changes only with the meaning of the digest, and then `STATE_OF` does too.
-const GOLDEN: &str = "21f7facfa9099aa336331793345221028ff5963c0fb90f613e38fd8f11979d49";
+const GOLDEN: &str = "f1130a111f2ea66adc99741847085831830d41ec52125080a6e458094e9dce43";
 
 fn instruments() -> Arc<Instruments> {
     let mut instruments = Instruments::new();

@@ -19,7 +19,7 @@ pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
 pub use risk::RiskContext;
-pub use session::{AuthenticRequest, DecodedBody, SessionGate};
+pub use session::{AuthenticRequest, DecodedBody, SessionGate, digest, names};
 
 use std::collections::HashMap;
 

@@ -93,8 +93,15 @@ impl SessionGate {
     }
 }
 
+/// The client's names in the body of a signed request: its own, and that of the order it cancels or changes. `None` if it has none.
+#[must_use]
+pub fn names(op: SignedOp, body: &str) -> Option<(ClientOrderId, Option<ClientOrderId>)> {
+    decode(op, body).ok()?.names()
+}
+
 /// SHA-256 of op, line feed and body: equal for the same request signed again, whenever and on whatever session.
-fn digest(op: SignedOp, body: &str) -> [u8; 32] {
+#[must_use]
+pub fn digest(op: SignedOp, body: &str) -> [u8; 32] {
     Sha256::new().chain_update(op.as_str()).chain_update(b"\n").chain_update(body).finalize().into()
 }
 
@@ -143,6 +150,20 @@ impl DecodedBody {
             Self::Cancel(cancel) => Some(cancel.cl_ord_id),
             Self::Replace(replace) => Some(replace.cl_ord_id),
             Self::MassCancel(cancel) => Some(cancel.cl_ord_id),
+            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) => None,
+        }
+    }
+}
+
+impl DecodedBody {
+    /// The client's names in it: its own, and that of the order it cancels or changes. `None` if it has none.
+    #[must_use]
+    pub const fn names(&self) -> Option<(ClientOrderId, Option<ClientOrderId>)> {
+        match self {
+            Self::New(order) => Some((order.cl_ord_id, None)),
+            Self::Cancel(cancel) => Some((cancel.cl_ord_id, Some(cancel.orig_cl_ord_id))),
+            Self::Replace(replace) => Some((replace.cl_ord_id, Some(replace.orig_cl_ord_id))),
+            Self::MassCancel(cancel) => Some((cancel.cl_ord_id, None)),
             Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use sealfeed_audit::PAYLOAD_BYTES_MAX;
 
-use super::event::{Certificate, Der};
+use super::event::{Bytes, Certificate};
 use super::{Journal, JournalError};
 
 /// Fingerprints remembered at most.
@@ -64,7 +64,7 @@ fn event(fingerprint: &[u8; 32], chain: &[impl AsRef<[u8]>]) -> Certificate {
         room = left.unwrap_or(0);
         left.is_some()
     });
-    let kept: Vec<Der> = fits.map(|der| Der(der.as_ref().to_vec())).collect();
+    let kept: Vec<Bytes> = fits.map(|der| Bytes(der.as_ref().to_vec())).collect();
     let left_out = u32::try_from(chain.len() - kept.len()).unwrap_or(u32::MAX);
     Certificate { sha256: sealfeed_wire::hex::encode(fingerprint), chain: kept, left_out }
 }

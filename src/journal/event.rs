@@ -1,14 +1,15 @@
 //! What happens, as it stands in the sealed log.
 //!
 //! Kind numbers are permanent: append only, never renumber, never reuse. Within a kind, fields are only added, at
-//! the end, with a new schema number. Values are text where a person will read them, so that a log can be
+//! the end, with a new schema number, and only of types that are one zero byte where they say nothing (`false`, 0, `None`, empty). Values are text where a person will read them, so that a log can be
 //! understood without this program. Nothing here may hold a secret: MACs are evidence, keys never appear.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Declares the events: one struct a kind, and the enum over them with its number and name.
+/// Declares the events: one struct a kind, and the enum over them with its number and name. `+ n` in front of the struct: the
+/// last n fields came with schema 2.
 macro_rules! events {
-    ($($(#[doc = $doc:literal])+ $number:literal $name:literal $kind:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
+    ($($(#[doc = $doc:literal])+ $number:literal $name:literal $(+ $added:literal)? $kind:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
         $(
             $(#[doc = $doc])+
             #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +49,31 @@ macro_rules! events {
                 match self { $(Self::$kind(event) => postcard::to_allocvec(event),)+ }
             }
 
-            /// The event of `kind` that `payload` holds; `None` for a kind this version does not know.
-            pub(super) fn decode(kind: u16, payload: &[u8]) -> Result<Option<Self>, postcard::Error> {
+            /// Fields that came with schema 2; 0 for kinds whose payload is as it was at first.
+            const fn added(kind: u16) -> usize {
+                match kind { $($number => 0 $(+ $added)?,)+ _ => 0 }
+            }
+
+            /// Version of the payload's layout, as this program writes it.
+            #[must_use]
+            pub const fn schema(&self) -> u16 {
+                newest_schema(self.kind())
+            }
+
+            /// The event of `kind` that `payload` holds; `None` for a kind or a schema this version does not know. Every field
+            /// that was added later is one zero byte where nothing is said in it, so older payloads are read with those behind them.
+            pub(super) fn decode(kind: u16, schema: u16, payload: &[u8]) -> Result<Option<Self>, postcard::Error> {
+                let newest = newest_schema(kind);
+                if schema == 0 || schema > newest {
+                    return Ok(None);
+                }
+                let filled;
+                let payload = if schema < newest {
+                    filled = [payload, &[0; ADDED_MAX][..Self::added(kind)]].concat();
+                    &filled
+                } else {
+                    payload
+                };
                 match kind {
                     $($number => strict::<$kind>(payload).map(|event| Some(Self::$kind(event))),)+
                     _ => Ok(None),
@@ -59,11 +83,20 @@ macro_rules! events {
     };
 }
 
+/// Most fields that a kind got with schema 2.
+const ADDED_MAX: usize = 8;
+
+/// Version of the layout of a kind's payload, as this program writes it; 1 for kinds that it does not know.
+#[must_use]
+pub const fn newest_schema(kind: u16) -> u16 {
+    if Event::added(kind) > 0 { 2 } else { 1 }
+}
+
 /// Kind of the entry with which a run of the server begins.
 pub const START: u16 = Event::KINDS[0].0;
 
 /// Decodes all of `payload`; bytes left over are an error, so that one payload has one meaning.
-fn strict<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, postcard::Error> {
+pub(super) fn strict<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, postcard::Error> {
     match postcard::take_from_bytes(payload)? {
         (event, []) => Ok(event),
         _ => Err(postcard::Error::DeserializeBadEncoding),
@@ -182,12 +215,12 @@ events! {
         detail: String,
     }
     /// A signed order message was authentic and fresh and passed every check; the input of the venue.
-    266 "order" Order {
+    266 "order" + 2 Order {
         /// Who.
         principal: String,
-        /// `order.new` or `order.cancel`.
+        /// `order.new`, `order.cancel`, `order.replace`, `order.mass_cancel` or `order.dead_man`.
         op: String,
-        /// The order it makes or cancels.
+        /// The order it makes, changes or cancels; 0 where it is about no single one.
         order_id: u64,
         /// Time stamp as signed, nanoseconds.
         ts: u64,
@@ -201,9 +234,14 @@ events! {
         received: u64,
         /// When the venue took it, nanoseconds.
         admitted: u64,
+        /// Signature by the certificate's key as sent: 64 bytes, or none.
+        sig: Bytes,
+        /// What happens to the order when the connection it came on ends without a logout: 0 nothing, 1 it is cancelled, 2 it is
+        /// cancelled when the last session of its principal ends so.
+        on_disconnect: u8,
     }
     /// A signed order message was authentic and was refused.
-    267 "order_refused" OrderRefused {
+    267 "order_refused" + 2 OrderRefused {
         /// Who.
         principal: String,
         /// Which operation.
@@ -220,9 +258,13 @@ events! {
         body: String,
         /// When we received it, nanoseconds.
         received: u64,
+        /// Signature by the certificate's key as sent: 64 bytes, or none.
+        sig: Bytes,
+        /// Whether this is the message's final answer: sent again, it gets the same one.
+        binds: bool,
     }
     /// An execution report: what happened to an order.
-    268 "execution" Execution {
+    268 "execution" + 4 Execution {
         /// Whose order.
         principal: String,
         /// The owner's name for it.
@@ -231,13 +273,13 @@ events! {
         order_id: u64,
         /// Instrument.
         symbol: String,
-        /// `new`, `partial_fill`, `fill`, `canceled`, `expired`.
+        /// `new`, `partial_fill`, `fill`, `canceled`, `replaced`, `expired`.
         exec: String,
         /// `buy` or `sell`.
         side: String,
-        /// Price of the fill in 1e-9; 0 if nothing traded.
+        /// Price of the fill, or the order's new one, in 1e-9; 0 if it is neither.
         price: i64,
-        /// Quantity of the fill in 1e-9; 0 if nothing traded.
+        /// Quantity of the fill, or the order's new one in all, in 1e-9; 0 if it is neither.
         quantity: u64,
         /// Trade it belongs to; 0 if none.
         trade_id: u64,
@@ -247,6 +289,14 @@ events! {
         cumulative: u64,
         /// Its number in the private stream of the principal.
         report: u64,
+        /// Why it was cancelled; empty for everything else, and where an older program wrote it.
+        reason: String,
+        /// The client's name of the message that cancelled or replaced it; empty if none did.
+        cause: String,
+        /// Whether the fill took liquidity.
+        taker: bool,
+        /// Its number in the stream of all reports of the principal's firm; 0 where an older program wrote it.
+        firm_report: u64,
     }
     /// A limit was met.
     269 "limit" Limit {
@@ -297,8 +347,9 @@ events! {
         /// Sequence number of the entry that the first answer stands on.
         answer: u64,
     }
-    /// A venue with empty books begins: all that a re-execution of its inputs needs to know beforehand.
-    274 "venue" Venue {
+    /// A venue begins, with empty books or with those of the run before: all that a re-execution of its inputs needs to know
+    /// beforehand.
+    274 "venue" + 1 Venue {
         /// Version of the venue's rules.
         rules: u32,
         /// Trading day, in days since 1970-01-01 UTC.
@@ -311,9 +362,11 @@ events! {
         state_hash_inputs: u64,
         /// How many instruments the entries of kind `instruments` behind this one list.
         instruments: u32,
+        /// Whether it goes on with the state in which the run before ended.
+        continues: bool,
     }
     /// Instruments of the venue that begins, by their numbers.
-    275 "instruments" Instruments {
+    275 "instruments" + 1 Instruments {
         /// Number of the first of them.
         first: u32,
         /// The instruments.
@@ -340,7 +393,7 @@ events! {
         /// SHA-256 of the client's own certificate, hex, as `connect` names it.
         sha256: String,
         /// The chain as presented, the client's own certificate first.
-        chain: Vec<Der>,
+        chain: Vec<Bytes>,
         /// How many certificates at the end of the chain are not here because the entry would be too long; 0 if none.
         left_out: u32,
     }
@@ -403,6 +456,50 @@ events! {
         /// Subscriptions that it no longer covers, and that ended: channel, symbol, code.
         ended: Vec<(String, String, String)>,
     }
+    /// Orders are cancelled by the server. An input of the venue.
+    285 "withdrawal" Withdrawal {
+        /// Why: `disconnect`, `dead_man`, `restart`, `revoked`.
+        cause: String,
+        /// Whose orders.
+        principal: String,
+        /// Those that came on this session, hex; empty for all of them.
+        session: String,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
+    /// An operator's message was authentic and fresh and passed every check. An input of the venue.
+    286 "admin" Admin {
+        /// Who.
+        principal: String,
+        /// `admin.kill` or `admin.trading`.
+        op: String,
+        /// Time stamp as signed, nanoseconds.
+        ts: u64,
+        /// Nonce as signed.
+        nonce: [u8; 16],
+        /// MAC as sent.
+        mac: [u8; 32],
+        /// Signature by the certificate's key as sent: 64 bytes, or none.
+        sig: Bytes,
+        /// Body, byte for byte as signed.
+        body: String,
+        /// When we received it, nanoseconds.
+        received: u64,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
+    /// A part of the whole state of the venue and of what was answered, from which a later run, or a re-execution, may go on. All parts
+    /// stand behind one another, with no input between them.
+    287 "snapshot" Snapshot {
+        /// Number of the part, from 0.
+        part: u32,
+        /// How many there are.
+        parts: u32,
+        /// Inputs that the state covers.
+        inputs: u64,
+        /// The part.
+        bytes: Bytes,
+    }
     /// Of the subscriptions granted by the entry before in this session, these are delivered so much later than the market.
     288 "delayed" Delayed {
         /// Who.
@@ -416,11 +513,11 @@ events! {
     }
 }
 
-/// A certificate in DER form: bytes in the log, hex for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Der(pub Vec<u8>);
+/// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
 
-impl Serialize for Der {
+impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             serializer.serialize_str(&sealfeed_wire::hex::encode(&self.0))
@@ -430,7 +527,7 @@ impl Serialize for Der {
     }
 }
 
-impl<'de> Deserialize<'de> for Der {
+impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Events are read from the log alone; nobody reads them from text.
         Vec::deserialize(deserializer).map(Self)

@@ -8,6 +8,7 @@ mod certificates;
 mod clock;
 pub mod event;
 mod open;
+pub mod state;
 pub mod summary;
 pub mod tape;
 mod trail;
@@ -19,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use sealfeed_audit::clock::ClockWatch;
 use sealfeed_audit::witness::watch::Watch;
-use sealfeed_audit::{AppendError, Clock, Draft, Log, Receipt, StateHash, TapeLink, TryAppendError, kind};
+use sealfeed_audit::{
+    AppendError, Clock, Draft, Hash, Log, Receipt, StateHash, TapeLink, TryAppendError, kind,
+};
 use tokio::sync::watch;
 
 pub use event::Event;
@@ -41,6 +44,9 @@ pub enum JournalError {
     /// The event cannot be encoded: a bug of ours.
     #[error("an event could not be encoded")]
     Encode(#[source] postcard::Error),
+    /// What the log holds cannot be gone on with: the text says why.
+    #[error("the venue cannot go on with the state that the log holds: {0}")]
+    State(String),
 }
 
 /// Handle to the journal; clones share it.
@@ -65,7 +71,7 @@ struct Watches {
     _witnesses: Option<Watch>,
 }
 
-/// Version of the payload encoding of every kind; see `event`.
+/// Version of the payloads that are the log's own kinds: digests of the state, links to the tape.
 pub const SCHEMA: u16 = 1;
 
 impl Journal {
@@ -133,6 +139,18 @@ impl Journal {
         }?;
         order.advance(sequence);
         Ok(sequence)
+    }
+
+    /// The log's identifier, which receipts name.
+    #[must_use]
+    pub fn log_id(&self) -> Hash {
+        self.log.id()
+    }
+
+    /// One above the last entry that was recorded here; 0 before the first.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Acquire)
     }
 
     /// How much room the log's disk has.
@@ -236,7 +254,7 @@ impl Journal {
             self.shutdown.stop(StopReason::LogFailed(error.to_string()));
             JournalError::Encode(error)
         })?;
-        Ok(Draft { kind: event.kind(), schema: SCHEMA, session: None, order: None, payload })
+        Ok(Draft { kind: event.kind(), schema: event.schema(), session: None, order: None, payload })
     }
 
     fn append(&self, draft: Draft) -> Result<u64, JournalError> {
@@ -274,5 +292,5 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 /// # Errors
 /// The payload does not decode: written by a newer version, or damaged before it was sealed.
 pub fn decode(kind: u16, schema: u16, payload: &[u8]) -> Result<Option<Event>, postcard::Error> {
-    if schema == SCHEMA { Event::decode(kind, payload) } else { Ok(None) }
+    Event::decode(kind, schema, payload)
 }

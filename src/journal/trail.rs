@@ -49,6 +49,18 @@ impl OrderTrail {
         Self { id, previous: None, next_event: 0 }
     }
 
+    /// Where the order's life stands: entry of the last event, number of the next one.
+    #[must_use]
+    pub const fn to_parts(self) -> (Option<u64>, u64) {
+        (self.previous, self.next_event)
+    }
+
+    /// The trail of an order whose life stands there.
+    #[must_use]
+    pub const fn from_parts(id: u64, previous: Option<u64>, next_event: u64) -> Self {
+        Self { id, previous, next_event }
+    }
+
     /// The link of the order's next event.
     #[must_use]
     pub const fn link(&self) -> OrderLink {

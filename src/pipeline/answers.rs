@@ -1,41 +1,10 @@
-//! First answers to orders, remembered so that a repeated order gets the same one.
-//!
-//! A client order identifier is bound by its first final answer for the trading day (UTC). Bounded: at
-//! `orders.client_order_ids_max` answers in all, new identifiers are refused until the day ends.
-
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+//! Answers as they leave: the first one and its repetitions differ in nothing but the request's name and the state of the limits.
 
 use sealfeed_audit::Receipt;
 use sealfeed_wire::reply::{Encode, ErrorReply, OrderOutcome, OrderReply, RateLimit, Receipt as WireReceipt};
 use sealfeed_wire::{EntryHash, LogId, RequestId};
 
-use crate::types::{ClientOrderId, Code, OrderId, OwnerId};
-
-/// The first final answer to an order message.
-pub(super) struct Answer {
-    /// The client's name for the message.
-    pub(super) client_order_id: ClientOrderId,
-    /// The order it cancels, by the client's name; `None` for a new order.
-    pub(super) cancels: Option<ClientOrderId>,
-    /// SHA-256 over operation and body: another body under the same name is refused.
-    pub(super) digest: [u8; 32],
-    /// What was decided.
-    pub(super) outcome: Outcome,
-    /// The entry it stands on.
-    pub(super) entry: u64,
-    /// The proof of that entry, once it is durable.
-    pub(super) receipt: OnceLock<Receipt>,
-}
-
-/// A final decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The venue took it.
-    Accepted(OrderId),
-    /// It was refused for good.
-    Refused(Code),
-}
+use crate::execute::{Answer, Outcome};
 
 /// What differs between the first answer and its repetition.
 pub(super) struct Envelope {
@@ -45,27 +14,29 @@ pub(super) struct Envelope {
     pub(super) rate_limits: Vec<RateLimit>,
 }
 
-impl Answer {
+impl Envelope {
     /// The reply as JSON, with the receipt.
-    pub(super) fn encode(&self, envelope: Envelope, receipt: &Receipt) -> Vec<u8> {
+    pub(super) fn encode(self, answer: &Answer, receipt: &Receipt) -> Vec<u8> {
         let receipt = Some(to_wire(receipt));
-        let Envelope { id, rate_limits } = envelope;
-        match self.outcome {
-            Outcome::Accepted(order) => encoded(&OrderReply {
-                id,
-                cl_ord_id: self.client_order_id,
-                orig_cl_ord_id: self.cancels,
-                order_id: Some(order.0.into()),
-                status: OrderOutcome::Accepted,
-                receipt,
-                rate_limits,
-                canceled: None,
-            }),
-            Outcome::Refused(code) => {
-                let cl_ord_id = Some(self.client_order_id);
-                encoded(&ErrorReply { cl_ord_id, receipt, rate_limits, ..ErrorReply::new(id, code) })
-            }
+        let Self { id, rate_limits } = self;
+        let cl_ord_id = answer.client_order_id;
+        if let Outcome::Refused(code) = answer.outcome {
+            let cl_ord_id = Some(cl_ord_id);
+            return encoded(&ErrorReply { cl_ord_id, receipt, rate_limits, ..ErrorReply::new(id, code) });
         }
+        encoded(&OrderReply {
+            id,
+            cl_ord_id,
+            orig_cl_ord_id: answer.target,
+            order_id: answer.outcome.order().map(|order| order.0.into()),
+            status: OrderOutcome::Accepted,
+            receipt,
+            rate_limits,
+            canceled: match answer.outcome {
+                Outcome::MassCanceled(count) => Some(count),
+                Outcome::Accepted(_) | Outcome::Canceled(_) | Outcome::Refused(_) => None,
+            },
+        })
     }
 }
 
@@ -79,31 +50,4 @@ pub(super) fn encoded(message: &impl Encode) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
     message.encode(&mut text);
     text
-}
-
-/// All answers of the day.
-#[derive(Default)]
-pub(super) struct Answers {
-    by_name: HashMap<(OwnerId, ClientOrderId), Arc<Answer>>,
-}
-
-impl Answers {
-    pub(super) fn find(&self, owner: OwnerId, name: ClientOrderId) -> Option<&Arc<Answer>> {
-        self.by_name.get(&(owner, name))
-    }
-
-    pub(super) fn bind(&mut self, owner: OwnerId, answer: Answer) -> Arc<Answer> {
-        let answer = Arc::new(answer);
-        self.by_name.insert((owner, answer.client_order_id), Arc::clone(&answer));
-        answer
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Forgets every answer whose order `is_open` does not hold.
-    pub(super) fn end_day(&mut self, is_open: impl Fn(OrderId) -> bool) {
-        self.by_name.retain(|_, answer| matches!(answer.outcome, Outcome::Accepted(order) if is_open(order)));
-    }
 }

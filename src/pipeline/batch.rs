@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sealfeed_wire::reply::OrderStatus;
 
-use super::answers::Answer;
+use super::answers::Envelope;
+use crate::execute::Answer;
 use crate::feed::{Ending, OutboundQueue, Publication, StreamId, Terms, Ticket};
 use crate::types::Sequence;
 
@@ -103,7 +104,7 @@ pub(super) enum Output {
         /// What is answered, and on which entry it stands.
         answer: Arc<Answer>,
         /// How: the request's name and the state of the limits.
-        envelope: super::answers::Envelope,
+        envelope: Envelope,
     },
     /// The answer to `order.status`, complete but for the receipt: the first answer may still wait for its own.
     Status {

@@ -8,8 +8,9 @@ use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::Done;
 use tokio::sync::{mpsc, watch};
 
-use super::answers::{Answers, encoded};
+use super::answers::encoded;
 use super::batch::{Batch, Output};
+use super::begin::Snapshots;
 use super::delayed::DelayedFeeds;
 use super::executions::Reports;
 use super::publish::Publishers;
@@ -17,18 +18,17 @@ use super::recovery::Recoveries;
 use super::retell::Retellings;
 use super::subscriptions::Subscriptions;
 use super::synthetic::SyntheticOrders;
+use super::withdraw::SessionEnd;
 use super::{Command, SessionHandle};
 use crate::clock::Clock;
 use crate::config::{FeedConfig, OrdersConfig};
-use crate::execute::{Engine, EngineOptions};
+use crate::execute::{Engine, EngineOptions, Restored};
 use crate::feed::tape::{Keyframe, Recorder};
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
 use crate::gate::Gate;
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
-use crate::types::{
-    Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, OwnerId, Principal, Side, UnixNanos,
-};
+use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
 
 /// What a pipeline is made of.
 pub struct PipelineOptions {
@@ -55,24 +55,28 @@ pub struct Core {
     pub(super) gate: Gate,
     pub(super) engine: Engine,
     pub(super) feed: Feed,
-    pub(super) answers: Answers,
     pub(super) answers_max: usize,
     pub(super) reports: Reports,
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
     pub(super) publishers: Publishers,
-    pub(super) day: u64,
     /// Room on the log's disk, as last reported to the operator.
     space: Space,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
     subscription_count: watch::Sender<u32>,
-    tape: Option<Recorder>,
+    pub(super) tape: Option<Recorder>,
     /// Where the tape lies.
     tape_directory: PathBuf,
     pub(super) retellings: Retellings,
     pub(super) delayed: DelayedFeeds,
     /// Its books and streams go on from an earlier run.
-    goes_on: bool,
+    pub(super) goes_on: bool,
+    /// What the runs before left, until this one begins.
+    pub(super) restored: Option<Box<Restored>>,
+    pub(super) snapshots: Snapshots,
+    /// Sessions that have logged out and not ended yet, and whether their orders are to go with them.
+    logged_out: HashMap<u64, bool>,
+    pub(super) engine_options: EngineOptions,
 }
 
 impl Core {
@@ -98,13 +102,11 @@ impl Core {
             feed: Feed::new(&options.instruments, FeedOptions { epoch: options.epoch, heartbeat_ns, rings }),
             instruments: Arc::clone(&options.instruments),
             journal,
-            answers: Answers::default(),
             answers_max: options.orders.client_order_ids_max,
-            reports: Reports::new(options.epoch, heartbeat_ns, rings),
+            reports: Reports::new(heartbeat_ns, rings),
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             publishers: Publishers::new(&options.publishers),
-            day: options.engine.day,
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
@@ -113,6 +115,10 @@ impl Core {
             retellings: Retellings::default(),
             delayed: DelayedFeeds::default(),
             goes_on: false,
+            restored: None,
+            logged_out: HashMap::new(),
+            snapshots: Snapshots::every(options.orders.snapshot_inputs),
+            engine_options: options.engine,
         }
     }
 
@@ -168,52 +174,6 @@ impl Core {
         self.subscription_count.subscribe()
     }
 
-    /// Seals what the venue starts from, and what the tape does. Before everything else.
-    pub(super) fn open(&mut self, now: UnixNanos) -> Result<(), JournalError> {
-        if let Some(tape) = &mut self.tape {
-            tape.begin(&self.feed, now);
-        }
-        self.clear_venue(now);
-        self.await_publishers();
-        self.engine.opening().try_for_each(|event| self.journal.record(event).map(drop))?;
-        self.seal_state()
-    }
-
-    /// Where the books go on, those of the venue are cleared, like any other event: it begins without the orders of the run before.
-    fn clear_venue(&mut self, now: UnixNanos) {
-        if !self.goes_on {
-            return;
-        }
-        let instruments = Arc::clone(&self.instruments);
-        for instrument in instruments.iter().filter(|one| one.tradable) {
-            let shows = |side| self.feed.best(instrument.id, side).is_some();
-            if shows(Side::Buy) || shows(Side::Sell) {
-                let kind = MarketEventKind::Clear;
-                let event =
-                    MarketEvent { instrument: instrument.id, ts_event: now, ts_recv: now, last: true, kind };
-                // There are no readers yet.
-                self.publish(&event, now, &mut Batch::default());
-            }
-        }
-    }
-
-    /// Seals the state that the venue ends in, and ends the tape. After everything else.
-    pub(super) fn close(&mut self) -> Result<(), JournalError> {
-        if let Some(tape) = self.tape.take() {
-            tape.end(&self.feed);
-        }
-        self.seal_state()
-    }
-
-    fn seal_state(&mut self) -> Result<(), JournalError> {
-        self.journal.record_state(&self.engine.state()).map(drop)
-    }
-
-    /// Seals the digest of the state if it is time to. After the outputs of every entry that holds inputs.
-    pub(super) fn seal_state_if_due(&mut self) -> Result<(), JournalError> {
-        self.engine.state_if_due().map_or(Ok(()), |state| self.journal.record_state(&state).map(drop))
-    }
-
     /// The number of a principal; a new one is sealed before anything is done under it.
     pub(super) fn owner(&mut self, principal: &Principal) -> Result<OwnerId, JournalError> {
         if let Some(owner) = self.engine.owner(principal) {
@@ -252,13 +212,8 @@ impl Core {
                 self.order_status(&session, id, client_order_id, batch);
             }
             Command::Logout { session, id, cancel_orders } => {
-                if cancel_orders {
-                    // Nothing cancels them yet: the client must not believe it.
-                    let code = Code::SesOpNotOffered;
-                    self.reject(&session, id, "logout", code, "cancel_orders", batch)?;
-                } else {
-                    batch.send(&session.queue, encoded(&Done { id }));
-                }
+                self.logged_out.insert(session.number, cancel_orders);
+                batch.send(&session.queue, encoded(&Done { id }));
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.finish(&session.queue, ending, None);
             }
@@ -270,9 +225,15 @@ impl Core {
                 self.entitle(&session, entitlement, *notice, now, batch)?;
             }
             Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
-            Command::Closed { session, delivered, event } => {
+            Command::Closed { session, delivered, event, is_last } => {
                 self.delivered(&session, &delivered)?;
+                let ending = match self.logged_out.remove(&session.number) {
+                    Some(cancel_orders) => SessionEnd::LoggedOut { cancel_orders },
+                    None if event.close_code == CloseCode::CertificateRevoked.number() => SessionEnd::Revoked,
+                    None => SessionEnd::Gone { is_last },
+                };
                 self.closed(&session, event, now, batch)?;
+                self.withdraw_with(&session, ending, now, batch)?;
             }
         }
         self.subscription_count.send_if_modified(|count| {
@@ -325,6 +286,7 @@ impl Core {
     pub(super) fn tick(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         self.report_space();
         self.end_day_if_over(now, batch)?;
+        self.fire_dead_men(now, batch)?;
         self.find_silent_publishers(now, batch)?;
         self.feed.tick(now, &mut batch.publications);
         batch.publish();

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::core::Core;
-use super::executions::Cause;
+use crate::execute::Cause;
 use crate::journal::{JournalError, event};
 use crate::types::UnixNanos;
 
@@ -18,16 +18,14 @@ impl Core {
     /// Ends the day if `now` lies in a later one.
     pub(super) fn end_day_if_over(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         let day = day_of(now);
-        if day <= self.day {
+        if day <= self.engine.day() {
             return Ok(());
         }
-        self.day = day;
         batch.depends_on(self.journal.record(event::DayEnd { day, admitted: now.0 })?);
         let mut events = Vec::new();
         self.engine.end_day(day, &mut events);
         self.report(&events, Cause::default(), now, batch)?;
         self.engine.forget_finished();
-        self.answers.end_day(|order| self.engine.is_open(order));
-        self.seal_state_if_due()
+        self.end_input()
     }
 }

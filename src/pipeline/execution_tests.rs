@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
-use crate::execute::{Engine, EngineOptions};
+use crate::execute::replay::{Output as Expected, follow};
+use crate::execute::{Engine, EngineOptions, Outcome, restore};
 use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::gate::SessionGate;
 use crate::journal::{self, SessionTrail};
@@ -36,13 +37,29 @@ struct Desk {
 }
 
 impl Desk {
+    /// A run that begins with an empty venue, whatever was before.
     fn open(folder: TempDir, first_id: u64, day_start: u64) -> Self {
+        Self::begin(folder, first_id, day_start, &[("TAPE", false), ("SEAL", true)], false)
+    }
+
+    /// A run that goes on with what the ones before left, over these instruments.
+    fn reopen(folder: TempDir, first_id: u64, day_start: u64, symbols: &[(&str, bool)]) -> Self {
+        Self::begin(folder, first_id, day_start, symbols, true)
+    }
+
+    fn begin(
+        folder: TempDir,
+        first_id: u64,
+        day_start: u64,
+        symbols: &[(&str, bool)],
+        goes_on: bool,
+    ) -> Self {
         let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
         config.segment_bytes = 1 << 20;
         let journal =
             Journal::new(journal::open(&config, &ClockConfig::default(), b"").unwrap(), Shutdown::new());
         let mut instruments = Instruments::new();
-        for (symbol, tradable) in [("TAPE", false), ("SEAL", true)] {
+        for &(symbol, tradable) in symbols {
             let build = |id| Instrument {
                 id,
                 symbol: Symbol::new(symbol).unwrap(),
@@ -59,7 +76,7 @@ impl Desk {
             instruments: Arc::new(instruments),
             source_instruments: HashMap::new(),
             publishers: Vec::new(),
-            orders: OrdersConfig::default(),
+            orders: OrdersConfig { snapshot_inputs: 10, ..OrdersConfig::default() },
             feed: FeedConfig::default(),
             epoch: Epoch(1),
             engine: EngineOptions {
@@ -70,6 +87,10 @@ impl Desk {
             },
         };
         let mut core = Core::new(&options, journal.clone());
+        if goes_on {
+            let log = folder.path().join("log");
+            core = core.going_on_with(restore(&log, journal.log_id(), 1 << 20).unwrap());
+        }
         core.open(UnixNanos(day_start)).unwrap();
         let sessions = [("acme", "alice"), ("acme", "bob")].map(|(firm, user)| session(firm, user)).into();
         Self { core, journal, folder, sessions, nonce: 0, now: UnixNanos(day_start) }
@@ -131,6 +152,15 @@ impl Desk {
         self.now = UnixNanos(self.now.0 + DAY_NS);
         self.order(0, "a-5", "buy", 2, 41, "gtc");
         self.cancel(0, "a-6", "a-5");
+    }
+
+    /// As much again, under other names, on the next day.
+    fn trade_on(&mut self) {
+        for number in 0..12 {
+            self.order(0, &format!("on-a-{number}"), "buy", 2, 60, "gtc");
+            self.order(1, &format!("on-b-{number}"), "sell", 3, 60, "ioc");
+            self.synthetic(number * 2, Side::Sell, 1, 60);
+        }
     }
 
     fn close(mut self) -> TempDir {
@@ -233,15 +263,158 @@ fn each_run_begins_with_an_empty_venue_and_what_a_crash_cut_off_is_not_missed() 
         cuts += report.cut;
     }
     assert!(cuts > 0, "some cut is between an input and its outputs");
-    // A pruned beginning takes the state along: what is left of its run is counted, the next one is executed.
+    // A pruned beginning takes the state along: what comes before the next snapshot or the next venue is counted, not executed.
     let pruned = again(&all[whole / 2..]);
     assert_eq!((&pruned.verdict, pruned.runs), (&Verdict::Verified, 1));
-    assert_eq!(pruned.inputs * 2, report.inputs);
+    assert_eq!(inputs_before(&all[..whole / 2]) + pruned.headless + pruned.inputs, report.inputs);
     assert!(pruned.headless > 0 && pruned.headless < pruned.inputs, "{pruned:?}");
+}
+
+const SYMBOLS: [(&str, bool); 2] = [("TAPE", false), ("SEAL", true)];
+
+fn is_output(entry: &Entry) -> bool {
+    matches!(entry.header.kind, 268 | 11) || (entry.header.kind == 267 && entry.header.order.is_some())
+}
+
+#[test]
+fn a_run_goes_on_with_orders_answers_and_numbers_of_the_one_before() {
+    let mut first = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    first.order(0, "a-1", "buy", 5, 100, "gtc");
+    first.order(1, "b-1", "sell", 2, 100, "gtc");
+    first.order(1, "b-2", "sell", 3, 110, "day");
+    first.order(1, "b-3", "sell", 1, 500, "fok");
+    first.synthetic(0, Side::Sell, 3, 120);
+    let before =
+        first.core.engine.resting().filter(|order| order.owner.0.is_multiple_of(2)).collect::<Vec<_>>();
+    let folder = first.close();
+    let mut second = Desk::reopen(folder, 2_000, MORNING + 1, &SYMBOLS);
+    let engine = &second.core.engine;
+    let resting: Vec<_> = engine.resting().collect();
+    assert_eq!(resting, before, "clients' orders rest where they rested, the synthetic market's are gone");
+    let alice = engine.owner(&Principal::new("acme", "alice").unwrap()).unwrap();
+    assert_eq!((engine.epoch(), engine.last_report(alice).get()), (Epoch(1_000), 2));
+    let refused = engine.owner(&Principal::new("acme", "bob").unwrap()).unwrap();
+    let answer = engine.answers().find(refused, ClientOrderId::new("b-3").unwrap()).unwrap();
+    assert!(matches!(answer.outcome, Outcome::Refused(_)), "{answer:?}");
+    assert!(answer.receipt.get().is_some());
+    // The same body trades nothing; the order trades and is cancelled as if nothing had been.
+    second.order(0, "a-1", "buy", 5, 100, "gtc");
+    second.order(1, "b-4", "sell", 1, 100, "ioc");
+    second.cancel(0, "a-2", "a-1");
+    assert_eq!(second.core.engine.last_report(alice).get(), 4);
+    assert_eq!(second.core.engine.open_orders(alice), 0);
+    let entries = read(&second.close());
+    let report = again(&entries);
+    assert_eq!((&report.verdict, report.runs, report.cut), (&Verdict::Verified, 2, 0));
+    assert!(report.snapshots >= 2);
+}
+
+#[test]
+fn what_a_crash_cuts_off_is_what_the_next_run_writes_first() {
+    let mut first = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    first.trade();
+    first.trade_on();
+    let folder = first.close();
+    let all = read(&folder);
+    let mut due_in_all = 0;
+    for end in 1..=all.len() {
+        let followed = follow(all[..end].iter().cloned().map(Ok), [0; 32], 0).unwrap();
+        assert_eq!(followed.report.verdict, Verdict::Verified, "cut at {end}");
+        let behind = all[end..].iter().filter(|entry| is_output(entry));
+        due_in_all += followed.due.len();
+        for (due, entry) in followed.due.iter().zip(behind) {
+            let payload = match &due.output {
+                Expected::Event(event) => event.encode().unwrap(),
+                Expected::State(state) => state.to_payload(),
+            };
+            assert_eq!(payload, entry.payload, "cut at {end}");
+        }
+    }
+    assert!(due_in_all > 20, "some cut is between an input and its outputs");
+}
+
+#[test]
+fn a_pruned_log_is_executed_from_its_first_snapshot() {
+    let mut desk = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    desk.trade();
+    desk.trade_on();
+    let all = read(&desk.close());
+    let whole = again(&all);
+    assert!(whole.snapshots >= 2, "{whole:?}");
+    let snapshot = all.iter().position(|entry| entry.header.kind == 287).unwrap();
+    for from in [snapshot, snapshot - 1, snapshot / 2] {
+        let report = again(&all[from..]);
+        assert_eq!(report.verdict, Verdict::Verified, "from {from}");
+        assert_eq!(report.inputs + report.headless, whole.inputs - inputs_before(&all[..from]));
+        assert_eq!(report.snapshots, whole.snapshots);
+    }
+    // A snapshot that is not the state is found, like any other output.
+    let last = all.iter().rposition(|entry| entry.header.kind == 287).unwrap();
+    let mut other = all;
+    *other[last].payload.last_mut().unwrap() ^= 1;
+    let Verdict::Diverged(found) = again(&other).verdict else { panic!("it was taken") };
+    assert_eq!((found.how, found.seq), (How::Snapshot, other[last].header.seq));
+}
+
+fn inputs_before(entries: &[Entry]) -> u64 {
+    entries.iter().filter(|entry| matches!(entry.header.kind, 266 | 272 | 277 | 285)).count() as u64
+}
+
+#[test]
+fn orders_in_what_is_not_traded_any_more_are_cancelled_and_the_rest_finds_its_new_place() {
+    let mut first = Desk::begin(
+        TempDir::new().unwrap(),
+        1_000,
+        MORNING,
+        &[("OTHER", true), ("SEAL", true), ("TAPE", false)],
+        false,
+    );
+    first.order(0, "a-1", "buy", 5, 100, "gtc");
+    first.order(1, "b-1", "buy", 5, 100, "gtc");
+    let folder = first.close();
+    let second = Desk::reopen(folder, 2_000, MORNING + 1, &[("TAPE", false), ("SEAL", true)]);
+    assert_eq!(
+        second.core.engine.resting().map(|order| order.instrument).collect::<Vec<_>>(),
+        [InstrumentId(1); 2]
+    );
+    let folder = second.close();
+    let third = Desk::reopen(folder, 3_000, MORNING + 2, &[("SEAL", false), ("TAPE", false)]);
+    assert_eq!(third.core.engine.resting().count(), 0);
+    let entries = read(&third.close());
+    let canceled = entries.iter().filter(|entry| entry.header.kind == 268).filter(|entry| {
+        let found = |word: &[u8]| entry.payload.windows(word.len()).any(|bytes| bytes == word);
+        found(b"canceled") && found(b"restart")
+    });
+    assert_eq!(canceled.count(), 2);
+    let report = again(&entries);
+    assert_eq!((&report.verdict, report.runs), (&Verdict::Verified, 3));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A snapshot may be the bytes of any file.
+    #[test]
+    fn hostile_snapshots_are_refused_or_make_an_engine_that_holds(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+    ) {
+        static BYTES: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+            let mut desk = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+            desk.trade();
+            desk.core.engine.snapshot()
+        });
+        let same = Engine::from_snapshot(&BYTES, [0; 32]).unwrap();
+        prop_assert_eq!(&same.snapshot(), &*BYTES);
+        let mut bytes = BYTES.clone();
+        for (at, byte) in changes {
+            *at.get_mut(&mut bytes) = byte;
+        }
+        if let Ok(mut engine) = Engine::from_snapshot(&bytes, [0; 32]) {
+            let mut events = Vec::new();
+            engine.end_day(40_000, &mut events);
+            let _ = engine.state();
+        }
+    }
 
     /// Bytes of a file can be anything: they are judged, they break nothing.
     #[test]

@@ -4,34 +4,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sealfeed_wire::market::{Exec, Fill, Heartbeat, Liquidity, encode_exec, encode_heartbeat};
+use sealfeed_wire::market::{Heartbeat, encode_heartbeat};
 use sealfeed_wire::reply::{Subscribed, SubscribedStream};
-use sealfeed_wire::{
-    Conflation, OnSlow, OrderType, RequestId, Scaled, StreamHeader, StreamKey, StreamSymbol, Subscribe,
-};
+use sealfeed_wire::{Conflation, OnSlow, RequestId, StreamKey, StreamSymbol, Subscribe};
 
 use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
 use super::resume::{Recovery, gap, recover};
-use crate::execute::{Engine, OrderRecord, Report, kind_of};
+use crate::execute::{Cause, Engine, ReportMessage};
 use crate::feed::{Missed, Ring, RingBounds, RingBudget};
 use crate::journal::{JournalError, event};
-use crate::types::{
-    Channel, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument, MarketEvent, OrderId,
-    OrderKind, OwnerId, Price, TimeArithmetic as _, TimeInForce, UnixNanos,
-};
+use crate::types::{Channel, Code, Epoch, Execution, MarketEvent, OwnerId, TimeArithmetic as _, UnixNanos};
 use crate::venue::VenueEvent;
-
-/// Room that an execution report gets at first.
-const EXEC_BYTES_USUAL: usize = 512;
 
 /// Private streams: one gap-free sequence of execution reports for each principal.
 ///
 /// Kept for resumption like public ones: while somebody reads, and for a while after that, in a budget of their own.
 pub(super) struct Reports {
-    epoch: Epoch,
     heartbeat_ns: u64,
     streams: HashMap<OwnerId, PrivateStream>,
     rings: RingBudget,
@@ -48,8 +39,17 @@ struct PrivateStream {
 }
 
 impl Reports {
-    pub(super) fn new(epoch: Epoch, heartbeat_ns: u64, rings: RingBounds) -> Self {
-        Self { epoch, heartbeat_ns, streams: HashMap::new(), rings: RingBudget::new(rings) }
+    pub(super) fn new(heartbeat_ns: u64, rings: RingBounds) -> Self {
+        Self { heartbeat_ns, streams: HashMap::new(), rings: RingBudget::new(rings) }
+    }
+
+    /// Takes over what a run before told: kept as if its last reader had left at `now`.
+    pub(super) fn take_over(&mut self, told: impl IntoIterator<Item = ReportMessage>, now: UnixNanos) {
+        for ReportMessage { owner, text, .. } in told {
+            let stream = self.streams.entry(owner).or_default();
+            stream.left_at = now;
+            stream.ring.get_or_insert_default().push(&text.into(), &mut self.rings);
+        }
     }
 
     /// Ends a session's subscription; whether there was one.
@@ -85,7 +85,8 @@ impl Reports {
             }
             stream.last_sent = now;
             let mut message = Vec::with_capacity(128);
-            let heartbeat = Heartbeat { stream: key(self.epoch), seq: engine.last_report(*owner), ts: now };
+            let heartbeat =
+                Heartbeat { stream: key(engine.epoch()), seq: engine.last_report(*owner), ts: now };
             encode_heartbeat(&mut message, &heartbeat);
             stream.send(&message.into(), batch);
         }
@@ -102,15 +103,6 @@ impl PrivateStream {
             batch.send(&reader.queue, message.clone());
         }
     }
-}
-
-/// Which message made the venue act.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Cause {
-    /// The order that came in: its fills took liquidity, all others gave it.
-    pub(super) taker: Option<OrderId>,
-    /// The client's name of the cancel.
-    pub(super) cancel: Option<ClientOrderId>,
 }
 
 impl Core {
@@ -147,27 +139,15 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
+        let epoch = self.engine.epoch();
         // Members of the synthetic market read no reports; a re-execution of their sealed inputs brings them back.
-        let Some(report) = self.engine.report(execution) else { return Ok(()) };
-        let Report { event, record, instrument, seq, previous_seq } = report;
-        batch.depends_on(self.journal.record_of_order(&mut record.trail, None, event)?);
-        let Reports { epoch, streams, rings, .. } = &mut self.reports;
+        let Some((event, report)) = self.engine.report(execution, cause) else { return Ok(()) };
+        batch.depends_on(self.journal.record_of_order(&mut report.record.trail, None, event)?);
+        let Reports { streams, rings, .. } = &mut self.reports;
         let stream = streams.entry(execution.owner).or_default();
         stream.last_sent = now;
         if let Some(ring) = &mut stream.ring {
-            let header = StreamHeader {
-                channel: Channel::Orders,
-                symbol: instrument.symbol,
-                epoch: *epoch,
-                seq,
-                prev_seq: Some(previous_seq),
-                ts_event: now,
-                ts_recv: now,
-                ts_out: now,
-                delayed_ms: None,
-            };
-            let mut text = Vec::with_capacity(EXEC_BYTES_USUAL);
-            encode_exec(&mut text, &to_wire(header, execution, cause, record, instrument));
+            let text = report.encode(execution, cause, epoch, now);
             let message = Bytes::copy_from_slice(&text);
             ring.push(&message, rings);
             stream.send(&message, batch);
@@ -192,7 +172,7 @@ impl Core {
             stream.readers.push(Arc::clone(session));
         }
         stream.ring.get_or_insert_default();
-        let (at, epoch) = (self.engine.last_report(owner), self.reports.epoch);
+        let (at, epoch) = (self.engine.last_report(owner), self.engine.epoch());
         let resume = request.resume.first().map(|(_, point)| *point);
         let room = session.resume_bytes_max;
         let ring = &self.reports.streams[&owner].ring;
@@ -239,59 +219,5 @@ impl Core {
             _ => {}
         }
         Ok(())
-    }
-}
-
-fn to_wire(
-    header: StreamHeader,
-    execution: &Execution,
-    cause: Cause,
-    record: &OrderRecord,
-    instrument: &Instrument,
-) -> Exec {
-    let decimals = instrument.decimals;
-    let price = |price: Price| Scaled::new(price, decimals.price);
-    let quantity = |quantity| Scaled::new(quantity, decimals.quantity);
-    let (order_type, limit) = match record.kind {
-        OrderKind::Limit(limit) => (OrderType::Limit, Some(price(limit))),
-        OrderKind::Market => (OrderType::Market, None),
-    };
-    let fill = match execution.kind {
-        ExecutionKind::Fill { price: at, quantity: filled, trade_id } => Some(Fill {
-            price: price(at),
-            quantity: quantity(filled),
-            trade_id: trade_id.into(),
-            liquidity: if cause.taker == Some(execution.order) { Liquidity::Taker } else { Liquidity::Maker },
-        }),
-        ExecutionKind::New
-        | ExecutionKind::Canceled { .. }
-        | ExecutionKind::Replaced { .. }
-        | ExecutionKind::Expired => None,
-    };
-    Exec {
-        header,
-        exec: kind_of(execution),
-        exec_id: header.seq.get().into(),
-        cl_ord_id: record.client_order_id,
-        cancel_cl_ord_id: cause.cancel,
-        order_id: execution.order.0.into(),
-        side: execution.side,
-        order_type,
-        time_in_force: match record.time_in_force {
-            TimeInForce::Day => sealfeed_wire::TimeInForce::Day,
-            TimeInForce::GoodTillCancel => sealfeed_wire::TimeInForce::Gtc,
-            TimeInForce::ImmediateOrCancel => sealfeed_wire::TimeInForce::Ioc,
-            TimeInForce::FillOrKill => sealfeed_wire::TimeInForce::Fok,
-        },
-        quantity: quantity(record.quantity),
-        price: limit,
-        fill,
-        leaves_quantity: quantity(execution.leaves),
-        cumulative_quantity: quantity(execution.cumulative),
-        average_price: record.average_price(),
-        reason: None,
-        receipt: None,
-        cancel_reason: None,
-        replace_cl_ord_id: None,
     }
 }

@@ -7,12 +7,14 @@
 
 mod answers;
 mod batch;
+mod begin;
 mod core;
 mod day;
 mod delayed;
 mod delivered;
 mod entitlement;
 mod executions;
+mod order_status;
 mod orders;
 mod publish;
 mod recovery;
@@ -23,6 +25,7 @@ mod retell;
 mod session_handle;
 mod subscriptions;
 mod synthetic;
+mod withdraw;
 
 pub use self::core::{Core, PipelineOptions};
 pub use day::day_of;
@@ -180,6 +183,8 @@ pub enum Command {
         delivered: Vec<Delivered>,
         /// How.
         event: Disconnect,
+        /// Its principal has no other session.
+        is_last: bool,
     },
 }
 

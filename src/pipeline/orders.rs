@@ -6,17 +6,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sealfeed_wire::reply::{ErrorReply, OrderState as WireState, OrderStatus, RateLimit};
-use sealfeed_wire::{RequestId, Scaled};
+use sealfeed_wire::RequestId;
+use sealfeed_wire::reply::{ErrorReply, RateLimit};
 
 use super::SessionHandle;
-use super::answers::{Answer, Envelope, Outcome, encoded};
+use super::answers::{Envelope, encoded};
 use super::batch::{Batch, Output};
 use super::core::Core;
-use super::executions::Cause;
+use crate::execute::{Answer, Cause, OnDisconnect, Origin, Outcome};
 use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
 use crate::journal::{JournalError, OrderTrail, Space, event};
-use crate::types::{ClientOrderId, Code, OrderId, OrderState, OwnerId, UnixNanos};
+use crate::types::{ClientOrderId, Code, OrderId, OwnerId, UnixNanos};
 
 /// The client's names in an order message.
 #[derive(Clone, Copy)]
@@ -68,11 +68,11 @@ impl Core {
                 return self.refuse(&message, code.into(), batch);
             }
         };
-        if let Some(answer) = self.answers.find(owner, names.own) {
+        if let Some(answer) = self.engine.answers().find(owner, names.own) {
             let answer = Arc::clone(answer);
             return self.repeat(&message, answer, batch);
         }
-        if self.answers.count() >= self.answers_max {
+        if self.engine.answers().count() >= self.answers_max {
             return self.refuse(&message, Code::OrdVenueBusy.into(), batch);
         }
         match names.cancels {
@@ -111,16 +111,18 @@ impl Core {
         };
         let order = admitted.into_new_order(self.engine.next_id());
         let mut trail = OrderTrail::new(order.id.0);
-        let entry = self.record_order(message, order.id, &mut trail)?;
+        let origin = Origin { session: message.session.id(), on_disconnect: OnDisconnect::Stays };
+        let event = order_event(message, Some(order.id), origin.on_disconnect);
+        let entry = self.journal.record_of_order(&mut trail, Some(&message.session.trail), event)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
-        if let Err(code) = self.engine.submit(order, trail, &mut events) {
-            self.refuse_for_good(message, names, code, Some(&mut trail), batch)?;
-            return self.seal_state_if_due();
+        if let Err(code) = self.engine.submit(order, origin, trail, &mut events) {
+            self.refused_by_venue(message, names, code, &mut trail, batch)?;
+            return self.end_input();
         }
         self.answer(message, names, Outcome::Accepted(order.id), entry, batch);
-        self.report(&events, Cause { taker: Some(order.id), cancel: None }, now, batch)?;
-        self.seal_state_if_due()
+        self.report(&events, Cause { taker: Some(order.id), name: None }, now, batch)?;
+        self.end_input()
     }
 
     fn cancel_order(
@@ -137,47 +139,27 @@ impl Core {
             Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
             Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
         };
-        // The name of a cancel is no order's name, though its answer carries the order it cancelled.
-        let found = self.answers.find(message.owner, target).filter(|answer| answer.cancels.is_none());
-        let found = found.and_then(|answer| match answer.outcome {
-            Outcome::Accepted(id) => self.engine.order(id).map(|record| (id, record.trail)),
-            Outcome::Refused(_) => None,
-        });
-        let Some((id, mut trail)) = found else {
+        let Some((id, mut trail)) = self.named(message.owner, target) else {
             return self.refuse_for_good(message, names, Code::OrdOrderUnknown, None, batch);
         };
-        let entry = self.record_order(message, id, &mut trail)?;
+        let event = order_event(message, Some(id), OnDisconnect::Stays);
+        let entry = self.journal.record_of_order(&mut trail, Some(&message.session.trail), event)?;
         batch.depends_on(entry);
         let mut events = Vec::new();
         if let Err(code) = self.engine.cancel(admitted.into_cancel_order(id), trail, &mut events) {
-            self.refuse_for_good(message, names, code, Some(&mut trail), batch)?;
+            self.refused_by_venue(message, names, code, &mut trail, batch)?;
             self.engine.keep_trail(id, trail);
-            return self.seal_state_if_due();
+            return self.end_input();
         }
-        self.answer(message, names, Outcome::Accepted(id), entry, batch);
-        self.report(&events, Cause { taker: None, cancel: Some(names.own) }, message.now, batch)?;
-        self.seal_state_if_due()
+        self.answer(message, names, Outcome::Canceled(id), entry, batch);
+        self.report(&events, Cause { taker: None, name: Some(names.own) }, message.now, batch)?;
+        self.end_input()
     }
 
-    fn record_order(
-        &self,
-        message: &Message<'_>,
-        id: OrderId,
-        trail: &mut OrderTrail,
-    ) -> Result<u64, JournalError> {
-        let order = &message.order;
-        let event = event::Order {
-            principal: message.session.principal.to_string(),
-            op: order.op().as_str().to_owned(),
-            order_id: id.0,
-            ts: order.ts().0,
-            nonce: order.nonce().0,
-            mac: order.mac().unwrap_or_default(),
-            body: order.body().to_string(),
-            received: order.received().0,
-            admitted: message.now.0,
-        };
-        self.journal.record_of_order(trail, Some(&message.session.trail), event)
+    /// The order that this is a name of, and its events in the log.
+    fn named(&self, owner: OwnerId, name: ClientOrderId) -> Option<(OrderId, OrderTrail)> {
+        let id = self.engine.answers().order_named(owner, name)?;
+        self.engine.order(id).map(|record| (id, record.trail))
     }
 
     fn answer(
@@ -190,13 +172,13 @@ impl Core {
     ) {
         let answer = Answer {
             client_order_id: names.own,
-            cancels: names.cancels,
+            target: names.cancels,
             digest: *message.order.digest(),
             outcome,
             entry,
             receipt: OnceLock::new(),
         };
-        let answer = self.answers.bind(message.owner, answer);
+        let answer = self.engine.bind(message.owner, answer);
         let envelope = self.envelope(message);
         batch.outputs.push(Output::Answer { queue: Arc::clone(&message.session.queue), answer, envelope });
     }
@@ -209,6 +191,23 @@ impl Core {
         self.gate.order_rate(message.owner, message.now).into_iter().collect()
     }
 
+    /// The venue refused what was sealed as its input: for good, or, with a retryable code, for now.
+    fn refused_by_venue(
+        &mut self,
+        message: &Message<'_>,
+        names: Names,
+        code: Code,
+        trail: &mut OrderTrail,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        if code.is_retryable() {
+            batch.depends_on(self.record_refusal(message, code, false, Some(trail))?);
+            self.send_refusal(message, code.into(), batch);
+            return Ok(());
+        }
+        self.refuse_for_good(message, names, code, Some(trail), batch)
+    }
+
     /// A final refusal: binds the identifier, carries a receipt.
     fn refuse_for_good(
         &mut self,
@@ -218,7 +217,7 @@ impl Core {
         trail: Option<&mut OrderTrail>,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let entry = self.record_refusal(message, code, trail)?;
+        let entry = self.record_refusal(message, code, true, trail)?;
         batch.depends_on(entry);
         self.answer(message, names, Outcome::Refused(code), entry, batch);
         Ok(())
@@ -231,7 +230,12 @@ impl Core {
         refused: Refused,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        batch.depends_on(self.record_refusal(message, refused.code, None)?);
+        batch.depends_on(self.record_refusal(message, refused.code, false, None)?);
+        self.send_refusal(message, refused, batch);
+        Ok(())
+    }
+
+    fn send_refusal(&self, message: &Message<'_>, refused: Refused, batch: &mut Batch) {
         let reply = ErrorReply {
             retry_after_ms: refused.retry_after_ms,
             rate_limits: self.rate_limits(message),
@@ -239,13 +243,13 @@ impl Core {
             ..ErrorReply::new(message.id.clone(), refused.code)
         };
         batch.send(&message.session.queue, encoded(&reply));
-        Ok(())
     }
 
     fn record_refusal(
         &self,
         message: &Message<'_>,
         code: Code,
+        binds: bool,
         trail: Option<&mut OrderTrail>,
     ) -> Result<u64, JournalError> {
         let order = &message.order;
@@ -258,6 +262,8 @@ impl Core {
             mac: order.mac().unwrap_or_default(),
             body: order.body().to_string(),
             received: order.received().0,
+            sig: signature(order),
+            binds,
         };
         match trail {
             Some(trail) => self.journal.record_of_order(trail, Some(&message.session.trail), event),
@@ -292,61 +298,25 @@ impl Core {
     }
 }
 
-impl Core {
-    /// Answers `order.status`. Reads only: an identifier never seen has the state `unknown`.
-    pub(super) fn order_status(
-        &self,
-        session: &Arc<SessionHandle>,
-        id: Option<RequestId>,
-        name: ClientOrderId,
-        batch: &mut Batch,
-    ) {
-        let answer = self.engine.owner(&session.principal).and_then(|owner| self.answers.find(owner, name));
-        let mut status = OrderStatus {
-            id,
-            cl_ord_id: name,
-            orig_cl_ord_id: None,
-            order_id: None,
-            state: WireState::Unknown,
-            leaves_qty: None,
-            cum_qty: None,
-            avg_price: None,
-            reason: None,
-            receipt: None,
-        };
-        let answer = answer.map(Arc::clone);
-        if let Some(answer) = &answer {
-            status.orig_cl_ord_id = answer.cancels;
-            match answer.outcome {
-                Outcome::Accepted(order) => self.describe(order, &mut status),
-                Outcome::Refused(code) => {
-                    status.state = WireState::Rejected;
-                    status.reason = Some(code.into());
-                }
-            }
-        }
-        batch.outputs.push(Output::Status {
-            queue: Arc::clone(&session.queue),
-            status: Box::new(status),
-            answer,
-        });
-    }
+/// The signature as it is sealed: 64 bytes or none.
+fn signature(order: &AuthenticRequest) -> event::Bytes {
+    event::Bytes(order.sig().map(Vec::from).unwrap_or_default())
+}
 
-    fn describe(&self, id: OrderId, status: &mut OrderStatus) {
-        let Some(record) = self.engine.order(id) else { return };
-        let decimals = self.instruments.by_id(record.instrument).map(|one| one.decimals).unwrap_or_default();
-        let quantity = |quantity| Some(Scaled::new(quantity, decimals.quantity));
-        status.order_id = Some(id.0.into());
-        status.leaves_qty = quantity(record.leaves);
-        status.cum_qty = quantity(record.cumulative);
-        status.avg_price = record.average_price();
-        status.state = match record.state {
-            OrderState::New => WireState::New,
-            OrderState::PartiallyFilled => WireState::PartiallyFilled,
-            OrderState::Filled => WireState::Filled,
-            OrderState::Canceled => WireState::Canceled,
-            OrderState::Rejected => WireState::Rejected,
-            OrderState::Expired => WireState::Expired,
-        };
+/// What is sealed of an order message that passed every check.
+fn order_event(message: &Message<'_>, id: Option<OrderId>, on_disconnect: OnDisconnect) -> event::Order {
+    let order = &message.order;
+    event::Order {
+        principal: message.session.principal.to_string(),
+        op: order.op().as_str().to_owned(),
+        order_id: id.map_or(0, |id| id.0),
+        ts: order.ts().0,
+        nonce: order.nonce().0,
+        mac: order.mac().unwrap_or_default(),
+        body: order.body().to_string(),
+        received: order.received().0,
+        admitted: message.now.0,
+        sig: signature(order),
+        on_disconnect: on_disconnect.to_byte(),
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answers::{Answer, Envelope, encoded, to_wire};
+use super::answers::{Envelope, encoded, to_wire};
 use super::batch::{Batch, Output};
+use crate::execute::Answer;
 use crate::feed::Fanout;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
@@ -113,5 +114,5 @@ fn answered(answer: &Answer, envelope: Envelope, journal: &Journal) -> Result<Ve
             answer.receipt.get_or_init(|| receipt)
         }
     };
-    Ok(answer.encode(envelope, receipt))
+    Ok(envelope.encode(answer, receipt))
 }

@@ -3,8 +3,7 @@
 
 use super::batch::Batch;
 use super::core::Core;
-use super::executions::Cause;
-use crate::execute::synthetic_owner;
+use crate::execute::{Cause, synthetic_owner};
 use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{JournalError, Space};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
@@ -45,18 +44,28 @@ impl Core {
         }
         for orders in orders.chunks(INPUTS_PER_ENTRY_MAX) {
             let inputs: Vec<SyntheticInput> = orders.iter().filter_map(|order| self.name(order)).collect();
-            // What is executed is what was sealed, so that a re-execution of the entry executes the same.
-            let entry = self.journal.record(event::Synthetic { inputs: inputs.clone(), admitted: now.0 })?;
-            batch.depends_on(entry);
-            let mut events = Vec::new();
-            for input in &inputs {
-                let taker = self.engine.take_synthetic(input, &mut events);
-                self.report(&events, Cause { taker, cancel: None }, now, batch)?;
-                events.clear();
-            }
-            self.seal_state_if_due()?;
+            self.take_synthetic(&inputs, now, batch)?;
         }
         Ok(())
+    }
+
+    /// Seals inputs, no more than fit into an entry, and executes them.
+    pub(super) fn take_synthetic(
+        &mut self,
+        inputs: &[SyntheticInput],
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        // What is executed is what was sealed, so that a re-execution of the entry executes the same.
+        let entry = self.journal.record(event::Synthetic { inputs: inputs.to_vec(), admitted: now.0 })?;
+        batch.depends_on(entry);
+        let mut events = Vec::new();
+        for input in inputs {
+            let taker = self.engine.take_synthetic(input, &mut events);
+            self.report(&events, Cause { taker, name: None }, now, batch)?;
+            events.clear();
+        }
+        self.end_input()
     }
 
     fn name(&mut self, order: &SyntheticOrder) -> Option<SyntheticInput> {

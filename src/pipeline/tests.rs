@@ -50,7 +50,7 @@ fn closed(number: u64) -> Command {
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
     };
-    Command::Closed { session: Arc::new(session), delivered: Vec::new(), event }
+    Command::Closed { session: Arc::new(session), delivered: Vec::new(), event, is_last: true }
 }
 
 #[tokio::test(flavor = "multi_thread")]

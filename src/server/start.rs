@@ -15,7 +15,7 @@ use super::accept;
 use super::continuation::{self, Continuation};
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
-use crate::execute::EngineOptions;
+use crate::execute::{self, EngineOptions, RestoreError, Restored};
 use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
@@ -68,6 +68,9 @@ pub enum StartError {
     /// The first entries could not be written.
     #[error("cannot write to the sealed log")]
     Journal(#[from] JournalError),
+    /// What the runs before left of orders and answers cannot be rebuilt.
+    #[error("cannot rebuild open orders and answers from the log")]
+    Restore(#[from] RestoreError),
 }
 
 impl StartError {
@@ -81,6 +84,7 @@ impl StartError {
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
             Self::Listen { .. } => Some(Code::CfgListenFailed),
             Self::Journal(_) => Some(Code::AudLogFailed),
+            Self::Restore(_) => Some(Code::AudStateRefused),
             Self::System { .. } => None,
         }
     }
@@ -118,6 +122,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let recordings: Vec<&str> =
         sources.iter().filter(|one| one.begins_anew()).map(|one| &**one.name()).collect();
     let continuation = continuation::of(tape.as_ref(), &instruments, &recordings);
+    let restored = restore_state(config, &journal)?;
     record_start(&journal, configuration, &identity, &instruments, address).await?;
 
     let now = clock.now();
@@ -136,7 +141,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
             ..EngineOptions::default()
         },
     };
-    let mut core = Core::new(&options, journal.clone());
+    let mut core = Core::new(&options, journal.clone()).going_on_with(restored);
     let epoch = begin_epoch(&mut core, continuation, options.epoch, &journal)?;
     if let Some((tape, directory)) = tape {
         core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?, directory);
@@ -232,6 +237,22 @@ fn open_tape(
     let directory = config.tape.log(&config.log).directory;
     let opened = journal::tape::open(&config.tape, &config.log, journal, configuration);
     Ok((opened.map_err(StartError::Tape)?, directory))
+}
+
+/// What the runs before left of orders and answers, before this run says that it began.
+fn restore_state(config: &Config, journal: &Journal) -> Result<Option<Restored>, StartError> {
+    let restored = execute::restore(&config.log.directory, journal.log_id(), config.feed.resume_bytes_max)?;
+    if let Some(restored) = &restored {
+        tracing::info!(
+            from_entry = restored.from,
+            inputs = restored.inputs,
+            open_orders = restored.engine.resting().count(),
+            answers = restored.engine.answers().count(),
+            outputs_to_write = restored.due.len(),
+            "orders and answers rebuilt from the log"
+        );
+    }
+    Ok(restored)
 }
 
 /// Lets the core go on where the run before ended, if it may, and seals which it is: the feed's epoch and the number of its next event.

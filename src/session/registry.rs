@@ -36,9 +36,18 @@ pub struct Registry {
 struct State {
     connections: usize,
     addresses: HashMap<IpAddr, Address>,
-    principals: HashMap<Principal, u32>,
+    principals: HashMap<Principal, Counts>,
     sessions: HashMap<u64, Entry>,
     next_number: u64,
+}
+
+/// Sessions of one principal.
+#[derive(Default)]
+struct Counts {
+    /// Places taken, those of sessions that are beginning or taking their leave included.
+    slots: u32,
+    /// Sessions that have begun and not ended.
+    live: u32,
 }
 
 struct Address {
@@ -119,11 +128,11 @@ impl Registry {
         sessions_max: u32,
     ) -> Result<PrincipalSlot, Code> {
         let mut state = self.state.lock();
-        let count = state.principals.entry(principal.clone()).or_default();
-        if *count >= sessions_max {
+        let counts = state.principals.entry(principal.clone()).or_default();
+        if counts.slots >= sessions_max {
             return Err(Code::SesPrincipalSessionsFull);
         }
-        *count += 1;
+        counts.slots += 1;
         state.next_number += 1;
         let number = state.next_number;
         Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number })
@@ -144,7 +153,13 @@ impl Registry {
             entitlement = Arc::clone(other);
         }
         state.sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity, entitlement });
+        state.principals.entry(handle.principal.clone()).or_default().live += 1;
         verdict
+    }
+
+    /// A session ends: it is not reachable any more. Whether its principal has no other one.
+    pub(super) fn leave(&self, handle: &SessionHandle) -> bool {
+        self.state.lock().leave(handle.number, &handle.principal)
     }
 
     /// Judges every session by the files in force now. Those that have to end are told here.
@@ -176,6 +191,16 @@ impl Registry {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.lock().connections
+    }
+}
+
+impl State {
+    /// Takes a session out, if it is there still; whether its principal has none now.
+    fn leave(&mut self, number: u64, principal: &Principal) -> bool {
+        let was_there = self.sessions.remove(&number).is_some();
+        let Some(counts) = self.principals.get_mut(principal) else { return true };
+        counts.live = counts.live.saturating_sub(u32::from(was_there));
+        counts.live == 0
     }
 }
 
@@ -217,10 +242,10 @@ pub(super) struct PrincipalSlot {
 impl Drop for PrincipalSlot {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
-        state.sessions.remove(&self.number);
-        if let Some(count) = state.principals.get_mut(&self.principal) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        state.leave(self.number, &self.principal);
+        if let Some(counts) = state.principals.get_mut(&self.principal) {
+            counts.slots = counts.slots.saturating_sub(1);
+            if counts.slots == 0 {
                 state.principals.remove(&self.principal);
             }
         }

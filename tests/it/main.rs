@@ -39,6 +39,7 @@ mod record;
 mod recorded;
 mod records;
 mod restart;
+mod restart_orders;
 mod resume;
 mod retention;
 mod retold;

@@ -13,6 +13,8 @@ pub(super) const EXECUTION: u16 = 268;
 pub(super) const CERTIFICATE: u16 = 278;
 /// Version of the payloads described here.
 pub(super) const SCHEMA: u16 = 1;
+/// Version of those of an order's life behind which fields came: a signature and what happens at a disconnect to an `order`.
+pub(super) const SCHEMA_OF_ORDERS: u16 = 2;
 
 /// Of an `order` entry: who asked for what, byte for byte as signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub(super) struct Certificate<'a> {
     pub(super) left_out: u64,
 }
 
-pub(super) fn order(payload: &[u8]) -> Option<Order<'_>> {
+pub(super) fn order(payload: &[u8], schema: u16) -> Option<Order<'_>> {
     let mut fields = Fields(payload);
     let (principal, op, order_id) = (fields.text()?, fields.text()?, fields.number()?);
     // Time as signed, nonce, MAC.
@@ -51,6 +53,10 @@ pub(super) fn order(payload: &[u8]) -> Option<Order<'_>> {
     // Received and admitted.
     fields.number()?;
     fields.number()?;
+    if schema == SCHEMA_OF_ORDERS {
+        fields.bytes()?;
+        fields.number()?;
+    }
     fields.end(Order { principal, op, order_id, body })
 }
 
@@ -156,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_payload_makes_a_reader_panic_or_reserve_memory(payload in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (order(&payload), connect(&payload), certificate(&payload), execution(&payload));
+            let _ = (order(&payload, 1), order(&payload, 2), connect(&payload), certificate(&payload), execution(&payload));
         }
     }
 }

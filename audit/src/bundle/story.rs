@@ -148,7 +148,7 @@ fn follow(story: &mut Story, entries: &[&EntryRef<'_>]) -> Result<(), String> {
             return Err(wrong("the message came in no session"));
         }
         if place == 0 {
-            let order = events::order(entry.payload).filter(|_| header.kind == ORDER);
+            let order = events::order(entry.payload, header.schema).filter(|_| header.kind == ORDER);
             let makes = order.is_some_and(|order| order.op == "order.new" && order.order_id == link.id);
             if !makes {
                 return Err(wrong("the life does not begin with the message that makes the order"));
@@ -165,11 +165,12 @@ fn follow(story: &mut Story, entries: &[&EntryRef<'_>]) -> Result<(), String> {
 
 /// Principal, name and gist of an event of an order.
 fn event<'a>(entry: &EntryRef<'a>) -> Option<(&'a str, &'static str, String)> {
-    if entry.header.schema != events::SCHEMA {
+    let schema = entry.header.schema;
+    if !matches!(schema, events::SCHEMA | events::SCHEMA_OF_ORDERS) {
         return None;
     }
     match entry.header.kind {
-        ORDER => events::order(entry.payload)
+        ORDER => events::order(entry.payload, schema)
             .map(|order| (order.principal, "order", format!("{} {}", order.op, order.body))),
         ORDER_REFUSED => {
             let (principal, op, code) = events::order_refused(entry.payload)?;

@@ -19,9 +19,11 @@ pub struct Report {
     pub outputs: u64,
     /// Digests of the state that are equal.
     pub states: u64,
+    /// Snapshots of the whole state that are equal, or that execution began with.
+    pub snapshots: u64,
     /// Outputs of the last inputs before a crash, which are not in the log any more (or not yet, if its writer is at work).
     pub cut: u64,
-    /// Inputs of a run whose beginning was pruned: without the state that they met they cannot be executed.
+    /// Inputs of a venue whose beginning was pruned: without the state that they met they cannot be executed.
     pub headless: u64,
     /// Versions of the program that wrote the log, in order of appearance.
     pub versions: Vec<String>,
@@ -86,6 +88,9 @@ pub enum How {
     /// All outputs are the same so far, and the state is another one.
     #[error("the state differs")]
     State,
+    /// A snapshot of the whole state is not the state.
+    #[error("the snapshot is not the state")]
+    Snapshot,
     /// An input that was never taken as it stands there: what is wrong with it.
     #[error("the input cannot have been taken: {0}")]
     Input(&'static str),

@@ -550,8 +550,9 @@ impl Connection {
         };
         let handle = Arc::clone(self.conversation.handle());
         let event = closed(&handle, end, self.conversation.received(), sent);
+        let is_last = turn.context.registry.leave(&handle);
         // Recorded by the pipeline, behind every order of this session that still waits there.
-        self.hand_on(Command::Closed { session: handle, delivered, event }, turn);
+        self.hand_on(Command::Closed { session: handle, delivered, event, is_last }, turn);
     }
 
     /// The connection takes nothing more.

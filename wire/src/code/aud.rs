@@ -59,4 +59,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Make room on its disk or repair it, run sealfeed audit verify on the tape, and start the server again.",
         explain: "The tape could not be written any more, or its disk is nearly full. Market data and orders go on, since no answer waits for the tape, but what is published is not recorded until the next start: it cannot be resumed from the tape or shown by sealfeed audit at. The audit log has an entry of kind tape that says up to which event the record goes.",
     },
+    Entry {
+        code: Code::AudStateRefused,
+        text: "SF-AUD-008",
+        retry: Retry::Never,
+        message: "open orders and answers cannot be rebuilt from the audit log",
+        hint: "Run sealfeed audit replay --execute on the log; it names the first entry that does not follow from those before.",
+        explain: "At each start the server executes the last inputs of the venue again, from a snapshot of the state in the log, and compares every output. One of them is not what its inputs give, or the log was written under other rules and did not end in good order. To go on would contradict what was answered and reported, so the server writes nothing and ends with exit code 71. If the program was replaced by a version with other rules, start and stop the old one once.",
+    },
 ];

@@ -344,6 +344,8 @@ pub enum Code {
     AudClockTolerance = 7006,
     /// `SF-AUD-007`: the record of market data failed.
     AudTapeFailed = 7007,
+    /// Orders and answers of the runs before cannot be rebuilt from the log.
+    AudStateRefused = 7008,
     /// `SF-CFG-001`: the configuration has an unknown key.
     CfgKeyUnknown = 8001,
     /// `SF-CFG-002`: a file cannot be read.
