@@ -2,19 +2,24 @@
 //!
 //! Order of checks, first failure answers: (size, envelope: the session) message rate, MAC: [`SessionGate`], on the
 //! session's task; time, nonce: [`Gate::spend`]; body schema: [`AuthenticRequest::decoded`]; known client order id:
-//! the pipeline; order rate, entitlement, risk, time again: [`Gate::admit`] and [`Gate::admit_cancel`], on the one
+//! the pipeline; order rate, entitlement, risk, time again: [`Gate::admit`] and its siblings for other ops, on the one
 //! thread that owns the gate. Each stage's result has private fields and one maker, so an order that skipped a check
 //! cannot be written down.
 //!
 //! No clock, no locks, no I/O: time is an argument. Names neither identity nor venue.
 
+mod admin;
+mod change;
 pub mod freshness;
 mod publish;
 pub mod rate;
 pub mod replay;
 pub mod risk;
 mod session;
+mod signature;
 
+pub use admin::{AdminCommand, AdmittedAdmin};
+pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingOrder};
 pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
@@ -24,7 +29,7 @@ pub use session::{AuthenticRequest, DecodedBody, SessionGate};
 use std::collections::HashMap;
 
 use sealfeed_wire::reply::RateLimit;
-use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, TimeInForce as WireTimeInForce};
+use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, Scaled, TimeInForce as WireTimeInForce};
 
 use crate::config::OrdersConfig;
 use crate::types::{
@@ -189,7 +194,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refused`] by the first check that fails: order rate, entitlement, instrument, what the venue offers,
-    /// decimals, tick, lot, risk, time.
+    /// decimals, tick, lot, risk, time, the order's own deadline.
     pub fn admit(
         &mut self,
         request: &AuthenticRequest,
@@ -212,6 +217,9 @@ impl Gate {
         let Terms { quantity, kind, time_in_force } = terms(order, instrument)?;
         risk::check(rights, quantity, kind, time_in_force, context(instrument, order.side))?;
         freshness::check(request.ts(), now, self.window_ns)?;
+        if order.deadline.is_some_and(|deadline| now > deadline) {
+            return Err(Code::OrdDeadlinePassed.into());
+        }
         Ok(AdmittedOrder {
             owner,
             client_order_id: order.cl_ord_id,
@@ -290,13 +298,13 @@ pub struct Terms {
 /// The venue does not offer an option, or price or quantity do not fit decimals, tick or lot.
 pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
     let (kind, time_in_force) = offered(order, instrument)?;
-    let quantity = quantity(order, instrument)?;
+    let quantity = on_lot(order.quantity, instrument)?;
     Ok(Terms { quantity, kind, time_in_force })
 }
 
 /// Type and time in force, if the venue offers them; an option that it would not honour is refused, not ignored.
 fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, TimeInForce), Code> {
-    if order.post_only || order.reduce_only || order.stp.is_some() || order.deadline.is_some() {
+    if order.post_only || order.reduce_only || order.stp.is_some() {
         return Err(Code::OrdFeatureNotOffered);
     }
     let time_in_force = match order.time_in_force {
@@ -323,9 +331,9 @@ fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, Time
     Ok((kind, time_in_force))
 }
 
-fn quantity(order: &OrderNew, instrument: &Instrument) -> Result<Quantity, Code> {
-    let quantity =
-        order.quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
+/// A quantity with the instrument's decimals, above zero and a multiple of the lot.
+fn on_lot(quantity: Scaled<Quantity>, instrument: &Instrument) -> Result<Quantity, Code> {
+    let quantity = quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
     if quantity.is_zero() {
         return Err(Code::OrdQuantityZero);
     }

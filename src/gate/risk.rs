@@ -56,7 +56,7 @@ fn notional(price: Price, quantity: Quantity) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::SymbolPatterns;
+    use crate::types::{ProofDemand, SymbolPatterns};
 
     fn rights() -> OrderRights {
         OrderRights {
@@ -66,6 +66,7 @@ mod tests {
             notional_max: 1_000,
             open_orders_max: 2,
             orders_per_second: 1,
+            proof: ProofDemand::Mac,
         }
     }
 

@@ -2,9 +2,12 @@
 
 use sealfeed_wire::{BookDecimals, Decimals, Nonce, Op, OrderKey, SessionId, SessionMac, SignedOp, request};
 
+mod ops;
+mod proof;
+
 use super::*;
 use crate::types::{
-    MarketDepth, OrderRights, Principal, SessionLimits, Symbol, SymbolPatterns, TimeArithmetic,
+    MarketDepth, OrderRights, Principal, ProofDemand, SessionLimits, Symbol, SymbolPatterns, TimeArithmetic,
 };
 
 const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -21,7 +24,7 @@ fn limits() -> SessionLimits {
 }
 
 fn session_gate(previous: Option<&OrderKey>) -> SessionGate {
-    SessionGate::new(Principal::new("acme", "desk7").unwrap(), SESSION, &key(1), previous, &limits())
+    SessionGate::new(Principal::new("acme", "desk7").unwrap(), SESSION, &key(1), previous, None, &limits())
 }
 
 fn mac(byte: u8, session: SessionId) -> SessionMac {
@@ -38,7 +41,7 @@ fn frame(mac: &SessionMac, ts: UnixNanos, nonce: u8, op: SignedOp, body: &str) -
 /// What the session's half makes of a frame.
 fn authenticate(gate: &SessionGate, frame: &str) -> Result<AuthenticRequest, Code> {
     let Op::Signed(signed) = request::parse(frame).unwrap().op else { panic!("not a signed request") };
-    gate.authenticate(&signed, NOW)
+    gate.authenticate(&signed, ProofDemand::Mac, NOW)
 }
 
 /// An authentic `order.new` with this body.
@@ -62,6 +65,7 @@ fn entitlement() -> Entitlement {
         notional_max: 50_000,
         open_orders_max: 10,
         orders_per_second: 2,
+        proof: ProofDemand::Mac,
     };
     Entitlement { orders: Some(rights), ..Entitlement::default() }
 }
@@ -288,12 +292,7 @@ fn a_symbol_is_judged_by_entitlement_before_existence() {
 
 #[test]
 fn options_that_the_venue_does_not_honour_are_refused() {
-    for option in [
-        r#","post_only":true}"#,
-        r#","reduce_only":true}"#,
-        r#","stp":"cancel_taker"}"#,
-        r#","deadline":"1790000001000000000"}"#,
-    ] {
+    for option in [r#","post_only":true}"#, r#","reduce_only":true}"#, r#","stp":"cancel_taker"}"#] {
         assert_eq!(admit_with("}", option), Err(Code::OrdFeatureNotOffered), "{option}");
     }
     assert_eq!(admit_with("\"day\"", "\"fok\""), Err(Code::OrdTifNotOffered));

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sealfeed_wire::{Channel, Code, Conflation};
+use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, ProofDemand};
 
 use super::policy_file::{
     DenyText, LimitsText, MatchText, OrdersText, PolicyFile, PolicyFileError, RuleText,
@@ -69,6 +69,7 @@ struct Rule {
     grant: Option<Grant>,
     orders: Option<OrderRights>,
     publish: Option<PublishRights>,
+    admin: Vec<AdminVerb>,
     limits: Option<SessionLimits>,
 }
 
@@ -162,6 +163,11 @@ impl Policy {
                 .collect(),
             orders: orders.cloned(),
             publish: publish.cloned(),
+            admin: AdminVerb::ALL
+                .iter()
+                .copied()
+                .filter(|verb| matching().any(|rule| rule.admin.contains(verb)))
+                .collect(),
             limits: limits.cloned().unwrap_or_default(),
         };
         if entitlement.is_empty() {
@@ -185,6 +191,10 @@ impl Policy {
             if let Some(rights) = &rule.publish {
                 let symbols: Vec<&str> = rights.symbols.iter().collect();
                 add(format!("may publish {}", symbols.join(", ")));
+            }
+            if !rule.admin.is_empty() {
+                let verbs: Vec<&str> = rule.admin.iter().map(|verb| verb.as_str()).collect();
+                add(format!("may do as an operator: {}", verbs.join(", ")));
             }
             if let Some(limits) = &rule.limits {
                 add(describe_limits(limits));
@@ -249,6 +259,7 @@ impl Rule {
                 rule: Arc::clone(&name),
                 symbols: SymbolPatterns::new(publish.symbols.into_iter().map(|pattern| pattern.0)),
             }),
+            admin: text.admin,
             limits: text.limits.map(|limits| session_limits(&limits)),
             name,
         }
@@ -284,6 +295,7 @@ fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
         notional_max: text.notional_max,
         open_orders_max: text.open_orders_max,
         orders_per_second: text.orders_per_second.0,
+        proof: text.proof.0,
     }
 }
 
@@ -329,6 +341,11 @@ fn describe_orders(rights: &OrderRights) -> String {
     }
     if rights.open_orders_max != 0 {
         text += &format!(", at most {} open", rights.open_orders_max);
+    }
+    match rights.proof {
+        ProofDemand::Mac => {}
+        ProofDemand::Sig => text += ", signed with the certificate's key",
+        ProofDemand::Both => text += ", signed with the certificate's key and the order key",
     }
     text
 }

@@ -18,9 +18,12 @@
 //! notional_max = 5000000                             # absent or 0: no bound
 //! open_orders_max = 100                              # absent or 0: no bound
 //! orders_per_second = 50                             # the default
+//! proof = "mac"                                      # what signed requests must carry: "mac" (default), "sig", "both"
 //!
 //! [rule.publish]                                     # without it: no publishing
 //! symbols = ["IDX*"]                                 # of a source of type publisher that names the principal
+//!
+//! # in a [[rule]]: admin = ["kill", "trading"]       # operators' verbs; absent: none
 //!
 //! [rule.limits]                                      # absent: the server's defaults
 //! sessions_max = 4
@@ -36,7 +39,7 @@
 
 use std::collections::HashSet;
 
-use sealfeed_wire::{Channel, Code, Conflation, Quantity};
+use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, ProofDemand, Quantity};
 use serde::Deserialize;
 
 use crate::types::principal::is_name;
@@ -86,7 +89,9 @@ pub enum PolicyFileError {
         known: String,
     },
     /// A rule has no effect.
-    #[error("rule `{rule}` grants nothing: it has no channels, no orders, no publish and no limits")]
+    #[error(
+        "rule `{rule}` grants nothing: it has no channels, no orders, no publish, no admin and no limits"
+    )]
     GrantsNothing {
         /// Which rule.
         rule: String,
@@ -162,6 +167,8 @@ pub(super) struct RuleText {
     pub(super) delay: Delay,
     pub(super) orders: Option<OrdersText>,
     pub(super) publish: Option<PublishText>,
+    #[serde(default)]
+    pub(super) admin: Vec<AdminVerb>,
     pub(super) limits: Option<LimitsText>,
 }
 
@@ -202,6 +209,8 @@ pub(super) struct OrdersText {
     pub(super) open_orders_max: u32,
     #[serde(default)]
     pub(super) orders_per_second: PerSecond,
+    #[serde(default)]
+    pub(super) proof: Proof,
 }
 
 #[derive(Debug, Deserialize)]
@@ -331,6 +340,24 @@ impl TryFrom<String> for Delay {
     }
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Proof(pub(super) ProofDemand);
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self(ProofDemand::Mac)
+    }
+}
+
+impl TryFrom<String> for Proof {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        ProofDemand::parse(&text).map(Self).map_err(|_| format!("{text:?} is none of mac, sig and both"))
+    }
+}
+
 /// Zero: no bound.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
@@ -424,7 +451,7 @@ impl PolicyFile {
             if rule.channels.is_empty() && rule.delay.0 != 0 {
                 return Err(PolicyFileError::DelaysNothing { rule: rule_name() });
             }
-            let has_rights = rule.orders.is_some() || rule.publish.is_some();
+            let has_rights = rule.orders.is_some() || rule.publish.is_some() || !rule.admin.is_empty();
             if rule.channels.is_empty() && !has_rights && rule.limits.is_none() {
                 return Err(PolicyFileError::GrantsNothing { rule: rule_name() });
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sealfeed_wire::{Channel, Code, Conflation, Depth, Quantity};
+use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, Depth, ProofDemand, Quantity};
 
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Entitlement {
     pub orders: Option<OrderRights>,
     /// Rights to publish market data; `None` means none.
     pub publish: Option<PublishRights>,
+    /// What the principal may do as an operator; empty: nothing.
+    pub admin: Vec<AdminVerb>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,
 }
@@ -70,6 +72,8 @@ pub struct OrderRights {
     pub open_orders_max: u32,
     /// Orders and cancels a second, sustained; the burst is one second's worth. Never 0.
     pub orders_per_second: u32,
+    /// What signed requests must carry, beyond what happens to be sent.
+    pub proof: ProofDemand,
 }
 
 /// Rights to publish market data.
@@ -158,7 +162,7 @@ impl Entitlement {
     /// Whether anything is granted; a principal with nothing is refused at the upgrade.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.orders.is_none() && self.publish.is_none()
+        self.grants.is_empty() && self.orders.is_none() && self.publish.is_none() && self.admin.is_empty()
     }
 
     /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
@@ -214,6 +218,20 @@ impl Entitlement {
     pub fn may_publish(&self, symbol: &str) -> Result<(), Code> {
         let rights = self.publish.as_ref().ok_or(Code::PubNotEntitled)?;
         if rights.symbols.cover(symbol) { Ok(()) } else { Err(Code::PubSymbolNotEntitled) }
+    }
+
+    /// What every signed request must carry; the MAC where there are no rights to trade that say otherwise.
+    #[must_use]
+    pub fn proof(&self) -> ProofDemand {
+        self.orders.as_ref().map_or(ProofDemand::Mac, |rights| rights.proof)
+    }
+
+    /// Whether this may be done as an operator.
+    ///
+    /// # Errors
+    /// [`Code::OrdAdminNotEntitled`].
+    pub fn may_administer(&self, verb: AdminVerb) -> Result<(), Code> {
+        if self.admin.contains(&verb) { Ok(()) } else { Err(Code::OrdAdminNotEntitled) }
     }
 
     /// The rights under which `symbol` may be traded.

@@ -8,6 +8,7 @@ pub mod instrument;
 pub mod market;
 pub mod order;
 pub mod principal;
+pub mod proof;
 pub mod report;
 pub mod status;
 pub mod time;
@@ -19,11 +20,12 @@ pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use order::{CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, TimeInForce};
 pub use principal::{Principal, Role};
+pub use proof::{ProofDemand, SignatureKey};
 pub use report::{Execution, ExecutionKind};
 pub use status::{Definition, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 
 pub use sealfeed_wire::{
-    BookDecimals, Channel, ClientOrderId, Code, Decimals, Depth, Epoch, Nonce, Price, Quantity, RequestId,
-    Sequence, SessionId, Side, Symbol,
+    AdminVerb, BookDecimals, Channel, ClientOrderId, Code, Decimals, Depth, Epoch, Nonce, Price, Quantity,
+    RequestId, Sequence, SessionId, Side, Symbol,
 };
