@@ -19,7 +19,7 @@ use sealfeed::config::OrdersConfig;
 use sealfeed::gate::{AuthenticRequest, Gate, RiskContext, SessionGate};
 use sealfeed::types::{
     BookDecimals, Decimals, Entitlement, Instrument, Instruments, MarketDepth, Nonce, OrderRights, OwnerId,
-    Price, Principal, Quantity, SessionId, SessionLimits, Symbol, SymbolPatterns, UnixNanos,
+    Price, Principal, ProofDemand, Quantity, SessionId, SessionLimits, Symbol, SymbolPatterns, UnixNanos,
 };
 use sealfeed_wire::{KeyedMac, Op, OrderKey, SessionMac, SignedOp, request};
 use serde::Deserialize;
@@ -80,6 +80,7 @@ impl Plan {
                 session,
                 &key,
                 None,
+                None,
                 &SessionLimits::default(),
             ),
             entitlement: entitlement(),
@@ -91,7 +92,7 @@ impl Plan {
         let Ok(request::Request { op: Op::Signed(signed), .. }) = request::parse(frame) else {
             panic!("the frame is a signed request");
         };
-        self.session.authenticate(&signed, NOW).expect("the MAC is right")
+        self.session.authenticate(&signed, ProofDemand::Mac, NOW).expect("the MAC is right")
     }
 
     fn admit(&self, gate: &mut Gate, request: &AuthenticRequest) {

@@ -2,19 +2,24 @@
 //!
 //! Order of checks, first failure answers: (size, envelope: the session) message rate, MAC: [`SessionGate`], on the
 //! session's task; time, nonce: [`Gate::spend`]; body schema: [`AuthenticRequest::decoded`]; known client order id:
-//! the pipeline; order rate, entitlement, risk, time again: [`Gate::admit`] and [`Gate::admit_cancel`], on the one
+//! the pipeline; order rate, entitlement, risk, time again: [`Gate::admit`] and its siblings for other ops, on the one
 //! thread that owns the gate. Each stage's result has private fields and one maker, so an order that skipped a check
 //! cannot be written down.
 //!
 //! No clock, no locks, no I/O: time is an argument. Names neither identity nor venue.
 
+mod admin;
+mod change;
 pub mod freshness;
 mod publish;
 pub mod rate;
 pub mod replay;
 pub mod risk;
 mod session;
+mod signature;
 
+pub use admin::{AdminCommand, AdmittedAdmin};
+pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingOrder, replacement};
 pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
@@ -193,7 +198,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refused`] by the first check that fails: order rate, entitlement, instrument, what the venue offers,
-    /// decimals, tick, lot, risk, time.
+    /// decimals, tick, lot, risk, time, the order's own deadline.
     pub fn admit(
         &mut self,
         request: &AuthenticRequest,
@@ -216,6 +221,9 @@ impl Gate {
         let Terms { quantity, kind, time_in_force, post_only, self_trade } = terms(order, instrument)?;
         risk::check(rights, quantity, kind, time_in_force, context(instrument, order.side))?;
         freshness::check(request.ts(), now, self.window_ns)?;
+        if order.deadline.is_some_and(|deadline| now > deadline) {
+            return Err(Code::OrdDeadlinePassed.into());
+        }
         Ok(AdmittedOrder {
             owner,
             client_order_id: order.cl_ord_id,
@@ -300,7 +308,7 @@ pub struct Terms {
 /// The venue does not offer an option, options exclude each other, or price or quantity do not fit decimals, tick, band or lot.
 pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
     let (kind, time_in_force) = offered(order, instrument)?;
-    let quantity = quantity(order.quantity, instrument)?;
+    let quantity = on_lot(order.quantity, instrument)?;
     let self_trade = order.stp.map(|stp| match stp {
         Stp::CancelTaker => SelfTrade::CancelTaker,
         Stp::CancelMaker => SelfTrade::CancelMaker,
@@ -311,7 +319,7 @@ pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
 
 /// Type and time in force, if the venue offers them; an option that it would not honour is refused, not ignored.
 fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, TimeInForce), Code> {
-    if order.reduce_only || order.deadline.is_some() {
+    if order.reduce_only {
         return Err(Code::OrdFeatureNotOffered);
     }
     let time_in_force = match order.time_in_force {
@@ -327,7 +335,7 @@ fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, Time
         (OrderType::Market, None) => OrderKind::Market,
         (OrderType::Market, Some(_)) => return Err(Code::OrdPriceNotAllowed),
         (OrderType::Limit, None) => return Err(Code::OrdPriceMissing),
-        (OrderType::Limit, Some(limit)) => OrderKind::Limit(price(limit, instrument)?),
+        (OrderType::Limit, Some(limit)) => OrderKind::Limit(on_tick(limit, instrument)?),
     };
     if order.post_only && (kind == OrderKind::Market || !time_in_force.may_rest()) {
         return Err(Code::OrdOptionsContradict);
@@ -336,7 +344,7 @@ fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, Time
 }
 
 /// A limit in the terms of its instrument: on the tick, and within the band.
-fn price(price: Scaled<Price>, instrument: &Instrument) -> Result<Price, Code> {
+fn on_tick(price: Scaled<Price>, instrument: &Instrument) -> Result<Price, Code> {
     let price = price.within(instrument.decimals.price).map_err(|_| Code::OrdPriceDecimals)?;
     if !is_on_tick(price, instrument.tick) {
         return Err(Code::OrdPriceOffTick);
@@ -347,7 +355,8 @@ fn price(price: Scaled<Price>, instrument: &Instrument) -> Result<Price, Code> {
     Ok(price)
 }
 
-fn quantity(quantity: Scaled<Quantity>, instrument: &Instrument) -> Result<Quantity, Code> {
+/// A quantity with the instrument's decimals, above zero and a multiple of the lot.
+fn on_lot(quantity: Scaled<Quantity>, instrument: &Instrument) -> Result<Quantity, Code> {
     let quantity = quantity.within(instrument.decimals.quantity).map_err(|_| Code::OrdQuantityDecimals)?;
     if quantity.is_zero() {
         return Err(Code::OrdQuantityZero);

@@ -1,4 +1,4 @@
-//! The session's half of the gate: message rate and MAC. Runs on the session's own task and shares nothing.
+//! The session's half of the gate: message rate, MAC and signature. Runs on the session's own shard and shares nothing.
 //!
 //! A forged message ends here: it costs its sender a message of the rate limit, and touches neither the memory of
 //! nonces nor any other state. What passes is an [`AuthenticRequest`], which nothing else can make.
@@ -14,7 +14,8 @@ use sealfeed_wire::{
 use sha2::{Digest, Sha256};
 
 use super::rate::{RateExceeded, RateLimiter};
-use crate::types::{Principal, SessionLimits, UnixNanos};
+use super::signature;
+use crate::types::{Principal, ProofDemand, SessionLimits, SignatureKey, UnixNanos};
 
 /// Checks the messages of one session.
 #[derive(Debug)]
@@ -24,23 +25,28 @@ pub struct SessionGate {
     current: SessionMac,
     /// Only while a master key is being replaced: a box, so that it costs nothing the rest of the time.
     previous: Option<Box<SessionMac>>,
+    /// The certificate's own key; `None`: of a kind whose signatures are not checked.
+    signature_key: Option<SignatureKey>,
     messages: RateLimiter,
 }
 
 impl SessionGate {
-    /// The gate of one session; `previous` is the key from the master before, while that is honoured.
+    /// The gate of one session; `previous` is the key from the master before, while that is honoured, and `signature_key`
+    /// the public key of the certificate, if it signs.
     #[must_use]
     pub fn new(
         principal: Principal,
         session: SessionId,
         current: &OrderKey,
         previous: Option<&OrderKey>,
+        signature_key: Option<SignatureKey>,
         limits: &SessionLimits,
     ) -> Self {
         let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&session);
         Self {
             current: bind(current),
             previous: previous.map(|key| Box::new(bind(key))),
+            signature_key,
             messages: RateLimiter::per_second("messages", limits.messages_per_second),
             principal,
             session,
@@ -61,20 +67,44 @@ impl SessionGate {
         self.messages.state(now)
     }
 
+    /// Takes over other order keys, after a change of master secrets: from here on, these and no others.
+    pub fn set_keys(&mut self, current: &OrderKey, previous: Option<&OrderKey>) {
+        let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&self.session);
+        self.current = bind(current);
+        self.previous = previous.map(|key| Box::new(bind(key)));
+    }
+
     /// Takes over other limits, after a change of policy.
     pub fn set_limits(&mut self, limits: &SessionLimits) {
         self.messages.set_limit(limits.messages_per_second);
     }
 
-    /// Checks the MAC over the bytes that were received, in constant time for each key; a wrong MAC is tried against
-    /// every live key, so that it takes the same time whatever is wrong with it. The body is decoded too, but what
-    /// comes of that is judged after time and nonce.
+    /// Checks what proves the request over the bytes that were received: what `demand` asks for, and whatever else was
+    /// sent. All of it is checked before there is an answer, in constant time for each key; a wrong MAC is tried against
+    /// every live key, and a missing proof costs what a wrong one costs. The body is decoded too, but what comes of
+    /// that is judged after time and nonce.
     ///
     /// # Errors
-    /// [`Code::OrdMacInvalid`], and nothing else: not which key, not how far it went.
-    pub fn authenticate(&self, signed: &Signed<'_>, received: UnixNanos) -> Result<AuthenticRequest, Code> {
-        let is_authentic =
-            self.current.verifies(signed) || self.previous.as_ref().is_some_and(|mac| mac.verifies(signed));
+    /// [`Code::OrdMacInvalid`] for every wrong or missing proof: not which one, not how far it went.
+    /// [`Code::OrdSignatureKeyUnsupported`] if a signature is needed and the certificate's key cannot make one, whatever
+    /// the message says.
+    pub fn authenticate(
+        &self,
+        signed: &Signed<'_>,
+        demand: ProofDemand,
+        received: UnixNanos,
+    ) -> Result<AuthenticRequest, Code> {
+        let needs_mac = demand != ProofDemand::Sig || signed.proof.mac.is_some();
+        let needs_sig = demand != ProofDemand::Mac || signed.proof.sig.is_some();
+        let mut is_authentic = true;
+        if needs_sig {
+            let key = self.signature_key.as_ref().ok_or(Code::OrdSignatureKeyUnsupported)?;
+            is_authentic &= signature::verifies(key, &self.session, signed);
+        }
+        if needs_mac {
+            is_authentic &= self.current.verifies(signed)
+                || self.previous.as_ref().is_some_and(|mac| mac.verifies(signed));
+        }
         if !is_authentic {
             return Err(Code::OrdMacInvalid);
         }
@@ -169,7 +199,7 @@ impl DecodedBody {
     }
 }
 
-/// A request whose MAC verified: its sender held the order key, on this connection. Only
+/// A request whose proof verified: its sender held the order key, or the certificate's key, on this connection. Only
 /// [`SessionGate::authenticate`] makes one. Time and nonce are not checked yet.
 #[derive(Clone, Debug)]
 pub struct AuthenticRequest {

@@ -2,9 +2,12 @@
 
 use sealfeed_wire::{BookDecimals, Decimals, Nonce, Op, OrderKey, SessionId, SessionMac, SignedOp, request};
 
+mod ops;
+mod proof;
+
 use super::*;
 use crate::types::{
-    MarketDepth, OrderRights, Principal, SessionLimits, Symbol, SymbolPatterns, TimeArithmetic,
+    MarketDepth, OrderRights, Principal, ProofDemand, SessionLimits, Symbol, SymbolPatterns, TimeArithmetic,
 };
 
 const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -21,7 +24,7 @@ fn limits() -> SessionLimits {
 }
 
 fn session_gate(previous: Option<&OrderKey>) -> SessionGate {
-    SessionGate::new(Principal::new("acme", "desk7").unwrap(), SESSION, &key(1), previous, &limits())
+    SessionGate::new(Principal::new("acme", "desk7").unwrap(), SESSION, &key(1), previous, None, &limits())
 }
 
 fn mac(byte: u8, session: SessionId) -> SessionMac {
@@ -38,7 +41,7 @@ fn frame(mac: &SessionMac, ts: UnixNanos, nonce: u8, op: SignedOp, body: &str) -
 /// What the session's half makes of a frame.
 fn authenticate(gate: &SessionGate, frame: &str) -> Result<AuthenticRequest, Code> {
     let Op::Signed(signed) = request::parse(frame).unwrap().op else { panic!("not a signed request") };
-    gate.authenticate(&signed, NOW)
+    gate.authenticate(&signed, ProofDemand::Mac, NOW)
 }
 
 /// An authentic `order.new` with this body.
@@ -287,7 +290,7 @@ fn a_symbol_is_judged_by_entitlement_before_existence() {
 
 #[test]
 fn options_that_the_venue_does_not_honour_are_refused() {
-    for option in [r#","reduce_only":true}"#, r#","deadline":"1790000001000000000"}"#] {
+    for option in [r#","reduce_only":true}"#] {
         assert_eq!(admit_with("}", option), Err(Code::OrdFeatureNotOffered), "{option}");
     }
     for tif in ["\"gtc\"", "\"ioc\"", "\"fok\""] {

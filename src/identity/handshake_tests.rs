@@ -15,6 +15,7 @@ use sealfeed_wire::Code;
 use super::test_pki::{Leaf, NOW, TestCa, TestPki, client_params, day, days_later, issue, issue_for};
 use super::verifier::{HandshakeVerifier, Trust};
 use super::*;
+use crate::types::SignatureKey;
 
 /// A client that shows `chain`, or nothing.
 fn client(pki: &TestPki, shown: Option<(Vec<CertificateDer<'static>>, &Leaf)>) -> ClientConfig {
@@ -274,6 +275,27 @@ fn a_weak_curve_is_refused_and_strong_keys_are_not() {
         let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
         let leaf = issue_for(&client_params(), &pki.clients, key);
         assert_eq!(connect(&pki, &identity, &leaf).result.map_err(|refusal| refusal.code), expected);
+    }
+}
+
+#[test]
+fn only_ed25519_and_p256_certificates_have_a_key_that_signs_orders() {
+    let pki = TestPki::new();
+    let identity = pki.load().unwrap();
+    for (algorithm, kind) in [
+        (&rcgen::PKCS_ED25519, Some("Ed25519")),
+        (&rcgen::PKCS_ECDSA_P256_SHA256, Some("P256")),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, None),
+    ] {
+        let leaf = issue_for(&client_params(), &pki.clients, KeyPair::generate_for(algorithm).unwrap());
+        let key = identity.identify(&[leaf.certificate], NOW).unwrap().signature_key;
+        let bytes = match key {
+            Some(SignatureKey::Ed25519(key)) => Some(key.to_vec()),
+            Some(SignatureKey::P256(point)) => Some(point.to_vec()),
+            None => None,
+        };
+        assert_eq!(key.map(|key| format!("{key:?}")).as_deref(), kind);
+        assert_eq!(bytes, kind.map(|_| leaf.key.public_key_raw().to_vec()));
     }
 }
 

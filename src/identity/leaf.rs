@@ -14,7 +14,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use super::refusal::Claim;
-use crate::types::UnixNanos;
+use crate::types::{SignatureKey, UnixNanos};
 
 /// Longest life of a client certificate, in seconds: 825 days, the limit that public CAs kept to when they still
 /// issued for years; the bundled PKI script issues for at most 398.
@@ -137,6 +137,19 @@ pub(super) fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), (Code, &'s
         Ok(PublicKey::RSA(_)) => Err((Code::TlsKeyWeak, "the RSA key is shorter than 3072 bits")),
         _ => Err((Code::TlsKeyWeak, "the kind of key is not supported")),
     }
+}
+
+/// The key as the gate checks signatures with it; `None` for kinds whose signatures are not checked (RSA, P-384).
+pub(super) fn signature_key(key: &SubjectPublicKeyInfo<'_>) -> Option<SignatureKey> {
+    let (algorithm, bits) = (&key.algorithm, &*key.subject_public_key.data);
+    if algorithm.algorithm == oid::OID_SIG_ED25519 {
+        return bits.try_into().ok().map(SignatureKey::Ed25519);
+    }
+    let curve = algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let is_p256 = algorithm.algorithm == oid::OID_KEY_TYPE_EC_PUBLIC_KEY
+        && curve.is_some_and(|curve| curve == oid::OID_EC_P256);
+    // Uncompressed, as nearly all certificates have it; TLS takes no other form either.
+    bits.try_into().ok().filter(|point: &[u8; 65]| is_p256 && point[0] == 4).map(SignatureKey::P256)
 }
 
 fn modulus_bits(modulus: &[u8]) -> usize {

@@ -193,6 +193,23 @@ fn a_previous_master_gives_every_client_a_second_key() {
 }
 
 #[test]
+fn a_reload_that_replaces_the_master_is_seen_by_open_sessions() {
+    let pki = TestPki::new();
+    let identity = pki.load().unwrap();
+    let identified = identity.identify(&[issue(&client_params(), &pki.clients).certificate], NOW).unwrap();
+    let before = identity.order_keys(&identified);
+    assert_eq!(before.generation, identified.order_keys.generation);
+    pki.write("previous.hex", &"5a".repeat(32));
+    pki.write("master.hex", &"a5".repeat(32));
+    identity.reload(NOW).unwrap();
+    assert_ne!(identity.key_generation(), before.generation);
+    let after = identity.order_keys(&identified);
+    assert_eq!(after.generation, identity.key_generation());
+    assert_ne!(after.current.to_file_text(), before.current.to_file_text());
+    assert_eq!(after.previous.unwrap().to_file_text(), before.current.to_file_text());
+}
+
+#[test]
 fn the_record_of_what_is_in_force_names_every_file_and_no_secret() {
     let pki = TestPki::new();
     let in_force = pki.load().unwrap().in_force();

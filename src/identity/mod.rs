@@ -40,6 +40,7 @@ pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out}
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -63,6 +64,8 @@ pub struct Identity {
     identity: IdentityConfig,
     clock: Clock,
     state: ArcSwap<State>,
+    /// Grows with every reload, after the new state is in force.
+    generation: AtomicU64,
     /// Held by the reload that is under way, so that two cannot put an older list in force between them.
     reloading: Mutex<()>,
 }
@@ -116,6 +119,7 @@ impl Identity {
             identity: identity.clone(),
             clock,
             state: ArcSwap::from_pointee(state),
+            generation: AtomicU64::new(0),
             reloading: Mutex::new(()),
         })
     }
@@ -136,6 +140,8 @@ impl Identity {
             roles.into_iter().filter(|role| next.digests.get(role) != before.digests.get(role)).collect();
         let changes = Changes { changed, in_force: next.in_force() };
         self.state.store(Arc::new(next));
+        // Behind the state: whoever sees the new number finds the new secrets.
+        self.generation.fetch_add(1, Ordering::Release);
         Ok(changes)
     }
 
@@ -155,6 +161,7 @@ impl Identity {
     /// # Errors
     /// The [`Refusal`], with the claim.
     pub fn identify(&self, chain: &[CertificateDer<'_>], now: UnixNanos) -> Result<Identified, Refusal> {
+        let generation = self.key_generation();
         let state = self.state.load();
         let Some(der) = chain.first() else {
             return Err(Refusal::bare(Code::TlsCertificateMissing, "no certificate was presented"));
@@ -165,8 +172,21 @@ impl Identity {
         let refuse = |code, detail| Refusal { code, claim: Some(leaf::claim(&certificate)), detail };
         state.trust.check_leaf(&certificate, now).map_err(|(code, detail)| refuse(code, detail))?;
         let fingerprint: [u8; 32] = Sha256::digest(der).into();
-        principal::identify(&certificate, fingerprint, state.masters.order_keys(&fingerprint))
+        principal::identify(&certificate, fingerprint, state.masters.order_keys(&fingerprint, generation))
             .map_err(|(code, detail)| refuse(code, detail.to_owned()))
+    }
+
+    /// The generation of master secrets in force: it grows with every reload. An atomic load, for every signed message.
+    #[must_use]
+    pub fn key_generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The order keys of an open session's certificate, by the master secrets in force now.
+    #[must_use]
+    pub fn order_keys(&self, identified: &Identified) -> OrderKeys {
+        let generation = self.key_generation();
+        self.state.load().masters.order_keys(&identified.fingerprint, generation)
     }
 
     /// All that an identified principal may do, by the policy in force now.

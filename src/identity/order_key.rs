@@ -61,6 +61,9 @@ impl fmt::Debug for MasterSecret {
 /// The keys that one client's orders may be signed with.
 #[derive(Clone, Debug)]
 pub struct OrderKeys {
+    /// Of which generation of master secrets they are: another one than [`super::Identity::key_generation`] means that the
+    /// secrets may have changed since.
+    pub generation: u64,
     /// From the master in force.
     pub current: OrderKey,
     /// From the master before, while it is still honoured.
@@ -76,8 +79,9 @@ pub(super) struct Masters {
 
 impl Masters {
     /// The keys of the certificate with this SHA-256.
-    pub(super) fn order_keys(&self, certificate_sha256: &[u8; 32]) -> OrderKeys {
+    pub(super) fn order_keys(&self, certificate_sha256: &[u8; 32], generation: u64) -> OrderKeys {
         OrderKeys {
+            generation,
             current: self.current.order_key(certificate_sha256),
             previous: self.previous.as_ref().map(|master| master.order_key(certificate_sha256)),
         }

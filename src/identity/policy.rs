@@ -278,6 +278,7 @@ fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
             loss_max: text.loss_max,
         },
         cancel_on_disconnect: text.cancel_on_disconnect.0,
+        proof: text.proof.0,
     }
 }
 

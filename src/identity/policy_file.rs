@@ -28,9 +28,12 @@
 //! duplicates_max = 3                                 # the same order at most three times
 //! duplicates_ms = 1000                               # within a second; both or neither
 //! cancel_on_disconnect = "connection"                # or "principal", or "off" (default)
+//! proof = "mac"                                      # what signed requests must carry: "mac" (default), "sig", "both"
 //!
 //! [rule.publish]                                     # without it: no publishing
 //! symbols = ["IDX*"]                                 # of a source of type publisher that names the principal
+//!
+//! # in a [[rule]]: admin = ["kill", "trading"]       # operators' verbs; absent: none
 //!
 //! [rule.limits]                                      # absent: the server's defaults
 //! sessions_max = 4

@@ -4,7 +4,7 @@ use sealfeed_wire::Quantity;
 use serde::Deserialize;
 
 use super::policy_file::Pattern;
-use crate::types::{AdminVerb, CancelOnDisconnect};
+use crate::types::{AdminVerb, CancelOnDisconnect, ProofDemand};
 
 /// Longest time within which orders are compared, in milliseconds: an hour.
 const DUPLICATES_MS_MAX: u64 = 3_600_000;
@@ -23,6 +23,8 @@ pub(super) struct OrdersText {
     pub(super) open_orders_max: u32,
     #[serde(default)]
     pub(super) orders_per_second: PerSecond,
+    #[serde(default)]
+    pub(super) proof: Proof,
     #[serde(default)]
     pub(super) restricted_symbols: Vec<Pattern>,
     #[serde(default)]
@@ -120,6 +122,24 @@ impl TryFrom<String> for OnDisconnect {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
+pub(super) struct Proof(pub(super) ProofDemand);
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self(ProofDemand::Mac)
+    }
+}
+
+impl TryFrom<String> for Proof {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        ProofDemand::parse(&text).map(Self).map_err(|_| format!("{text:?} is none of mac, sig and both"))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) struct Verb(pub(super) AdminVerb);
 
 impl TryFrom<String> for Verb {
@@ -127,7 +147,7 @@ impl TryFrom<String> for Verb {
 
     fn try_from(text: String) -> Result<Self, String> {
         let found = AdminVerb::parse(&text).map(Self);
-        found.ok_or_else(|| format!("{text:?} is no verb of an operator: kill or trading"))
+        found.map_err(|_| format!("{text:?} is no verb of an operator: kill or trading"))
     }
 }
 

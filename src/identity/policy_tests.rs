@@ -1,6 +1,7 @@
 //! What rules give, and which files are refused.
 
 use super::*;
+use crate::types::ProofDemand;
 use sealfeed_wire::Depth;
 
 const FILE: &str = r#"
@@ -280,4 +281,50 @@ fn a_delay_is_a_whole_number_of_seconds_minutes_or_hours_up_to_a_day() {
     }
     let nothing = "[[rule]]\nname = \"late\"\nmatch = {}\ndelay = \"1s\"\n[rule.limits]\nsessions_max = 1\n";
     assert!(matches!(Policy::parse(nothing.as_bytes()), Err(PolicyFileError::DelaysNothing { .. })));
+}
+
+#[test]
+fn a_rule_says_what_signed_requests_must_carry() {
+    let with = |proof: &str| FILE.replace("quantity_max", &format!("{proof}quantity_max"));
+    let demand = |file: &str| check(file, "acme/desk1 trader").unwrap().proof();
+    assert_eq!(demand(FILE), ProofDemand::Mac);
+    for (word, expected) in
+        [("mac", ProofDemand::Mac), ("sig", ProofDemand::Sig), ("both", ProofDemand::Both)]
+    {
+        assert_eq!(demand(&with(&format!("proof = \"{word}\"\n"))), expected);
+    }
+    let (code, text) = refused(&with("proof = \"none\"\n"));
+    assert_eq!(code, Code::CfgSyntaxInvalid);
+    assert!(text.contains("none of mac, sig and both"), "{text}");
+    assert_eq!(
+        check(FILE, "other/x").unwrap().proof(),
+        ProofDemand::Mac,
+        "who may not trade has the default"
+    );
+}
+
+#[test]
+fn the_verbs_of_operators_add_up_and_are_enough_for_an_entitlement() {
+    let file = r#"
+[[rule]]
+name = "killers"
+match = { firm = "ops" }
+admin = ["kill"]
+
+[[rule]]
+name = "market"
+match = { firm = "ops", user = "chief" }
+admin = ["trading", "kill"]
+"#;
+    assert_eq!(check(file, "ops/night").unwrap().admin, [AdminVerb::Kill]);
+    let chief = check(file, "ops/chief").unwrap();
+    assert_eq!(chief.admin, [AdminVerb::Kill, AdminVerb::Trading]);
+    assert_eq!(chief.may_administer(AdminVerb::Trading), Ok(()));
+    assert_eq!(
+        check(FILE, "acme/desk1 trader").unwrap().may_administer(AdminVerb::Kill),
+        Err(Code::OrdAdminNotEntitled)
+    );
+    assert!(check(file, "acme/desk1").is_err(), "nobody else has anything");
+    let (code, _) = refused(&file.replace("\"kill\"]", "\"shout\"]"));
+    assert_eq!(code, Code::CfgSyntaxInvalid);
 }

@@ -15,7 +15,7 @@ use x509_parser::x509::X509Name;
 
 use super::leaf;
 use super::order_key::OrderKeys;
-use crate::types::{Principal, Role, UnixNanos};
+use crate::types::{Principal, Role, SignatureKey, UnixNanos};
 
 /// Scheme of the SAN URI that names a principal.
 pub const URI_SCHEME: &str = "sealfeed://";
@@ -37,6 +37,8 @@ pub struct Identified {
     pub not_after: UnixNanos,
     /// Keys that sign its orders: derived from the current master and, if there is one, the previous.
     pub order_keys: OrderKeys,
+    /// The certificate's public key, if its signatures can be checked; `None`: it signs no orders.
+    pub signature_key: Option<SignatureKey>,
     /// The certificate's subject as text that is safe to print; for people, never for decisions.
     pub subject: String,
     /// The subject of its issuer, likewise.
@@ -132,6 +134,7 @@ pub(super) fn identify(
         not_before: leaf::nanos(certificate.validity().not_before),
         not_after: leaf::nanos(certificate.validity().not_after),
         order_keys,
+        signature_key: leaf::signature_key(certificate.public_key()),
         subject: leaf::escape(certificate.subject()),
         issuer_name: leaf::escape(certificate.issuer()),
         issuer: certificate.issuer().as_raw().into(),

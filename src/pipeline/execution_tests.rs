@@ -106,7 +106,7 @@ impl Desk {
         let frame =
             format!(r#"{{"op":"{op}","id":1,"ts":"{ts}","nonce":"{nonce}","mac":"{tag}","body":{body}}}"#);
         let Op::Signed(signed) = request::parse(&frame).unwrap().op else { panic!("not signed") };
-        let order = Box::new(gate.authenticate(&signed, self.now).unwrap());
+        let order = Box::new(gate.authenticate(&signed, sealfeed_wire::ProofDemand::Mac, self.now).unwrap());
         let command = Command::Order { session: Arc::clone(handle), id: None, order };
         self.core.handle(command, self.now, &mut Batch::default()).unwrap();
     }
@@ -176,7 +176,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
     let id = SessionId([u8::try_from(user.len()).unwrap(); 32]);
     let key = OrderKey::from_bytes([7; 32]);
     let rights = OrderRights::unbounded("traders", SymbolPatterns::new(["*"]), 1_000);
-    let gate = SessionGate::new(principal.clone(), id, &key, None, &SessionLimits::default());
+    let gate = SessionGate::new(principal.clone(), id, &key, None, None, &SessionLimits::default());
     let handle = SessionHandle {
         number: 1,
         principal,

@@ -25,6 +25,8 @@ pub(super) struct Conversation {
     handle: Arc<SessionHandle>,
     identity: Arc<Identified>,
     gate: SessionGate,
+    /// Of which generation the gate's order keys are.
+    key_generation: u64,
     faults: Faults,
     received: u64,
 }
@@ -65,8 +67,10 @@ impl Conversation {
                 handle.id(),
                 &keys.current,
                 keys.previous.as_ref(),
+                identity.signature_key,
                 &handle.entitlement().limits,
             ),
+            key_generation: keys.generation,
             faults: Faults::new(context.limits.malformed_max),
             received: 0,
             context,
@@ -170,13 +174,23 @@ impl Conversation {
         }
     }
 
-    fn signed(&self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Step {
-        match self.gate.authenticate(signed, received) {
+    fn signed(&mut self, id: Option<RequestId>, signed: &Signed<'_>, received: UnixNanos) -> Step {
+        self.renew_keys();
+        match self.gate.authenticate(signed, self.handle.entitlement().proof(), received) {
             Ok(order) => {
                 let session = Arc::clone(&self.handle);
                 Step::HandOn(Command::Order { session, id, order: Box::new(order) })
             }
             Err(code) => self.refuse(id, signed.op.as_str(), code, "the message is not authentic", true),
+        }
+    }
+
+    /// Follows a change of master secrets: an open session honours the same keys as a new one would.
+    fn renew_keys(&mut self) {
+        if self.context.identity.key_generation() != self.key_generation {
+            let keys = self.context.identity.order_keys(&self.identity);
+            self.gate.set_keys(&keys.current, keys.previous.as_ref());
+            self.key_generation = keys.generation;
         }
     }
 

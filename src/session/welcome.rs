@@ -10,7 +10,7 @@ use super::SessionContext;
 use super::inbound::encoded;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::Entitlement;
+use crate::types::{Entitlement, ProofDemand};
 
 /// Name and version of this software, as `welcome` shows it.
 const SERVER: &str = concat!("sealfeed/", env!("CARGO_PKG_VERSION"));
@@ -95,9 +95,10 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
         notional_max: (rights.notional_max != 0).then_some(rights.notional_max),
         open_orders_max: (rights.open_orders_max != 0).then_some(rights.open_orders_max),
         rule: rule(&rights.rule),
-        proof: None,
+        proof: (rights.proof != ProofDemand::Mac).then(|| rights.proof.as_str().into()),
     });
-    WireEntitlement { channels: channels.collect(), orders, admin: Vec::new() }
+    let admin = entitlement.admin.iter().map(|verb| verb.as_str().into()).collect();
+    WireEntitlement { channels: channels.collect(), orders, admin }
 }
 
 fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sealfeed_wire::{Channel, Code, Conflation, Depth, Quantity};
+use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, Depth, ProofDemand, Quantity};
 
-use super::risk::{AdminVerb, CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
+use super::risk::{CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
 
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct OrderRights {
     pub bounds: RiskBounds,
     /// Whose resting orders are cancelled when a session ends without a logout.
     pub cancel_on_disconnect: CancelOnDisconnect,
+    /// What signed requests must carry, beyond what happens to be sent.
+    pub proof: ProofDemand,
 }
 
 impl OrderRights {
@@ -103,6 +105,7 @@ impl OrderRights {
             duplicates: None,
             bounds: RiskBounds::default(),
             cancel_on_disconnect: CancelOnDisconnect::default(),
+            proof: ProofDemand::Mac,
         }
     }
 }
@@ -200,12 +203,6 @@ impl Entitlement {
             && !self.drop_copy
     }
 
-    /// Whether an operator's verb may be used.
-    #[must_use]
-    pub fn may_administer(&self, verb: AdminVerb) -> bool {
-        self.admin.contains(&verb)
-    }
-
     /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
     /// One grant must cover all of it; of several, the one with the shortest delay counts. Nothing may be delivered sooner than [`Access::delay_ms`] says.
     ///
@@ -259,6 +256,20 @@ impl Entitlement {
     pub fn may_publish(&self, symbol: &str) -> Result<(), Code> {
         let rights = self.publish.as_ref().ok_or(Code::PubNotEntitled)?;
         if rights.symbols.cover(symbol) { Ok(()) } else { Err(Code::PubSymbolNotEntitled) }
+    }
+
+    /// What every signed request must carry; the MAC where there are no rights to trade that say otherwise.
+    #[must_use]
+    pub fn proof(&self) -> ProofDemand {
+        self.orders.as_ref().map_or(ProofDemand::Mac, |rights| rights.proof)
+    }
+
+    /// Whether this may be done as an operator.
+    ///
+    /// # Errors
+    /// [`Code::OrdAdminNotEntitled`].
+    pub fn may_administer(&self, verb: AdminVerb) -> Result<(), Code> {
+        if self.admin.contains(&verb) { Ok(()) } else { Err(Code::OrdAdminNotEntitled) }
     }
 
     /// The rights under which `symbol` may be traded.

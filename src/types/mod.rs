@@ -8,6 +8,7 @@ pub mod instrument;
 pub mod market;
 pub mod order;
 pub mod principal;
+pub mod proof;
 pub mod report;
 pub mod risk;
 pub mod status;
@@ -22,12 +23,13 @@ pub use order::{
     CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
 };
 pub use principal::{Principal, Role};
+pub use proof::{ProofDemand, SignatureKey};
 pub use report::{CancelReason, Execution, ExecutionKind};
-pub use risk::{AdminVerb, CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
+pub use risk::{CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
 pub use status::{Definition, Phase, StatusReason, TradingState};
 pub use time::{TimeArithmetic, UnixNanos};
 
 pub use sealfeed_wire::{
-    BookDecimals, Channel, ClientOrderId, Code, Decimals, Depth, Epoch, Nonce, Price, Quantity, RequestId,
-    Sequence, SessionId, Side, Symbol,
+    AdminVerb, BookDecimals, Channel, ClientOrderId, Code, Decimals, Depth, Epoch, Nonce, Price, Quantity,
+    RequestId, Sequence, SessionId, Side, Symbol,
 };

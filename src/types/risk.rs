@@ -86,32 +86,3 @@ impl CancelOnDisconnect {
         Self::ALL.iter().copied().find(|one| one.as_str() == text)
     }
 }
-
-/// What an operator may do over the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdminVerb {
-    /// Engage and release kill switches.
-    Kill,
-    /// Set the trading status of an instrument.
-    Trading,
-}
-
-impl AdminVerb {
-    /// Every verb.
-    pub const ALL: &[Self] = &[Self::Kill, Self::Trading];
-
-    /// The word in the policy.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Trading => "trading",
-        }
-    }
-
-    /// The verb of a word; `None` for a word that is none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.as_str() == text)
-    }
-}

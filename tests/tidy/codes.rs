@@ -19,9 +19,6 @@ const EXEMPT: &[(Code, &str)] = &[
     (Code::SubConflationNotOffered, "this version offers every interval"),
     (Code::OrdTypeNotOffered, "the venue offers both types there are"),
     (Code::OrdSignatureNotOffered, "earlier servers of this version sent it; this one checks signatures"),
-    (Code::OrdDeadlinePassed, "comes with deadlines of orders"),
-    (Code::OrdSignatureKeyUnsupported, "comes with the check of signatures"),
-    (Code::OrdAdminNotEntitled, "comes with the gate of operators"),
     (
         Code::AudLogUnavailable,
         "needs a disk that fails under a running server; the log's own tests make it fail",

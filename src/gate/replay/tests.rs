@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::super::freshness;
+use super::super::rate::RateLimiter;
 use super::*;
 use crate::types::TimeArithmetic;
 
@@ -169,6 +170,28 @@ fn shifted(time: UnixNanos, ms: i64) -> UnixNanos {
 }
 
 proptest! {
+    #[test]
+    fn rates_bound_what_is_remembered(
+        rate in 1_u32..60,
+        steps in prop::collection::vec((0_u64..700, 0_usize..3, -5_000_i64..1_000), 1..1_500),
+    ) {
+        let mut cache = cache(100_000, 100_000);
+        let mut sessions = [(); 3].map(|()| RateLimiter::per_second("messages", rate));
+        // What the head of the file promises, for three sessions; a slice remembers longer at either of its ends.
+        let remembered_ns = WINDOW_NS + 2 * SKEW_NS + 2 * WINDOW_NS / SLICES_PER_WINDOW;
+        let of_one = u64::from(rate) * remembered_ns / 1_000_000_000 + u64::from(rate);
+        let mut now = START;
+        for (number, (forward_ms, session, signed_ms)) in (0..).zip(steps) {
+            // Mostly as fast as it goes, now and then a pause.
+            now = shifted(now, i64::try_from(forward_ms.saturating_sub(600) * 100).unwrap());
+            now = now.plus_ns(forward_ms * 10_000);
+            if sessions[session].take(now).is_ok() {
+                prop_assert_eq!(cache.insert_once(OwnerId(1), nonce(number), shifted(now, signed_ms), now), Ok(()));
+            }
+            prop_assert!(cache.count() as u64 <= 3 * of_one, "{} of {}", cache.count(), 3 * of_one);
+        }
+    }
+
     #[test]
     fn it_agrees_with_a_model_that_forgets_nothing(steps in steps(), max in 1_usize..80, per_owner in 1_usize..40) {
         let mut cache = cache(max, per_owner);
