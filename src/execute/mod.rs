@@ -9,12 +9,14 @@
 //! snapshot of the state would stand there, and a re-execution could start from it.
 
 mod instruments;
+mod kill;
 mod order;
 mod owners;
 mod position;
 mod positions;
 pub mod replay;
 
+pub use kill::{KillScope, KillSwitches, SWITCHES_MAX};
 pub use order::OrderRecord;
 pub use owners::synthetic_owner;
 pub use position::{OpenPart, OpenSide, Position};
@@ -73,6 +75,7 @@ pub struct Engine {
     venue: Venue,
     owners: Owners,
     positions: Positions,
+    kills: KillSwitches,
     orders: HashMap<OrderId, OrderRecord>,
     /// Number of each owner's last report.
     reports: BTreeMap<OwnerId, Sequence>,
@@ -110,6 +113,7 @@ impl Engine {
             venue,
             owners: Owners::default(),
             positions: Positions::default(),
+            kills: KillSwitches::default(),
             orders: HashMap::new(),
             reports: BTreeMap::new(),
             synthetic_name: ClientOrderId::new(SYNTHETIC_NAME).ok(),
@@ -160,6 +164,17 @@ impl Engine {
     #[must_use]
     pub const fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// The kill switches that are engaged.
+    #[must_use]
+    pub const fn kill_switches(&self) -> &KillSwitches {
+        &self.kills
+    }
+
+    /// The kill switches, to engage and release them. What is done is an input: it has to stand in the log first.
+    pub const fn kill_switches_mut(&mut self) -> &mut KillSwitches {
+        &mut self.kills
     }
 
     /// The name of the next order.
@@ -325,8 +340,8 @@ impl Engine {
     }
 
     /// The digest of the state as it is now: SHA-256 over the next order's name, the day, how many owners there are and how
-    /// many of them have had a report, for each of these its number and the last report's, the positions as [`Positions`] writes them, and the
-    /// venue's own digest. Numbers are little-endian: 4 bytes for an owner, 8 for any other that does not say otherwise.
+    /// many of them have had a report, for each of these its number and the last report's, the positions as [`Positions`] writes them, the engaged kill
+    /// switches as [`KillSwitches`] writes them, and the venue's own digest. Numbers are little-endian: 4 bytes for an owner, 8 for any other that does not say otherwise.
     #[must_use]
     pub fn state(&self) -> StateHash {
         let mut bytes = Vec::with_capacity(64 + 12 * self.reports.len());
@@ -338,6 +353,7 @@ impl Engine {
             bytes.extend(report.get().to_le_bytes());
         }
         self.positions.digest_into(&mut bytes);
+        self.kills.digest_into(&mut bytes);
         let digest = sha256_of(&[&bytes, &self.venue.state_digest()]);
         StateHash { of: STATE_OF.to_owned(), inputs: self.inputs, digest }
     }

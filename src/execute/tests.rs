@@ -4,7 +4,7 @@ use super::*;
 use crate::types::{BookDecimals, MarketDepth, Symbol};
 
 /// The digest after [`script`]. It changes only with the meaning of the digest, and then `STATE_OF` does too.
-const GOLDEN: &str = "21f7facfa9099aa336331793345221028ff5963c0fb90f613e38fd8f11979d49";
+const GOLDEN: &str = "23499df586a531b8ebe1c3e7ee140037ddc0bdc2e374bb395d2414f14ec0d62c";
 
 fn instruments() -> Arc<Instruments> {
     let mut instruments = Instruments::new();
