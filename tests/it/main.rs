@@ -42,6 +42,7 @@ mod restart;
 mod resume;
 mod retention;
 mod retold;
+mod risk;
 mod slow;
 mod stop;
 mod tape;
