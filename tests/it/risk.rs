@@ -185,6 +185,60 @@ async fn every_bound_of_a_principal_refuses_with_its_code_as_soon_as_it_is_in_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_is_shown_every_bound_in_force_and_no_other() {
+    let mut floor = Box::pin(Floor::open()).await;
+    let plain = floor.bob.request(json!({"op": "whoami"})).await;
+    let expected = json!({"symbols": ["*"], "qty_max": null, "notional_max": null, "open_orders_max": null, "rule": "traders"});
+    assert_eq!(plain["entitlement"]["orders"], expected, "{plain}");
+    let bounds = r#"
+        restricted_symbols = ["X*"]
+        price_collar_bps = 1000
+        position_max = "15"
+        exposure_max = 16
+        loss_max = 17
+        duplicates_max = 18
+        duplicates_ms = 19
+        cancel_on_disconnect = "principal"
+        [[rule]]
+        name = "operators"
+        match = { user = "bob" }
+        admin = ["kill", "trading"]
+        drop_copy = true
+    "#;
+    let firm = r#"
+        [[firm]]
+        name = "acme"
+        restricted_symbols = ["Y"]
+        open_orders_max = 20
+        position_max = "21"
+        exposure_max = 22
+        loss_max = 23
+        orders_per_second = 24
+    "#;
+    floor.reload(bounds, firm).await;
+    let who = floor.bob.request(json!({"op": "whoami"})).await;
+    let expected = json!({
+        "symbols": ["*"], "qty_max": null, "notional_max": null, "open_orders_max": null,
+        "restricted_symbols": ["X*"], "price_collar_bps": 1000, "position_max": "15", "exposure_max": 16,
+        "loss_max": 17, "duplicates_max": 18, "duplicates_ms": 19, "cancel_on_disconnect": "principal",
+        "firm": {
+            "restricted_symbols": ["Y"], "open_orders_max": 20, "position_max": "21", "exposure_max": 22,
+            "loss_max": 23, "orders_per_second": 24,
+        },
+        "rule": "traders",
+    });
+    assert_eq!(who["entitlement"]["orders"], expected, "{who}");
+    assert_eq!(who["entitlement"]["admin"], json!(["kill", "trading"]));
+    assert_eq!(who["entitlement"]["drop_copy"], true);
+    let erin = floor.erin.request(json!({"op": "whoami"})).await;
+    assert_eq!(
+        (&erin["entitlement"]["admin"], &erin["entitlement"]["drop_copy"]),
+        (&Value::Null, &Value::Null)
+    );
+    Box::pin(floor.end()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_bound_of_a_firm_holds_for_all_its_principals_together_and_for_nobody_else() {
     let mut floor = Box::pin(Floor::open()).await;
     let firm = |bound: &str| format!("[[firm]]\nname = \"acme\"\n{bound}");
