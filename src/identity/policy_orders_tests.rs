@@ -185,3 +185,11 @@ fn a_firm_named_twice_or_with_a_name_that_nobody_can_have_or_without_a_bound_is_
     assert_eq!(code, Code::CfgRuleInvalid);
     assert!(text.contains("`beta` bounds nothing"), "{text}");
 }
+
+#[test]
+fn the_example_file_is_a_policy_with_bounds() {
+    let entitlement =
+        check(include_str!("../../docs/examples/entitlements.toml"), "acme", "bob", "trader").unwrap();
+    assert_eq!(entitlement.orders.unwrap().bounds.loss_max, 250_000);
+    assert_eq!(entitlement.firm.unwrap().bounds.loss_max, 1_000_000);
+}
