@@ -97,7 +97,7 @@ impl Plan {
 
     fn admit(&self, gate: &mut Gate, request: &AuthenticRequest) {
         gate.spend(request, OWNER, NOW).expect("fresh, and its nonce is new");
-        let context = |_: &Instrument, _| RiskContext { open_orders: 5, best_opposite: None };
+        let context = |_: &Instrument, _| RiskContext::default();
         let order = gate.admit(request, OWNER, &self.entitlement, &self.instruments, context, NOW);
         black_box(order.expect("within every bound"));
     }

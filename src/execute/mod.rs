@@ -10,6 +10,7 @@
 
 mod answers;
 mod instruments;
+mod kill;
 mod message;
 mod order;
 mod owners;
@@ -21,6 +22,7 @@ mod snapshot;
 mod withdraw;
 
 pub use answers::{Answer, Answers, Outcome};
+pub use kill::{KillScope, KillSwitches, SWITCHES_MAX};
 pub use message::ReportMessage;
 pub use order::{OnDisconnect, OrderRecord, Origin};
 pub use owners::synthetic_owner;
@@ -84,6 +86,7 @@ pub struct Engine {
     venue: Venue,
     owners: Owners,
     positions: Positions,
+    kills: KillSwitches,
     orders: HashMap<OrderId, OrderRecord>,
     /// Clients' orders that rest or may still trade, by owner.
     open: BTreeMap<OwnerId, BTreeSet<OrderId>>,
@@ -139,6 +142,7 @@ impl Engine {
             venue,
             owners: Owners::default(),
             positions: Positions::default(),
+            kills: KillSwitches::default(),
             orders: HashMap::new(),
             open: BTreeMap::new(),
             answers: Answers::default(),
@@ -246,6 +250,17 @@ impl Engine {
     #[must_use]
     pub const fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// The kill switches that are engaged.
+    #[must_use]
+    pub const fn kill_switches(&self) -> &KillSwitches {
+        &self.kills
+    }
+
+    /// The kill switches, to engage and release them. What is done is an input: it has to stand in the log first.
+    pub const fn kill_switches_mut(&mut self) -> &mut KillSwitches {
+        &mut self.kills
     }
 
     /// The name of the next order.
@@ -463,7 +478,7 @@ impl Engine {
     }
 
     /// The digest of the state as it is now: SHA-256 over the next order's name, the day, how many owners there are and how
-    /// many of them have had a report, for each of these its number and the last report's, how many dead-man timers are armed, for each its owner and when it runs out, the positions as [`Positions`] writes them, and the
+    /// many of them have had a report, for each of these its number and the last report's, how many dead-man timers are armed, for each its owner and when it runs out, the positions as [`Positions`] writes them, the engaged kill switches as [`KillSwitches`] writes them, and the
     /// venue's own digest. Numbers are little-endian: 4 bytes for an owner, 8 for any other that does not say otherwise.
     #[must_use]
     pub fn state(&self) -> StateHash {
@@ -481,6 +496,7 @@ impl Engine {
             bytes.extend(due.0.to_le_bytes());
         }
         self.positions.digest_into(&mut bytes);
+        self.kills.digest_into(&mut bytes);
         let digest = sha256_of(&[&bytes, &self.venue.state_digest()]);
         StateHash { of: STATE_OF.to_owned(), inputs: self.inputs, digest }
     }

@@ -2,10 +2,11 @@
 
 use sealfeed_wire::{Code, MassCancelScope, OrderMassCancel, OrderReplace};
 
-use super::{AuthenticRequest, DecodedBody, Gate, Refused, RiskContext, freshness, on_lot, on_tick, risk};
+use super::risk::{self, OpenOrder, Proposal};
+use super::{AuthenticRequest, DecodedBody, Gate, Refused, RiskContext, freshness, on_lot, on_tick};
 use crate::types::{
     ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, OrderId, OrderKind, OwnerId, Price,
-    Quantity, SessionId, Side, TimeInForce, UnixNanos,
+    Quantity, SessionId, Side, UnixNanos,
 };
 
 /// The order that a replace is about, as it stands at the venue.
@@ -21,9 +22,11 @@ pub struct StandingOrder {
     pub kind: OrderKind,
     /// Its total quantity now.
     pub quantity: Quantity,
-    /// How long it lives.
-    pub time_in_force: TimeInForce,
-    /// The market, and the owner's other orders: this one is not counted.
+    /// What of it is open.
+    pub leaves: Quantity,
+    /// What has traded of it.
+    pub traded: Quantity,
+    /// The market and the accounts, with this order in them.
     pub context: RiskContext,
 }
 
@@ -170,9 +173,20 @@ impl Gate {
         let instrument = instruments.by_id(order.instrument).ok_or(Code::OrdSymbolUnknown)?;
         let rights = entitlement.may_trade(instrument.symbol.as_str())?;
         let (price, quantity) = replacement(&replace, order.kind, instrument)?;
-        let kind = price.map_or(order.kind, OrderKind::Limit);
-        let whole = quantity.unwrap_or(order.quantity);
-        risk::check(rights, whole, kind, order.time_in_force, order.context)?;
+        let firm = entitlement.firm.as_deref();
+        let proposal = Proposal {
+            symbol: instrument.symbol.as_str(),
+            side: order.side,
+            quantity: quantity.unwrap_or(order.quantity),
+            kind: price.map_or(order.kind, OrderKind::Limit),
+            may_rest: true,
+        };
+        // A market order never rests: it is finished, and the venue says so.
+        if let OrderKind::Limit(price) = order.kind {
+            let open = OpenOrder { price, leaves: order.leaves, traded: order.traded };
+            risk::check_replace(rights, firm, &proposal, &open, &order.context)?;
+        }
+        firm.map_or(Ok(()), |firm| self.firm_rates.charge(firm, now))?;
         freshness::check(request.ts(), now, self.window_ns)?;
         Ok(AdmittedReplace { owner, replace, id: order.id, price, quantity })
     }

@@ -3,13 +3,16 @@
 //! Order of checks, first failure answers: (size, envelope: the session) message rate, MAC: [`SessionGate`], on the
 //! session's task; time, nonce: [`Gate::spend`]; body schema: [`AuthenticRequest::decoded`]; known client order id:
 //! the pipeline; order rate, entitlement, risk, time again: [`Gate::admit`] and its siblings for other ops, on the one
-//! thread that owns the gate. Each stage's result has private fields and one maker, so an order that skipped a check
+//! thread that owns the gate. Risk ends with the memory of repeated orders and the rate of the firm: only an order that passed everything
+//! else counts there. Each stage's result has private fields and one maker, so an order that skipped a check
 //! cannot be written down.
 //!
 //! No clock, no locks, no I/O: time is an argument. Names neither identity nor venue.
 
 mod admin;
 mod change;
+pub mod duplicates;
+mod firm_rate;
 pub mod freshness;
 mod publish;
 pub mod rate;
@@ -23,7 +26,7 @@ pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingO
 pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
-pub use risk::RiskContext;
+pub use risk::{AccountRisk, RiskContext};
 pub use session::{AuthenticRequest, DecodedBody, SessionGate, digest, names};
 
 use std::collections::HashMap;
@@ -36,6 +39,9 @@ use crate::types::{
     CancelOrder, CancelReason, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder,
     OrderId, OrderKind, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce, UnixNanos,
 };
+use duplicates::{Duplicates, Look};
+use firm_rate::FirmRates;
+use risk::Proposal;
 
 /// Fewest rate limiters at which idle ones are looked for.
 const LIMITERS_MIN: usize = 1024;
@@ -46,6 +52,8 @@ pub struct Gate {
     window_ns: u64,
     replay: ReplayCache,
     order_rates: HashMap<OwnerId, RateLimiter>,
+    firm_rates: FirmRates,
+    duplicates: Duplicates,
     /// At how many limiters idle ones are dropped next; twice of what was left, so the cost stays constant.
     prune_at: usize,
 }
@@ -176,6 +184,8 @@ impl Gate {
             window_ns,
             replay: ReplayCache::new(window_ns, config.nonces_max, config.nonces_per_principal_max),
             order_rates: HashMap::new(),
+            firm_rates: FirmRates::default(),
+            duplicates: Duplicates::default(),
             prune_at: LIMITERS_MIN,
         }
     }
@@ -198,7 +208,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refused`] by the first check that fails: order rate, entitlement, instrument, what the venue offers,
-    /// decimals, tick, lot, risk, time, the order's own deadline.
+    /// decimals, tick, lot, risk ([`risk::check`]), repeated orders, the firm's order rate, time, the order's own deadline.
     pub fn admit(
         &mut self,
         request: &AuthenticRequest,
@@ -219,10 +229,24 @@ impl Gate {
             return Err(Code::OrdSymbolNotTradable.into());
         }
         let Terms { quantity, kind, time_in_force, post_only, self_trade } = terms(order, instrument)?;
-        risk::check(rights, quantity, kind, time_in_force, context(instrument, order.side))?;
+        let firm = entitlement.firm.as_deref();
+        let proposal = Proposal {
+            symbol: order.symbol.as_str(),
+            side: order.side,
+            quantity,
+            kind,
+            may_rest: matches!(kind, OrderKind::Limit(_)) && time_in_force.may_rest(),
+        };
+        risk::check(rights, firm, &proposal, &context(instrument, order.side))?;
+        let look = Look { instrument: instrument.id, side: order.side, limit: limit_of(kind), quantity };
+        rights.duplicates.map_or(Ok(()), |limit| self.duplicates.check(owner, &look, limit, now))?;
+        firm.map_or(Ok(()), |firm| self.firm_rates.charge(firm, now))?;
         freshness::check(request.ts(), now, self.window_ns)?;
         if order.deadline.is_some_and(|deadline| now > deadline) {
             return Err(Code::OrdDeadlinePassed.into());
+        }
+        if let Some(limit) = rights.duplicates {
+            self.duplicates.remember(owner, look, limit, now);
         }
         Ok(AdmittedOrder {
             owner,
@@ -365,6 +389,13 @@ fn on_lot(quantity: Scaled<Quantity>, instrument: &Instrument) -> Result<Quantit
         return Err(Code::OrdQuantityOffLot);
     }
     Ok(quantity)
+}
+
+const fn limit_of(kind: OrderKind) -> Option<Price> {
+    match kind {
+        OrderKind::Limit(price) => Some(price),
+        OrderKind::Market => None,
+    }
 }
 
 fn is_on_tick(price: Price, tick: Price) -> bool {

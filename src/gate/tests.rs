@@ -7,7 +7,8 @@ mod proof;
 
 use super::*;
 use crate::types::{
-    MarketDepth, OrderRights, Principal, ProofDemand, SessionLimits, Symbol, SymbolPatterns, TimeArithmetic,
+    DuplicateLimit, FirmLimits, MarketDepth, OrderRights, Principal, ProofDemand, RiskBounds, SessionLimits,
+    Symbol, SymbolPatterns, TimeArithmetic,
 };
 
 const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -86,7 +87,7 @@ fn instruments() -> Instruments {
 }
 
 fn context(_: &Instrument, _: Side) -> RiskContext {
-    RiskContext { open_orders: 0, best_opposite: Some(Price::parse("100").unwrap()) }
+    RiskContext { best_opposite: Some(Price::parse("100").unwrap()), ..RiskContext::default() }
 }
 
 /// The answer to an authentic `order.new` with this body.
@@ -360,9 +361,56 @@ fn decimals_tick_and_lot_are_the_instruments() {
 fn risk_limits_refuse_quantity_notional_and_open_orders() {
     assert_eq!(admit_with("\"3\"", "\"1000.5\""), Err(Code::RskQuantityMax));
     assert_eq!(admit_with("\"3\"", "\"500\""), Err(Code::RskNotionalMax));
-    let full = |_: &Instrument, _| RiskContext { open_orders: 10, best_opposite: None };
+    let principal = AccountRisk { open_orders: 10, ..AccountRisk::default() };
+    let full = |_: &Instrument, _| RiskContext { principal, ..RiskContext::default() };
     let answer = gate().admit(&authentic(LIMIT), OWNER, &entitlement(), &instruments(), full, NOW);
     assert_eq!(answer.unwrap_err().code, Code::RskOpenOrdersMax);
+}
+
+#[test]
+fn the_same_order_once_too_often_is_refused_and_what_was_refused_does_not_count() {
+    let mut entitlement = entitlement();
+    let rights = entitlement.orders.as_mut().unwrap();
+    rights.duplicates = Some(DuplicateLimit { count_max: 2, within_ms: 1_000 });
+    rights.orders_per_second = 100;
+    let (mut gate, instruments) = (gate(), instruments());
+    let mut send = |body: &str, now| {
+        let admitted = gate.admit(
+            &authentic_at(now, 1, SignedOp::OrderNew, body),
+            OWNER,
+            &entitlement,
+            &instruments,
+            context,
+            now,
+        );
+        admitted.map(drop).map_err(|refused| refused.code)
+    };
+    assert_eq!([send(LIMIT, NOW), send(LIMIT, NOW)], [Ok(()), Ok(())]);
+    let renamed = LIMIT.replace("c-1", "c-2").replace("day", "ioc");
+    assert_eq!(send(&renamed, NOW), Err(Code::RskDuplicate), "another name makes no other order");
+    assert_eq!(send(&LIMIT.replace("buy", "sell"), NOW), Ok(()));
+    assert_eq!(send(LIMIT, NOW.plus_ns(1_000_000_000)), Ok(()));
+}
+
+#[test]
+fn orders_of_a_firm_beyond_its_rate_are_refused_with_the_time_to_wait_and_cancels_pass() {
+    let firm = FirmLimits {
+        name: "acme".into(),
+        bounds: RiskBounds::default(),
+        open_orders_max: 0,
+        orders_per_second: 2,
+    };
+    let entitlement = Entitlement { firm: Some(firm.into()), ..entitlement() };
+    let (mut gate, instruments) = (gate(), instruments());
+    let admit = |owner, gate: &mut Gate| {
+        gate.admit(&authentic(LIMIT), owner, &entitlement, &instruments, context, NOW).map(drop)
+    };
+    assert_eq!(admit(OwnerId(1), &mut gate), Ok(()));
+    assert_eq!(admit(OwnerId(2), &mut gate), Ok(()));
+    let refused = Refused { code: Code::RskFirmOrderRate, retry_after_ms: Some(500) };
+    assert_eq!(admit(OwnerId(3), &mut gate), Err(refused));
+    let cancel = authentic_at(NOW, 1, SignedOp::OrderCancel, r#"{"cl_ord_id":"c-2","orig_cl_ord_id":"c-1"}"#);
+    assert!(gate.admit_cancel(&cancel, OwnerId(3), &entitlement, NOW).is_ok());
 }
 
 #[test]

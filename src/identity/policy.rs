@@ -164,7 +164,7 @@ impl Policy {
             publish: publish.cloned(),
             admin: verbs(|verb| matching().any(|rule| rule.admin.contains(&verb))),
             drop_copy: matching().any(|rule| rule.drop_copy),
-            firm: self.firms.get(principal.firm()).cloned(),
+            firm: orders.and_then(|_| self.firms.get(principal.firm())).cloned(),
             limits: limits.cloned().unwrap_or_default(),
         };
         if entitlement.is_empty() {

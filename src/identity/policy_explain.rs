@@ -23,7 +23,8 @@ impl Policy {
     #[must_use]
     pub fn explain(&self, principal: &Principal, role: Option<&Role>) -> Vec<RuleLine> {
         let mut lines = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.matches.covers(principal, role)) {
+        let matching = || self.rules.iter().filter(|rule| rule.matches.covers(principal, role));
+        for rule in matching() {
             let mut add = |effect| lines.push(RuleLine { rule: Arc::clone(&rule.name), effect });
             if let Some(grant) = &rule.grant {
                 add(describe("may read", grant));
@@ -52,7 +53,8 @@ impl Policy {
                 effect: describe("may not read", &deny.grant),
             });
         }
-        if let Some(firm) = self.firms.get(principal.firm()) {
+        let may_trade = matching().any(|rule| rule.orders.is_some());
+        if let Some(firm) = self.firms.get(principal.firm()).filter(|_| may_trade) {
             lines.push(RuleLine { rule: format!("firm {}", firm.name).into(), effect: describe_firm(firm) });
         }
         lines

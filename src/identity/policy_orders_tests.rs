@@ -101,6 +101,8 @@ fn the_bounds_of_a_firm_are_the_same_object_for_all_its_principals_and_nobody_el
     };
     assert!(Arc::ptr_eq(&firm("acme", "bob").unwrap(), &firm("acme", "erin").unwrap()));
     assert_eq!(firm("beta", "dave"), None);
+    let risk = policy.entitlement(&Principal::new("acme", "risk").unwrap(), None).unwrap();
+    assert_eq!(risk.firm, None, "who may not trade has nothing to bound");
 }
 
 #[test]
@@ -135,7 +137,6 @@ fn every_bound_is_explained() {
         [
             "risk-desk: may use the operator's verbs kill, trading",
             "risk-desk: may read the execution reports of the whole firm",
-            firm,
         ]
     );
 }
@@ -183,4 +184,12 @@ fn a_firm_named_twice_or_with_a_name_that_nobody_can_have_or_without_a_bound_is_
     let (code, text) = refused(&(FILE.to_owned() + "[[firm]]\nname = \"beta\"\nloss_max = 0\n"));
     assert_eq!(code, Code::CfgRuleInvalid);
     assert!(text.contains("`beta` bounds nothing"), "{text}");
+}
+
+#[test]
+fn the_example_file_is_a_policy_with_bounds() {
+    let entitlement =
+        check(include_str!("../../docs/examples/entitlements.toml"), "acme", "bob", "trader").unwrap();
+    assert_eq!(entitlement.orders.unwrap().bounds.loss_max, 250_000);
+    assert_eq!(entitlement.firm.unwrap().bounds.loss_max, 1_000_000);
 }

@@ -22,6 +22,7 @@ mod release;
 mod resume;
 mod resync;
 mod retell;
+mod risk_context;
 mod session_handle;
 mod subscriptions;
 mod synthetic;

@@ -13,8 +13,9 @@ use super::SessionHandle;
 use super::answers::{Envelope, encoded};
 use super::batch::{Batch, Output};
 use super::core::Core;
+use super::risk_context;
 use crate::execute::{Answer, Cause, OnDisconnect, Origin, Outcome};
-use crate::gate::{AuthenticRequest, DecodedBody, Refused, RiskContext};
+use crate::gate::{AuthenticRequest, DecodedBody, Refused};
 use crate::journal::{JournalError, OrderTrail, Space, event};
 use crate::types::{ClientOrderId, Code, OrderId, OwnerId, UnixNanos};
 
@@ -91,16 +92,15 @@ impl Core {
             return self.refuse(message, Code::AudLowSpace.into(), batch);
         }
         let (owner, now) = (message.owner, message.now);
-        let engine = &self.engine;
-        let open_orders = engine.open_orders(owner);
+        let (engine, entitlement) = (&self.engine, message.session.entitlement());
         let admitted = self.gate.admit(
             &message.order,
             owner,
-            &message.session.entitlement(),
+            &entitlement,
             &self.instruments,
-            |instrument, side| RiskContext {
-                open_orders,
-                best_opposite: engine.best_price(instrument.id, side.opposite()),
+            |instrument, side| {
+                let who = (owner, &message.session.principal);
+                risk_context::of(engine, who, &entitlement, instrument, side)
             },
             now,
         );

@@ -1,8 +1,8 @@
 //! What a session is told about itself: `welcome` and `whoami`.
 
 use sealfeed_wire::reply::{
-    Certificate, ChannelGrant, Entitlement as WireEntitlement, EntitlementChanged, Limits, OrderGrant,
-    RateCeiling, Welcome, Whoami,
+    Certificate, ChannelGrant, Entitlement as WireEntitlement, EntitlementChanged, FirmGrant, Limits,
+    OrderGrant, RateCeiling, Welcome, Whoami,
 };
 use sealfeed_wire::{Channel, Conflation, RequestId};
 
@@ -10,7 +10,7 @@ use super::SessionContext;
 use super::inbound::encoded;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{Entitlement, ProofDemand};
+use crate::types::{CancelOnDisconnect, Entitlement, FirmLimits, ProofDemand, SymbolPatterns};
 
 /// Name and version of this software, as `welcome` shows it.
 const SERVER: &str = concat!("sealfeed/", env!("CARGO_PKG_VERSION"));
@@ -79,7 +79,7 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
     let channels = entitlement.grants.iter().flat_map(|grant| {
         grant.channels.iter().map(|channel| ChannelGrant {
             channel: channel.as_str().into(),
-            symbols: grant.symbols.iter().map(str::to_owned).collect(),
+            symbols: symbols(&grant.symbols),
             depth_max: (*channel == Channel::Book)
                 .then(|| u16::try_from(grant.depth_max).unwrap_or(u16::MAX)),
             conflate_ms_min: (matches!(channel, Channel::Bbo | Channel::Book)
@@ -90,15 +90,45 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
         })
     });
     let orders = entitlement.orders.as_ref().map(|rights| OrderGrant {
-        symbols: rights.symbols.iter().map(str::to_owned).collect(),
+        symbols: symbols(&rights.symbols),
         qty_max: (!rights.quantity_max.is_zero()).then_some(rights.quantity_max),
         notional_max: (rights.notional_max != 0).then_some(rights.notional_max),
         open_orders_max: (rights.open_orders_max != 0).then_some(rights.open_orders_max),
+        restricted_symbols: symbols(&rights.bounds.restricted_symbols),
+        price_collar_bps: (rights.price_collar_bps != 0).then_some(rights.price_collar_bps),
+        position_max: (!rights.bounds.position_max.is_zero()).then_some(rights.bounds.position_max),
+        exposure_max: (rights.bounds.exposure_max != 0).then_some(rights.bounds.exposure_max),
+        loss_max: (rights.bounds.loss_max != 0).then_some(rights.bounds.loss_max),
+        duplicates_max: rights.duplicates.map(|limit| limit.count_max),
+        duplicates_ms: rights.duplicates.map(|limit| limit.within_ms),
+        cancel_on_disconnect: (rights.cancel_on_disconnect != CancelOnDisconnect::Off)
+            .then(|| rights.cancel_on_disconnect.as_str().into()),
+        firm: entitlement.firm.as_deref().map(firm),
         rule: rule(&rights.rule),
         proof: (rights.proof != ProofDemand::Mac).then(|| rights.proof.as_str().into()),
     });
-    let admin = entitlement.admin.iter().map(|verb| verb.as_str().into()).collect();
-    WireEntitlement { channels: channels.collect(), orders, admin }
+    WireEntitlement {
+        channels: channels.collect(),
+        orders,
+        admin: entitlement.admin.iter().map(|verb| verb.as_str().into()).collect(),
+        drop_copy: entitlement.drop_copy,
+    }
+}
+
+fn symbols(patterns: &SymbolPatterns) -> Vec<String> {
+    patterns.iter().map(str::to_owned).collect()
+}
+
+fn firm(limits: &FirmLimits) -> FirmGrant {
+    let bounds = &limits.bounds;
+    FirmGrant {
+        restricted_symbols: symbols(&bounds.restricted_symbols),
+        open_orders_max: (limits.open_orders_max != 0).then_some(limits.open_orders_max),
+        position_max: (!bounds.position_max.is_zero()).then_some(bounds.position_max),
+        exposure_max: (bounds.exposure_max != 0).then_some(bounds.exposure_max),
+        loss_max: (bounds.loss_max != 0).then_some(bounds.loss_max),
+        orders_per_second: (limits.orders_per_second != 0).then_some(limits.orders_per_second),
+    }
 }
 
 fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {

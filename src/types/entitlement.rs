@@ -21,7 +21,7 @@ pub struct Entitlement {
     pub admin: Vec<AdminVerb>,
     /// Whether the execution reports of the whole firm may be read.
     pub drop_copy: bool,
-    /// Bounds on all principals of the firm together, if it has any.
+    /// Bounds on all principals of the firm together, if it has any and this one may trade.
     pub firm: Option<Arc<FirmLimits>>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,

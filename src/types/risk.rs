@@ -23,14 +23,6 @@ pub struct RiskBounds {
     pub loss_max: u64,
 }
 
-impl RiskBounds {
-    /// Whether anything is bounded that takes positions to judge.
-    #[must_use]
-    pub const fn needs_positions(&self) -> bool {
-        !self.position_max.is_zero() || self.exposure_max != 0 || self.loss_max != 0
-    }
-}
-
 /// Bounds on all principals of one firm together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirmLimits {

@@ -43,6 +43,7 @@ mod restart_orders;
 mod resume;
 mod retention;
 mod retold;
+mod risk;
 mod slow;
 mod stop;
 mod tape;

@@ -21,7 +21,7 @@ async fn cancel(session: &mut Client, name: &str, target: &str) -> Value {
 }
 
 /// Sends an order that must be refused, and asserts answer and entry.
-async fn refused(scene: &Scene, session: &mut Client, body: &str, code: &str) -> Value {
+pub(crate) async fn refused(scene: &Scene, session: &mut Client, body: &str, code: &str) -> Value {
     let reply = session.order(NEW, body).await;
     assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(code)), "{body}: {reply}");
     let id = session.session.to_string();

@@ -14,8 +14,9 @@ fn standing(instrument: InstrumentId, kind: OrderKind) -> StandingOrder {
         side: Side::Buy,
         kind,
         quantity: Quantity::parse("3").unwrap(),
-        time_in_force: TimeInForce::Day,
-        context: RiskContext { open_orders: 0, best_opposite: None },
+        leaves: Quantity::parse("3").unwrap(),
+        traded: Quantity::ZERO,
+        context: RiskContext::default(),
     }
 }
 

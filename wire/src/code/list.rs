@@ -298,6 +298,38 @@ pub enum Code {
     RskOpenOrdersMax = 5003,
     /// `SF-RSK-004`: the venue holds as many open orders as it may hold.
     RskVenueOrdersMax = 5004,
+    /// `SF-RSK-005`: the symbol is restricted for the principal.
+    RskSymbolRestricted = 5005,
+    /// `SF-RSK-006`: the price is too far from the market.
+    RskPriceCollar = 5006,
+    /// `SF-RSK-007`: the position could exceed the limit of the principal.
+    RskPositionMax = 5007,
+    /// `SF-RSK-008`: the exposure would exceed the limit of the principal.
+    RskExposureMax = 5008,
+    /// `SF-RSK-009`: the principal has lost as much today as it may lose.
+    RskLossMax = 5009,
+    /// `SF-RSK-010`: the same order came too often in a short time.
+    RskDuplicate = 5010,
+    /// `SF-RSK-011`: too many different orders came to tell which of them are the same.
+    RskDuplicatesFull = 5011,
+    /// `SF-RSK-012`: the symbol is restricted for the firm.
+    RskFirmSymbolRestricted = 5012,
+    /// `SF-RSK-013`: the firm has as many open orders as it may have.
+    RskFirmOpenOrdersMax = 5013,
+    /// `SF-RSK-014`: the position could exceed the limit of the firm.
+    RskFirmPositionMax = 5014,
+    /// `SF-RSK-015`: the exposure would exceed the limit of the firm.
+    RskFirmExposureMax = 5015,
+    /// `SF-RSK-016`: the firm has lost as much today as it may lose.
+    RskFirmLossMax = 5016,
+    /// `SF-RSK-017`: the firm has sent as many orders as it may send in a second.
+    RskFirmOrderRate = 5017,
+    /// `SF-RSK-018`: an operator has stopped this trading.
+    RskKilled = 5018,
+    /// `SF-RSK-019`: the kill switch has a target that cannot exist.
+    RskKillTargetInvalid = 5019,
+    /// `SF-RSK-020`: as many kill switches are engaged as can be.
+    RskKillsFull = 5020,
     /// `SF-PUB-001`: the book disagrees with the exchange's checksum.
     PubChecksumMismatch = 6001,
     /// `SF-PUB-002`: updates of a market data source are missing.

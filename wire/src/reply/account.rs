@@ -119,6 +119,9 @@ pub struct Entitlement {
     /// Operator verbs; left out if there are none. Texts, because a newer server may have more of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub admin: Vec<Cow<'static, str>>,
+    /// Whether the execution reports of the whole firm may be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_copy: bool,
 }
 
 /// One line of a market data entitlement.
@@ -152,12 +155,63 @@ pub struct OrderGrant {
     pub notional_max: Option<u64>,
     /// Most open orders at once.
     pub open_orders_max: Option<u32>,
+    /// Symbols and patterns that may not be traded, whatever `symbols` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restricted_symbols: Vec<String>,
+    /// How far a buy may be above the market and a sell below it, in basis points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_collar_bps: Option<u32>,
+    /// Most net position in one symbol, long or short, if all open orders of a side filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_max: Option<Quantity>,
+    /// Most value of open orders and positions over all symbols, in whole units of the quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure_max: Option<u64>,
+    /// Loss of the trading day from which on only orders that reduce a position pass, in whole units of the quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_max: Option<u64>,
+    /// Most orders with the same symbol, side, type, quantity and price within `duplicates_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicates_max: Option<u32>,
+    /// In milliseconds; there if `duplicates_max` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicates_ms: Option<u64>,
+    /// `connection` or `principal` if resting orders are cancelled when a session ends without `logout`; `None`: they are not. A text,
+    /// because a newer server may have more of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_on_disconnect: Option<Cow<'static, str>>,
+    /// Bounds on all principals of the firm together, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firm: Option<FirmGrant>,
     /// The rule that grants it; in `whoami` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// What signed requests must carry: `sig` or `both`; left out where the MAC is what is demanded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Cow<'static, str>>,
+}
+
+/// What all principals of a firm may do together. A limit that is absent does not exist; each is meant as in [`OrderGrant`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmGrant {
+    /// Symbols and patterns that may not be traded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restricted_symbols: Vec<String>,
+    /// Most open orders at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_orders_max: Option<u32>,
+    /// Most net position in one symbol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_max: Option<Quantity>,
+    /// Most value of open orders and positions, in whole units of the quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure_max: Option<u64>,
+    /// Loss of the trading day from which on only orders that reduce a position of the firm pass, in whole units of the quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_max: Option<u64>,
+    /// New orders and replaces a second; cancels are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders_per_second: Option<u32>,
 }
 
 /// Ceilings of a connection.
