@@ -1,10 +1,12 @@
 //! What one operation of the venue costs, in CPU time, beside the floor of the maps it cannot do without.
 //!
-//! A fixed, seeded mix (45 % adds, 45 % cancels of a random order, 10 % takes of about one order) holds the number
-//! of resting orders level while it runs. The floor does the same inserts and removals in one ordered map of prices
-//! and one hash map of identifiers, and nothing else: no queues, no fills, no reports.
+//! A fixed, seeded mix (40 % adds, 40 % cancels and 10 % replaces of a random order, 10 % takes of about one order) holds the number
+//! of resting orders level while it runs. Half of the replaces ask for less at the same price, half for another price. The floor does
+//! the same inserts and removals in one ordered map of prices and one hash map of identifiers, and nothing else: no queues, no fills,
+//! no reports, no digest of the state.
 //!
-//! `cargo bench --bench venue`, or `-- --smoke` for about a second. Goal: 150 ns at 100,000 resting orders.
+//! `cargo bench --bench venue`, or `-- --smoke` for about a second. Goal: 150 ns at 100,000 resting orders. Then the bytes that a resting
+//! order takes: in the slab and its index, by their capacity, and in all, by what the process holds more once they rest.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints its numbers and may stop")]
 
@@ -16,8 +18,8 @@ use std::hint::black_box;
 
 use sealfeed::types::{
     BookDecimals, CancelOrder, CancelReason, ClientOrderId, Instrument, InstrumentId, Instruments,
-    MarketDepth, MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, Side, Symbol,
-    TimeInForce,
+    MarketDepth, MarketEventKind, NewOrder, OrderId, OrderKind, OwnerId, Price, Quantity, ReplaceOrder, Side,
+    Symbol, TimeInForce,
 };
 use sealfeed::venue::{Venue, VenueEvent};
 
@@ -29,10 +31,14 @@ fn main() {
     let is_smoke = support::smoke();
     let (operations, rounds) = if is_smoke { (50_000, 3) } else { (500_000, 9) };
     println!(
-        "venue: mixed add/cancel/take, CPU ns per operation, {rounds} rounds of {operations}: median (least)"
+        "venue: mixed add/cancel/replace/take, CPU ns per operation, {rounds} rounds of {operations}: median (least)"
     );
     println!("{:>10} {:>8} {:>16} {:>16} {:>6}", "resting", "levels", "venue", "floor", "ratio");
-    for (resting, levels) in [(1_000, 100), (100_000, 1_000), (100_000, 20_000)] {
+    let mut books = vec![(1_000, 100), (100_000, 1_000), (100_000, 20_000)];
+    if !is_smoke {
+        books.push((1_000_000, 20_000));
+    }
+    for (resting, levels) in books.iter().copied() {
         let plan = Plan::new(resting, levels, operations);
         // In turns, so that what else the machine does meets both alike.
         let rounds: Vec<(f64, f64)> = (0..rounds).map(|_| (plan.time_venue(), plan.time_floor())).collect();
@@ -43,12 +49,44 @@ fn main() {
             "{resting:>10} {levels:>8} {venue:>8.1} ({venue_least:>5.1}) {floor:>8.1} ({floor_least:>5.1}) {ratio:>6.2}"
         );
     }
+    println!("bytes a resting order: {:>10} {:>10} {:>10}", "resting", "slab+index", "in all");
+    for (resting, levels) in books.into_iter().skip(1) {
+        let (slab, all) = bytes_an_order(resting, levels);
+        println!("{:23}{resting:>10} {slab:>10.1} {all:>10.1}", "");
+    }
+}
+
+/// Bytes that one of so many resting orders takes: by the capacity of slab and index, and by the resident size of the process.
+#[expect(clippy::cast_precision_loss, reason = "a measurement, not an amount")]
+fn bytes_an_order(resting: u64, levels: u64) -> (f64, f64) {
+    // The plan is made first, so that only the venue grows between the two looks.
+    let mut maker = PlanMaker::new(levels);
+    let warm: Vec<Operation> = (0..resting).map(|_| maker.add()).collect();
+    let mut events = Vec::with_capacity(16);
+    let before = resident_bytes();
+    let mut venue = venue();
+    for operation in &warm {
+        apply(&mut venue, *operation, &mut events);
+    }
+    let all = resident_bytes().saturating_sub(before);
+    drop(maker);
+    let count = venue.resting_orders() as f64;
+    (venue.allocated_bytes() as f64 / count, all as f64 / count)
+}
+
+/// What the process has in memory; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let said = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = said.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
 }
 
 #[derive(Clone, Copy)]
 enum Operation {
     Submit(NewOrder),
     Cancel(CancelOrder),
+    Replace(ReplaceOrder),
 }
 
 /// What an operation means to the two maps of the floor.
@@ -78,8 +116,9 @@ impl Plan {
             let choice =
                 if maker.venue.resting_orders() as u64 + 10 < resting { 0 } else { maker.random.below(100) };
             mixed.push(match choice {
-                0..45 => maker.add(),
-                45..90 => maker.cancel(),
+                0..40 => maker.add(),
+                40..80 => maker.cancel(),
+                80..90 => maker.replace(),
                 _ => maker.take(),
             });
         }
@@ -122,6 +161,7 @@ fn apply(venue: &mut Venue, operation: Operation, events: &mut Vec<VenueEvent>) 
     let outcome = match operation {
         Operation::Submit(order) => venue.submit(order, events),
         Operation::Cancel(cancel) => venue.cancel(cancel, events),
+        Operation::Replace(replace) => venue.replace(replace, events),
     };
     assert!(outcome.is_ok(), "the plan has no refused operation");
 }
@@ -156,12 +196,17 @@ impl PlanMaker {
 
     fn add(&mut self) -> Operation {
         let side = if self.random.below(2) == 0 { Side::Buy } else { Side::Sell };
+        let price = self.price(side);
+        self.submit(side, OrderKind::Limit(price), TimeInForce::Day)
+    }
+
+    /// A price that never meets the other side.
+    fn price(&mut self, side: Side) -> Price {
         let ticks = i64::try_from(1 + self.random.below(self.levels)).unwrap_or(1);
-        let price = match side {
+        Price::from_nanos(match side {
             Side::Buy => (MID - ticks) * TICK_NANOS,
             Side::Sell => (MID + ticks) * TICK_NANOS,
-        };
-        self.submit(side, OrderKind::Limit(Price::from_nanos(price)), TimeInForce::Day)
+        })
     }
 
     fn take(&mut self) -> Operation {
@@ -191,23 +236,40 @@ impl PlanMaker {
         self.run(Operation::Cancel(self.open[place]))
     }
 
+    /// Less of an order at its price, or another price on its side.
+    fn replace(&mut self) -> Operation {
+        let place = usize::try_from(self.random.below(self.open.len() as u64)).unwrap_or(0);
+        let CancelOrder { owner, id, .. } = self.open[place];
+        let order = self.venue.order(id).expect("it rests");
+        let (mut price, mut quantity) = (None, None);
+        if self.random.below(2) == 0 {
+            let less = order.leaves.nanos() / 2;
+            quantity = Some(Quantity::from_nanos(order.quantity.nanos() - less));
+        } else {
+            price = Some(self.price(order.side));
+        }
+        self.run(Operation::Replace(ReplaceOrder { owner, id, price, quantity }))
+    }
+
     /// Runs an operation, and keeps track of what rests and of what the floor has to do.
     fn run(&mut self, operation: Operation) -> Operation {
         apply(&mut self.venue, operation, &mut self.events);
+        // A replace with a new price takes the order out and puts it back, unless it is the old price.
+        let moves = matches!(operation, Operation::Replace(_)) && self.events.len() > 2;
         for event in &self.events {
             let VenueEvent::Market { kind, .. } = event else { continue };
             match *kind {
                 MarketEventKind::Add { order, price, .. } => {
-                    let Operation::Submit(new) = operation else { continue };
+                    let owner = match operation {
+                        Operation::Submit(NewOrder { owner, .. })
+                        | Operation::Replace(ReplaceOrder { owner, .. }) => owner,
+                        Operation::Cancel(_) => continue,
+                    };
                     self.place.insert(order, self.open.len());
-                    self.open.push(CancelOrder {
-                        owner: new.owner,
-                        id: order,
-                        reason: CancelReason::Requested,
-                    });
+                    self.open.push(CancelOrder { owner, id: order, reason: CancelReason::Requested });
                     self.steps.push(Step::Insert(order.0, price.nanos()));
                 }
-                MarketEventKind::Reduce { order, .. } if self.venue.is_resting(order) => {
+                MarketEventKind::Reduce { order, .. } if self.venue.is_resting(order) && !moves => {
                     self.steps.push(Step::Find(order.0));
                 }
                 MarketEventKind::Reduce { order, .. } => {
@@ -282,7 +344,7 @@ impl Random {
 }
 
 fn venue() -> Venue {
-    Venue::new(&instruments()).with_resting_orders_max(1 << 20)
+    Venue::new(&instruments()).with_resting_orders_max(1 << 21)
 }
 
 fn instruments() -> Instruments {

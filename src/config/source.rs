@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::types::{Decimals, Symbol};
+use crate::types::{Decimals, Price, Quantity, Symbol};
 
 /// One source.
 #[derive(Clone, Debug, Deserialize)]
@@ -257,11 +257,25 @@ pub struct SyntheticSourceConfig {
     pub messages_per_second: u32,
     /// Seed of everything it does: the same seed gives the same orders.
     pub seed: u64,
+    /// Smallest price step of its symbols, 0.000000001 to 1000: they trade at some 2,000 to 55,000 steps.
+    pub tick: Price,
+    /// Smallest quantity step of its symbols, 0.000000001 to 1000000.
+    pub lot: Quantity,
+    /// Lowest and highest price that an order in its symbols may have, both multiples of the tick; none by default. Its own members
+    /// need 1,700 to 55,100 ticks.
+    pub band: Option<(Price, Price)>,
 }
 
 impl Default for SyntheticSourceConfig {
     fn default() -> Self {
-        Self { symbols: vec!["SEAL".into(), "FEED".into()], messages_per_second: 200, seed: 1 }
+        Self {
+            symbols: vec!["SEAL".into(), "FEED".into()],
+            messages_per_second: 200,
+            seed: 1,
+            tick: Price::from_nanos(10_000_000),
+            lot: Quantity::from_nanos(1_000_000_000),
+            band: None,
+        }
     }
 }
 

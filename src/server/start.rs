@@ -80,6 +80,7 @@ impl StartError {
         match self {
             Self::Log(error) | Self::Tape(error) => Some(error.code()),
             Self::Identity(error) => Some(error.code()),
+            Self::Source(SourceError::InstrumentInvalid { .. }) => Some(Code::CfgInstrumentInvalid),
             Self::Source(_) => Some(Code::CfgSourceUnusable),
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
             Self::Listen { .. } => Some(Code::CfgListenFailed),

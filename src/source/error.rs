@@ -219,13 +219,20 @@ pub enum SourceError {
         /// The name, escaped.
         principal: String,
     },
+    /// Tick, lot or band of the synthetic market's symbols cannot be.
+    #[error("the synthetic market cannot have this {what}")]
+    InstrumentInvalid {
+        /// Which of them, and what it may be.
+        what: &'static str,
+    },
     /// The timer of the source's thread cannot be started.
     #[error("cannot start the source's timer")]
     Timer(#[source] io::Error),
 }
 
 impl SourceError {
-    /// The stable code of a source that cannot go on. One that cannot be opened is `SF-CFG-013` whatever the reason.
+    /// The stable code of a source that cannot go on. One that cannot be opened is `SF-CFG-013` whatever the reason, but for
+    /// instruments that cannot be: `SF-CFG-015`.
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
@@ -257,6 +264,7 @@ impl SourceError {
             | Self::SymbolCount { .. }
             | Self::Principal { .. }
             | Self::Timer(_) => Code::PubSourceUnreadable,
+            Self::InstrumentInvalid { .. } => Code::CfgInstrumentInvalid,
         }
     }
 }

@@ -31,6 +31,7 @@ mod index;
 mod log;
 mod messages;
 mod order_limits;
+mod order_terms;
 mod orders;
 mod orders_life;
 mod policy_change;

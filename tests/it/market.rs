@@ -15,8 +15,11 @@ const OPENING_ORDERS: u64 = 160;
 /// A synthetic market of these symbols at this pace.
 pub(crate) fn trading(config: &mut Config, symbols: &[&str], messages_per_second: u32) {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    config.sources =
-        vec![SourceConfig::Synthetic(SyntheticSourceConfig { symbols, messages_per_second, seed: 1 })];
+    config.sources = vec![SourceConfig::Synthetic(SyntheticSourceConfig {
+        symbols,
+        messages_per_second,
+        ..SyntheticSourceConfig::default()
+    })];
 }
 
 /// One message a second, and the last of twenty symbols gets one of 400: behind its opening, [`QUIET`] belongs to
@@ -24,8 +27,11 @@ pub(crate) fn trading(config: &mut Config, symbols: &[&str], messages_per_second
 pub(crate) fn quiet(config: &mut Config) {
     let mut symbols: Vec<String> = (1..20).map(|number| format!("S{number}")).collect();
     symbols.push(QUIET.to_owned());
-    config.sources =
-        vec![SourceConfig::Synthetic(SyntheticSourceConfig { symbols, messages_per_second: 1, seed: 1 })];
+    config.sources = vec![SourceConfig::Synthetic(SyntheticSourceConfig {
+        symbols,
+        messages_per_second: 1,
+        ..SyntheticSourceConfig::default()
+    })];
 }
 
 /// Subscribes to the full book of [`QUIET`] and reads until its opening is over; returns the stream's place in the

@@ -24,7 +24,6 @@ const EXEMPT: &[(Code, &str)] = &[
         "needs a disk that fails under a running server; the log's own tests make it fail",
     ),
     (Code::AudLogFailed, "as SF-AUD-001"),
-    (Code::CfgInstrumentInvalid, "comes with instruments in the configuration"),
 ];
 
 /// Codes that no test names, and exemptions that are out of date.

@@ -35,11 +35,12 @@ const TAKERS: u32 = 4;
 /// Members of the market, makers first.
 pub(super) const MEMBERS: u32 = MAKERS + TAKERS;
 
-/// 0.01 in nano-units.
-const TICK_NANOS: i64 = 10_000_000;
+/// Largest tick and lot, in nano-units: every price and every sum of quantities that the market makes stays far from the ends.
+const TICK_NANOS_MAX: i64 = 1_000 * 1_000_000_000;
+const LOT_NANOS_MAX: u64 = 1_000_000 * 1_000_000_000;
 
-/// One lot is one whole unit, in nano-units.
-const LOT_NANOS: u64 = 1_000_000_000;
+/// All prices that its members ever quote or take at lie between these, in ticks: [`book`] walks from 1,800 to 55,000.
+const REACH_TICKS: (i64, i64) = (1_700, 55_100);
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -49,6 +50,9 @@ pub(super) struct SyntheticMarket {
     dice: Dice,
     messages_per_second: u32,
     books: Vec<(InstrumentId, Book)>,
+    /// Of all its symbols, in nano-units.
+    tick: i64,
+    lot: u64,
     /// Slots that have had their first order, counted in the order of opening.
     opened: usize,
 }
@@ -62,16 +66,25 @@ impl SyntheticMarket {
         if !(1..=SYMBOLS_MAX).contains(&count) {
             return Err(SourceError::SymbolCount { count, max: SYMBOLS_MAX });
         }
+        check(config).map_err(|what| SourceError::InstrumentInvalid { what })?;
         let mut dice = Dice::new(config.seed);
         let mut books = Vec::with_capacity(count);
         for name in &config.symbols {
             let symbol = Symbol::new(name)
                 .map_err(|source| SourceError::SymbolName { symbol: name.clone(), source })?;
-            let id =
-                instruments.add(|id| instrument(id, symbol)).ok_or(SourceError::SymbolTaken { symbol })?;
+            let id = instruments
+                .add(|id| instrument(id, symbol, config))
+                .ok_or(SourceError::SymbolTaken { symbol })?;
             books.push((id, Book::new(&mut dice)));
         }
-        Ok(Self { dice, messages_per_second: config.messages_per_second, books, opened: 0 })
+        Ok(Self {
+            dice,
+            messages_per_second: config.messages_per_second,
+            books,
+            tick: config.tick.nanos(),
+            lot: config.lot.nanos(),
+            opened: 0,
+        })
     }
 
     /// Orders that can rest at once, all symbols together.
@@ -153,6 +166,8 @@ impl SyntheticMarket {
     /// The order that an act is.
     fn express(&mut self, index: usize, act: Act, orders: &mut Vec<SyntheticOrder>) {
         let instrument = self.books[index].0;
+        let price = |ticks: i32| Price::from_nanos(i64::from(ticks) * self.tick);
+        let quantity = |lots: u32| Quantity::from_nanos(u64::from(lots) * self.lot);
         orders.push(match act {
             Act::Quote { side, slot, price_ticks, lots } => SyntheticOrder::Rest {
                 member: maker(slot),
@@ -179,10 +194,29 @@ impl SyntheticMarket {
     }
 }
 
-fn instrument(id: InstrumentId, symbol: Symbol) -> Instrument {
-    let (tick, lot) = (Price::from_nanos(TICK_NANOS), Quantity::from_nanos(LOT_NANOS));
+fn instrument(id: InstrumentId, symbol: Symbol, config: &SyntheticSourceConfig) -> Instrument {
+    let SyntheticSourceConfig { tick, lot, band, .. } = *config;
     let decimals = decimals(tick, lot);
-    Instrument { id, symbol, decimals, tick, lot, band: None, depth: MarketDepth::Orders, tradable: true }
+    Instrument { id, symbol, decimals, tick, lot, band, depth: MarketDepth::Orders, tradable: true }
+}
+
+/// What is wrong with tick, lot or band, if anything.
+fn check(config: &SyntheticSourceConfig) -> Result<(), &'static str> {
+    let (tick, lot) = (config.tick.nanos(), config.lot.nanos());
+    if !(1..=TICK_NANOS_MAX).contains(&tick) {
+        return Err("tick (above zero, at most 1000)");
+    }
+    if !(1..=LOT_NANOS_MAX).contains(&lot) {
+        return Err("lot (above zero, at most 1000000)");
+    }
+    let Some((lowest, highest)) = config.band else { return Ok(()) };
+    if lowest.nanos() % tick != 0 || highest.nanos() % tick != 0 {
+        return Err("band (both ends multiples of the tick)");
+    }
+    if lowest.nanos() > REACH_TICKS.0 * tick || highest.nanos() < REACH_TICKS.1 * tick {
+        return Err("band (its members trade from 1,700 to 55,100 ticks)");
+    }
+    Ok(())
 }
 
 /// A slot has one maker for good, so that whoever cancels an order is its owner.
@@ -197,14 +231,6 @@ fn order_slot(index: usize, side: Side, slot: usize) -> OrderSlot {
     #[expect(clippy::cast_possible_truncation, reason = "at most 2,000 symbols of 160 slots")]
     let slot = (first + slot) as u32;
     OrderSlot(slot)
-}
-
-fn price(ticks: i32) -> Price {
-    Price::from_nanos(i64::from(ticks) * TICK_NANOS)
-}
-
-fn quantity(lots: u32) -> Quantity {
-    Quantity::from_nanos(u64::from(lots) * LOT_NANOS)
 }
 
 /// How many messages are due.

@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::shutdown::Shutdown;
 use crate::source::test_port::{JumpingTimer, drain, port};
+use crate::types::Code;
+
+/// Of the default configuration, in nano-units.
+const TICK_NANOS: i64 = 10_000_000;
+const LOT_NANOS: u64 = 1_000_000_000;
 
 #[derive(Clone, Debug)]
 struct Resting {
@@ -119,7 +124,8 @@ fn is_better_or_same(taker: Side, limit: Price, price: Price) -> bool {
 
 fn market(symbols: &[&str], messages_per_second: u32, seed: u64) -> (SyntheticMarket, Instruments) {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    let config = SyntheticSourceConfig { symbols, messages_per_second, seed };
+    let config =
+        SyntheticSourceConfig { symbols, messages_per_second, seed, ..SyntheticSourceConfig::default() };
     let mut instruments = Instruments::new();
     (SyntheticMarket::open(&config, &mut instruments).unwrap(), instruments)
 }
@@ -281,4 +287,62 @@ fn two_thousand_symbols_are_the_most() {
     assert!(matches!(open(names(0)), Err(SourceError::SymbolCount { count: 0, .. })));
     assert!(matches!(open(vec!["A".into(), "A".into()]), Err(SourceError::SymbolTaken { .. })));
     assert!(matches!(open(vec!["A B".into()]), Err(SourceError::SymbolName { .. })));
+}
+
+#[test]
+fn tick_lot_and_band_are_those_of_the_configuration() {
+    let text = |tick: &str, lot: &str, band: Option<(&str, &str)>| {
+        let price = |text| Price::parse(text).unwrap();
+        let config = SyntheticSourceConfig {
+            tick: price(tick),
+            lot: Quantity::parse(lot).unwrap(),
+            band: band.map(|(lowest, highest)| (price(lowest), price(highest))),
+            ..SyntheticSourceConfig::default()
+        };
+        let mut instruments = Instruments::new();
+        SyntheticMarket::open(&config, &mut instruments).map(|market| (market, instruments))
+    };
+    let (mut market, instruments) = text("0.25", "0.5", Some(("-3.5", "13775"))).unwrap();
+    let seal = instruments.by_symbol("SEAL").unwrap();
+    assert_eq!((seal.decimals.price.get(), seal.decimals.quantity.get()), (2, 1));
+    assert_eq!(seal.band.unwrap().0, Price::parse("-3.5").unwrap());
+    for order in market.opening(320) {
+        let (SyntheticOrder::Rest { order, .. } | SyntheticOrder::Take { order, .. }) = order else {
+            continue;
+        };
+        let OrderKind::Limit(price) = order.kind else { continue };
+        assert_eq!((price.nanos() % seal.tick.nanos(), order.quantity.nanos() % seal.lot.nanos()), (0, 0));
+    }
+    assert!(text("1000", "1000000", None).is_ok() && text("0.000000001", "0.000000001", None).is_ok());
+    let refused = [
+        ("0", "1", None),
+        ("-1", "1", None),
+        ("1000.1", "1", None),
+        ("1", "0", None),
+        ("1", "1000000.1", None),
+        ("1", "1", Some(("0.5", "60000"))),
+        ("1", "1", Some(("1701", "60000"))),
+        ("1", "1", Some(("0", "55099"))),
+    ];
+    for (tick, lot, band) in refused {
+        let error = text(tick, lot, band).unwrap_err();
+        assert_eq!(error.code(), Code::CfgInstrumentInvalid, "{tick} {lot} {band:?}");
+    }
+}
+
+#[test]
+fn members_stay_within_what_a_band_leaves_them() {
+    for seed in 0..12 {
+        let (mut market, _) = market(&["SEAL"], 0, seed);
+        let mut orders = market.opening(160);
+        (0..100).for_each(|_| orders.extend(market.acts(100)));
+        for order in orders {
+            let (SyntheticOrder::Rest { order, .. } | SyntheticOrder::Take { order, .. }) = order else {
+                continue;
+            };
+            let OrderKind::Limit(price) = order.kind else { continue };
+            let ticks = price.nanos() / market.tick;
+            assert!((REACH_TICKS.0..=REACH_TICKS.1).contains(&ticks), "seed {seed}: {ticks}");
+        }
+    }
 }

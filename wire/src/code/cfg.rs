@@ -120,8 +120,8 @@ pub(super) const TABLE: &[Entry] = &[
         text: "SF-CFG-015",
         retry: Retry::Never,
         message: "an instrument is defined wrongly",
-        hint: "Correct symbol, decimals, tick or lot.",
-        explain: "Symbol outside its alphabet, more than nine decimals, a tick or lot that is zero or finer than the decimals, or a symbol defined twice.",
+        hint: "Correct symbol, decimals, tick, lot or band.",
+        explain: "Symbol outside its alphabet, more than nine decimals, a tick or lot that is zero or out of its range, a band off the tick, upside down or too narrow for the synthetic market, or a symbol defined twice.",
     },
     Entry {
         code: Code::CfgKeyMissing,
