@@ -9,9 +9,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sealfeed_client::{Client, ClientConfig, ConfigError, Context, Protocol, UrlError};
+use sealfeed_wire::ProofDemand;
 
 pub(super) use problem::{
-    EXIT_NOT_ENTITLED, EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem, refusal_exit,
+    EXIT_FAILED, EXIT_NOT_ENTITLED, EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem,
+    refusal_exit,
 };
 
 /// Environment variable that names a context file.
@@ -60,6 +62,7 @@ impl ConnectArgs {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 order_key: self.order_key.clone(),
+                proof: None,
             };
             return Ok(Target::new(context));
         }
@@ -80,6 +83,12 @@ impl Target {
     fn new(context: Context) -> Self {
         let place = format!("{}, certificate {}", context.url, context.certificate.display());
         Self { context, place }
+    }
+
+    /// Signs with this, whatever the context says.
+    pub(super) const fn signing_with(mut self, proof: ProofDemand) -> Self {
+        self.context.proof = Some(proof);
+        self
     }
 
     /// Server and certificate, for the line `where`.
@@ -120,7 +129,7 @@ fn config_problem(error: &ConfigError, place: &str) -> Problem {
     let fix = match error {
         ConfigError::Unreadable { .. } => "Check path and permissions of the file.",
         ConfigError::Context { .. } => {
-            "A context has the keys url, ca, certificate and key, and may have order_key; nothing else."
+            "A context has the keys url, ca, certificate and key, and may have order_key and proof; nothing else."
         }
         ConfigError::Url(UrlError::Scheme) => "There is no plaintext: the address begins with wss://.",
         ConfigError::Url(_) => "Give the address as wss://HOST:PORT/v1/feed.",

@@ -7,6 +7,7 @@
 //! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED;
 //! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
+mod admin;
 mod audit;
 mod bench;
 mod book;
@@ -17,6 +18,7 @@ mod explain;
 mod order;
 mod record;
 mod serve;
+mod signing;
 mod tape;
 mod watch;
 mod witness;
@@ -45,8 +47,10 @@ enum Command {
     Book(book::BookArgs),
     /// Write what a subscriber receives into a DBN file.
     Record(record::RecordArgs),
-    /// Place, cancel and look up orders.
+    /// Place, change, cancel and look up orders.
     Order(order::OrderArgs),
+    /// Operators: kill switches, and how instruments trade.
+    Admin(admin::AdminArgs),
     /// Measure how a running server delivers.
     Bench(bench::BenchArgs),
     /// Verify and replay a sealed log.
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Book(arguments) => book::run(&arguments),
         Command::Record(arguments) => record::run(arguments),
         Command::Order(arguments) => order::run(arguments),
+        Command::Admin(arguments) => admin::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Tape(arguments) => tape::run(&arguments),

@@ -129,13 +129,13 @@ pub struct AdmittedDeadMan {
 }
 
 impl AdmittedDeadMan {
-    /// Whose orders.
+    /// Whose orders: all of them.
     #[must_use]
     pub const fn owner(&self) -> OwnerId {
         self.owner
     }
 
-    /// Those that were sent on this session.
+    /// The session that it came on.
     #[must_use]
     pub const fn session(&self) -> &SessionId {
         &self.session

@@ -108,7 +108,7 @@ async fn a_value_that_is_not_exactly_what_the_protocol_writes_is_refused_and_nev
         (with(r#""tif":"day""#, r#""tif":"ioc","post_only":true"#), "SF-ORD-066"),
         (with(r#""tif":"day""#, r#""tif":"day","reduce_only":true"#), "SF-ORD-030"),
         (with(r#""tif":"day""#, r#""tif":"day","stp":"cancel_none""#), "SF-ORD-016"),
-        (with(r#""tif":"day""#, r#""tif":"day","deadline":"1""#), "SF-ORD-030"),
+        (with(r#""tif":"day""#, r#""tif":"day","deadline":"1""#), "SF-ORD-040"),
         (with(r#""symbol":"SEAL""#, r#""symbol":"NOPE""#), "SF-ORD-033"),
         (with(r#""symbol":"SEAL""#, r#""symbol":"seal""#), "SF-ORD-033"),
         (with(r#""symbol":"SEAL""#, r#""symbol":"*""#), "SF-ORD-033"),

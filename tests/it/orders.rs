@@ -7,7 +7,7 @@ use sealfeed::clock::Clock;
 use sealfeed_wire::{Nonce, SessionId, SignedOp, UnixNanos};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Logged, Pki, Scene, frame_text, fresh_nonce, soon};
+use crate::harness::{Client, Logged, Pki, Scene, frame_text, fresh_nonce};
 
 const BOB: &str = "acme/bob";
 const NEW: SignedOp = SignedOp::OrderNew;
@@ -22,7 +22,7 @@ pub(crate) fn resting(name: &str) -> String {
 }
 
 /// Now, moved by this many milliseconds.
-fn now(ms: i64) -> UnixNanos {
+pub(crate) fn now(ms: i64) -> UnixNanos {
     UnixNanos(Clock::System.now().0.checked_add_signed(ms * MS.cast_signed()).unwrap())
 }
 
@@ -38,13 +38,13 @@ pub(crate) fn assert_accepted(reply: &Value) -> &Value {
 }
 
 /// Events of one kind that belong to a session.
-fn of<'a>(events: &'a [Logged], kind: &str, session: SessionId) -> Vec<&'a Logged> {
+pub(crate) fn of<'a>(events: &'a [Logged], kind: &str, session: SessionId) -> Vec<&'a Logged> {
     let id = session.to_string();
     events.iter().filter(|event| event.kind == kind && event.session.as_deref() == Some(&*id)).collect()
 }
 
 /// A session of [`BOB`] on a server that forgives many faults.
-async fn forgiving() -> (Scene, Client) {
+pub(crate) async fn forgiving() -> (Scene, Client) {
     let scene = Scene::start(|config| config.limits.malformed_max = 1_000).await;
     let bob = scene.connect(&Pki::get().client(BOB)).await;
     (scene, bob)
@@ -247,67 +247,6 @@ async fn a_replay_is_refused_on_its_own_connection_and_on_every_other() {
     for session in [second, third] {
         assert!(of(&events, "reject", session).iter().any(|event| event.has_code("SF-ORD-001")));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_replay_cache_refuses_and_never_forgets_a_live_nonce() {
-    let scene = Scene::start(|config| {
-        config.orders.nonces_max = 4;
-        config.orders.window_ms = 1_000;
-        config.limits.malformed_max = 1_000;
-    })
-    .await;
-    let mut bob = scene.connect(&Pki::get().client(BOB)).await;
-    let mut live = Vec::new();
-    for number in 0..4 {
-        let mut forged = bob.sign(NEW, &resting("forged"));
-        forged["mac"] = "f".repeat(64).into();
-        assert_error(&bob.send_signed(&forged).await, "SF-ORD-001");
-        let signed = bob.sign_at(NEW, &resting(&format!("c-{number}")), now(900), fresh_nonce());
-        assert_accepted(&bob.send_signed(&signed).await);
-        live.push(signed);
-    }
-    let signed = bob.sign(NEW, &resting("one-more"));
-    let reply = bob.send_signed(&signed).await;
-    assert_error(&reply, "SF-ORD-005");
-    assert_eq!((&reply["retryable"], &reply["cl_ord_id"]), (&json!(true), &json!("one-more")), "{reply}");
-    let logged = scene.logged("order_refused", |event| event.has_code("SF-ORD-005")).await;
-    assert_eq!(logged.text("principal"), BOB);
-    for signed in &live {
-        assert_error(&bob.send_signed(signed).await, "SF-ORD-003");
-    }
-    // The refusal bound nothing: signed afresh, the order goes through as soon as there is room.
-    let accepted = async {
-        loop {
-            let reply = bob.order(NEW, &resting("one-more")).await;
-            if reply["type"] == "order" {
-                break reply;
-            }
-            assert_error(&reply, "SF-ORD-005");
-        }
-    };
-    soon("room in the cache", accepted).await;
-    for signed in &live {
-        let reply = bob.send_signed(signed).await;
-        assert!(matches!(reply["code"].as_str(), Some("SF-ORD-002" | "SF-ORD-003")), "{reply}");
-    }
-    drop(bob);
-    scene.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_principal_that_fills_its_share_of_the_cache_leaves_the_others_theirs() {
-    let scene = Scene::start(|config| config.orders.nonces_per_principal_max = 2).await;
-    let mut bob = scene.connect(&Pki::get().client(BOB)).await;
-    let mut erin = scene.connect(&Pki::get().client("acme/erin")).await;
-    for name in ["c-1", "c-2"] {
-        assert_accepted(&bob.order(NEW, &resting(name)).await);
-    }
-    assert_error(&bob.order(NEW, &resting("c-3")).await, "SF-ORD-005");
-    assert_accepted(&erin.order(NEW, &resting("c-3")).await);
-    drop(bob);
-    drop(erin);
-    scene.end().await;
 }
 
 /// A reply without what belongs to the request and not to the answer.

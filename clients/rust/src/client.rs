@@ -9,25 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sealfeed_wire::body::{OrderCancel, OrderNew};
 use sealfeed_wire::ident::{ClientOrderId, StreamSymbol, Symbol};
 use sealfeed_wire::message::ServerMessage;
-use sealfeed_wire::reply::{self, OrderStatus, Pong, Subscribed, Welcome, Whoami};
+use sealfeed_wire::reply::{OrderStatus, Pong, Subscribed, Welcome, Whoami};
 use sealfeed_wire::request::{Op, Request, ResumePoint, Subscribe, Symbols, Unsubscribe};
-use sealfeed_wire::term::Channel;
+use sealfeed_wire::term::{Channel, ProofDemand};
 use sealfeed_wire::value::{RequestId, SessionId, UnixNanos};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::clock;
-use crate::config::{ClientConfig, Context};
+use crate::config::{ClientConfig, ConfigError, Context};
 use crate::connect::{Established, establish};
 use crate::connection::{self, IN_FLIGHT_MAX, OUTGOING_MAX, Shared};
 use crate::error::{ConnectError, RequestError};
 use crate::event::{CloseCause, Closed, Event};
-use crate::order::{OrderOutcome, PreparedOrder, Signer, UnknownCause, random_nonce};
+use crate::order::Signer;
+use crate::signature::CertificateKey;
+
+mod trading;
 
 /// A connection to a feed. Dropping it closes the connection in the background.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Client {
     /// [`ConnectError`]; nothing was signed, and no connection is left behind.
     pub async fn connect_with(config: &ClientConfig) -> Result<Self, ConnectError> {
         let Established { socket, welcome } = Box::pin(establish(config)).await?;
-        let signer = config.order_key.as_ref().map(|key| Signer::new(key, &welcome.session));
+        let signer = signer(config, &welcome)?;
         let shared = Arc::new(Shared::default());
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
         let terms = (welcome.heartbeat_ms, config.protocol, config.keep_records);
@@ -82,7 +83,7 @@ impl Client {
         &self.welcome.session
     }
 
-    /// Signs requests of this connection by hand; `None` without an order key.
+    /// Signs requests of this connection by hand; `None` without a key to sign with.
     #[must_use]
     pub const fn signer(&self) -> Option<&Signer> {
         self.signer.as_ref()
@@ -184,55 +185,6 @@ impl Client {
         }
     }
 
-    /// Sends a new order, once.
-    ///
-    /// # Errors
-    /// [`RequestError`] only when the order was certainly not sent. Everything else is an [`OrderOutcome`].
-    pub async fn order_new(&self, order: &OrderNew) -> Result<OrderOutcome, RequestError> {
-        self.resend(&order.into()).await
-    }
-
-    /// Sends a cancel, once.
-    ///
-    /// # Errors
-    /// [`RequestError`] only when the cancel was certainly not sent. Everything else is an [`OrderOutcome`].
-    pub async fn order_cancel(&self, cancel: &OrderCancel) -> Result<OrderOutcome, RequestError> {
-        self.resend(&cancel.into()).await
-    }
-
-    /// Sends the very same body again, freshly signed: after [`OrderOutcome::Unknown`], on this connection or a
-    /// new one. If the server had it before, this returns the first answer and trades nothing.
-    ///
-    /// # Errors
-    /// [`RequestError`] only when it was certainly not sent. Everything else is an [`OrderOutcome`].
-    pub async fn resend(&self, order: &PreparedOrder) -> Result<OrderOutcome, RequestError> {
-        let signer = self.signer.as_ref().ok_or(RequestError::OrderKeyMissing)?;
-        let nonce = random_nonce()?;
-        let id = self.next_id();
-        let request_id = RequestId::Integer(id);
-        let text = signer.sign(Some(request_id), order.op(), clock::system_time(), nonce, order.body());
-        let unknown = |cause| OrderOutcome::Unknown { order: order.clone(), cause };
-        match self.exchange(id, text, Vec::new()).await {
-            Ok(ServerMessage::Order(reply)) => Ok(match reply.status {
-                reply::OrderOutcome::Accepted => OrderOutcome::Accepted {
-                    cl_ord_id: reply.cl_ord_id,
-                    order_id: reply.order_id,
-                    receipt: reply.receipt,
-                },
-                reply::OrderOutcome::Rejected | reply::OrderOutcome::Unknown => unknown(UnknownCause::Server),
-            }),
-            Ok(ServerMessage::Error(refusal)) => Ok(OrderOutcome::Rejected(refusal)),
-            Ok(_) => {
-                let cause = RequestError::ReplyUnexpected { op: order.op().as_str() };
-                Ok(unknown(UnknownCause::NoReply(cause)))
-            }
-            Err(lost @ (RequestError::ConnectionLost(_) | RequestError::Timeout { .. })) => {
-                Ok(unknown(UnknownCause::NoReply(lost)))
-            }
-            Err(not_sent) => Err(not_sent),
-        }
-    }
-
     /// Sends a text as it is, for tests of the server: forged, stale and replayed messages. The reply comes as
     /// [`Event::Reply`]; give the message a textual id, integers are this client's own.
     ///
@@ -309,6 +261,24 @@ impl Client {
         let untold = || Closed::without_frame(CloseCause::Lost, "the connection's task has ended");
         self.shared.closed().cloned().unwrap_or_else(untold)
     }
+}
+
+/// What signs the requests of a connection: with the proofs that the configuration names, or else those that the server
+/// demands. `None`: with an order key alone, and there is none.
+fn signer(config: &ClientConfig, welcome: &Welcome) -> Result<Option<Signer>, ConnectError> {
+    let demanded = welcome.entitlement.orders.as_ref().and_then(|orders| orders.proof.as_deref());
+    let demanded = demanded.and_then(|word| ProofDemand::parse(word).ok());
+    let proof = config.proof.or(demanded).unwrap_or(ProofDemand::Mac);
+    let order_key = config.order_key.as_ref().filter(|_| proof != ProofDemand::Sig);
+    if proof == ProofDemand::Mac {
+        return Ok(order_key.map(|key| Signer::new(key, &welcome.session)));
+    }
+    let key = config.identity.as_ref().and_then(|identity| CertificateKey::new(&identity.key));
+    let key = key.ok_or(ConfigError::SignatureKey)?;
+    if proof == ProofDemand::Both && order_key.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Signer::with_certificate_key(key, order_key, &welcome.session)))
 }
 
 /// Takes a request out of the waiting list, however its wait ends.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sealfeed_wire::signing::OrderKey;
+use sealfeed_wire::term::ProofDemand;
 use sealfeed_wire::{SUBPROTOCOL_DBN, SUBPROTOCOL_JSON};
 use serde::Deserialize;
 
@@ -30,8 +31,10 @@ pub struct Context {
     pub certificate: PathBuf,
     /// PEM file of the certificate's private key.
     pub key: PathBuf,
-    /// File of the order key; `None`: no signed requests.
+    /// File of the order key; `None`: no signed requests, unless the certificate's key signs them.
     pub order_key: Option<PathBuf>,
+    /// What signed requests carry; `None`: what the server demands.
+    pub proof: Option<ProofDemand>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +45,7 @@ struct ContextFile {
     certificate: PathBuf,
     key: PathBuf,
     order_key: Option<PathBuf>,
+    proof: Option<ProofDemand>,
 }
 
 /// Why a context, or a file that it names, cannot be used. Never shows the content of a key file.
@@ -86,6 +90,9 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// Requests are to be signed with the certificate's key, and it is of a kind that signs none.
+    #[error("the private key is neither Ed25519 nor P-256, so it cannot sign requests")]
+    SignatureKey,
     /// The address is not one of a feed.
     #[error("the address cannot be used")]
     Url(#[from] UrlError),
@@ -116,6 +123,7 @@ impl Context {
             certificate: directory.join(file.certificate),
             key: directory.join(file.key),
             order_key: file.order_key.map(|name| directory.join(name)),
+            proof: file.proof,
         })
     }
 }
@@ -158,8 +166,10 @@ pub struct ClientConfig {
     pub server_roots: Vec<CertificateDer<'static>>,
     /// Who we are. `None` shows no certificate, which a server refuses: for diagnosis only.
     pub identity: Option<ClientIdentity>,
-    /// Signs orders. `None`: no signed requests.
+    /// Signs orders. `None`: no signed requests, unless the certificate's key signs them.
     pub order_key: Option<OrderKey>,
+    /// What signed requests carry; `None`: what the server demands. `Sig` and `Both` need an Ed25519 or P-256 key.
+    pub proof: Option<ProofDemand>,
     /// More headers of the upgrade request, such as a bearer token where the server demands one.
     pub headers: Vec<(String, String)>,
     /// How market data comes.
@@ -193,6 +203,7 @@ impl ClientConfig {
             server_roots,
             identity,
             order_key: None,
+            proof: None,
             headers: Vec::new(),
             protocol: Protocol::Json,
             keep_records: false,
@@ -211,6 +222,7 @@ impl ClientConfig {
         let identity = ClientIdentity::load(&context.certificate, &context.key)?;
         let mut config = Self::new(url, server_roots, Some(identity));
         config.order_key = context.order_key.as_deref().map(read_order_key).transpose()?;
+        config.proof = context.proof;
         Ok(config)
     }
 }

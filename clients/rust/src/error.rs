@@ -172,7 +172,7 @@ pub enum RequestError {
         /// The request's op.
         op: &'static str,
     },
-    /// The client has no order key, so it cannot sign. Nothing was sent.
+    /// The client has no order key, and its certificate's key is not to sign either. Nothing was sent.
     #[error("there is no order key to sign with")]
     OrderKeyMissing,
     /// The operating system gave no random bytes for a nonce. Nothing was sent.

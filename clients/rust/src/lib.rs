@@ -4,7 +4,7 @@
 //!   `welcome` belongs to that very connection before anything is signed.
 //! - [`Client::next_event`] yields typed [`Event`]s; a loss is an event of its own, never only a log line.
 //! - [`LocalBook`] follows a book and shows it only while it is provably the server's; [`BookFollower`] also mends it.
-//! - [`Client::order_new`] signs and sends an order once; its [`OrderOutcome`] is accepted, rejected or unknown.
+//! - [`Client::order_new`] and its siblings sign and send a request once; the [`OrderOutcome`] is accepted, rejected or unknown.
 //!
 //! The types of messages are those of the `wire` crate, re-exported as [`wire`].
 
@@ -22,6 +22,7 @@ mod queue;
 mod raw;
 mod records;
 mod sequence;
+mod signature;
 mod streams;
 mod tls;
 mod upgrade;
@@ -36,6 +37,7 @@ pub use follow::{BookFollower, FollowError, Followed, SNAPSHOTS_MAX};
 pub use order::{OrderOutcome, PreparedOrder, Signer, UnknownCause, random_nonce};
 pub use raw::RawFeed;
 pub use sequence::{Continuity, SequenceGuard};
+pub use signature::CertificateKey;
 pub use tls::{CertificateRefusal, connect_tls, exporter};
 pub use upgrade::UpgradeRefusal;
 pub use url::{FeedUrl, UrlError};

@@ -4,33 +4,51 @@
 //! nonce and MAC). The server knows an order by its client order id and body, so sending it again returns the
 //! first answer and trades nothing. Nothing here sends anything again by itself.
 
-use sealfeed_wire::body::{OrderCancel, OrderNew};
+use std::sync::Arc;
+
+use sealfeed_wire::body::{OrderCancel, OrderMassCancel, OrderNew, OrderReplace};
 use sealfeed_wire::ident::{ClientOrderId, OrderId};
 use sealfeed_wire::reply::{ErrorReply, Receipt};
-use sealfeed_wire::request::encode_signed;
-use sealfeed_wire::signing::{KeyedMac, OrderKey, SessionMac};
+use sealfeed_wire::request::{Proof, encode_signed};
+use sealfeed_wire::signing::{KeyedMac, OrderKey, SessionMac, signing_string};
 use sealfeed_wire::term::SignedOp;
 use sealfeed_wire::value::{Nonce, RequestId, SessionId, UnixNanos};
 
 use crate::error::RequestError;
+use crate::signature::CertificateKey;
 
-/// Signs requests for one connection and no other. Never shows its key.
+/// Signs requests for one connection and no other: with the order key, the certificate's key, or both. Never shows them.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    mac: SessionMac,
+    session: SessionId,
+    mac: Option<SessionMac>,
+    key: Option<Arc<CertificateKey>>,
 }
 
 impl Signer {
     /// Binds an order key to the session of one connection.
     #[must_use]
     pub fn new(key: &OrderKey, session: &SessionId) -> Self {
-        Self { mac: KeyedMac::new(key).for_session(session) }
+        Self { session: *session, mac: Some(KeyedMac::new(key).for_session(session)), key: None }
+    }
+
+    /// Binds the certificate's key, and an order key beside it if there is one, to the session of one connection.
+    #[must_use]
+    pub fn with_certificate_key(
+        key: CertificateKey,
+        order_key: Option<&OrderKey>,
+        session: &SessionId,
+    ) -> Self {
+        let mac = order_key.map(|key| KeyedMac::new(key).for_session(session));
+        Self { session: *session, mac, key: Some(Arc::new(key)) }
     }
 
     /// The whole message of a signed request, ready to be sent: `body` stands in it byte for byte as signed.
     ///
     /// Time and nonce are the caller's, so that tests can make stale, future and replayed messages.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`RequestError::RandomUnavailable`], if a signature needs random bytes and there are none.
     pub fn sign(
         &self,
         id: Option<RequestId>,
@@ -38,14 +56,25 @@ impl Signer {
         ts: UnixNanos,
         nonce: Nonce,
         body: &str,
-    ) -> String {
-        encode_signed(id, op, ts, nonce, self.mac(op, ts, nonce, body), body)
+    ) -> Result<String, RequestError> {
+        Ok(encode_signed(id, op, ts, nonce, self.proof(op, ts, nonce, body)?, body))
     }
 
-    /// The MAC alone.
-    #[must_use]
-    pub fn mac(&self, op: SignedOp, ts: UnixNanos, nonce: Nonce, body: &str) -> [u8; 32] {
-        self.mac.sign(ts, nonce, op, body)
+    /// What proves it alone: MAC, signature or both. A signature by ECDSA is another one each time.
+    ///
+    /// # Errors
+    /// As [`Signer::sign`].
+    pub fn proof(
+        &self,
+        op: SignedOp,
+        ts: UnixNanos,
+        nonce: Nonce,
+        body: &str,
+    ) -> Result<Proof, RequestError> {
+        let mac = self.mac.as_ref().map(|mac| mac.sign(ts, nonce, op, body));
+        let text = || signing_string(&self.session, &ts.to_string(), &nonce.to_string(), op, body);
+        let sig = self.key.as_ref().map(|key| key.sign(text().as_bytes())).transpose()?;
+        Ok(Proof { mac, sig })
     }
 }
 
@@ -93,6 +122,18 @@ impl From<&OrderNew> for PreparedOrder {
     }
 }
 
+impl From<&OrderReplace> for PreparedOrder {
+    fn from(replace: &OrderReplace) -> Self {
+        Self { op: SignedOp::OrderReplace, cl_ord_id: replace.cl_ord_id, body: replace.encode() }
+    }
+}
+
+impl From<&OrderMassCancel> for PreparedOrder {
+    fn from(cancel: &OrderMassCancel) -> Self {
+        Self { op: SignedOp::OrderMassCancel, cl_ord_id: cancel.cl_ord_id, body: cancel.encode() }
+    }
+}
+
 impl From<&OrderCancel> for PreparedOrder {
     fn from(cancel: &OrderCancel) -> Self {
         Self { op: SignedOp::OrderCancel, cl_ord_id: cancel.cl_ord_id, body: cancel.encode() }
@@ -108,6 +149,8 @@ pub enum OrderOutcome {
         cl_ord_id: ClientOrderId,
         /// The venue's id; `None` where it has none.
         order_id: Option<OrderId>,
+        /// How many orders a mass cancel has cancelled; `None` for every other request.
+        canceled: Option<u32>,
         /// Where it stands in the audit log.
         receipt: Option<Receipt>,
     },
@@ -146,7 +189,7 @@ mod tests {
         let key = OrderKey::from_bytes([9; 32]);
         let signer = Signer::new(&key, &SessionId([1; 32]));
         let nonce = random_nonce().unwrap();
-        let message = signer.sign(None, SignedOp::OrderCancel, UnixNanos(17), nonce, BODY);
+        let message = signer.sign(None, SignedOp::OrderCancel, UnixNanos(17), nonce, BODY).unwrap();
         let Op::Signed(signed) = request::parse(&message).unwrap().op else { panic!("not signed") };
         assert_eq!((signed.body, signed.ts, signed.nonce), (BODY, UnixNanos(17), nonce));
         KeyedMac::new(&key).for_session(&SessionId(session)).verifies(&signed)

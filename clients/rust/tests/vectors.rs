@@ -1,13 +1,15 @@
 //! The golden vectors that clients in every language run: signatures, and a book followed frame by frame.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sealfeed_client::wire::market::MarketMessage;
 use sealfeed_client::wire::request::{self, Op};
 use sealfeed_client::wire::{
     BookDecimals, Decimals, Depth, Level, Nonce, OrderKey, Scaled, ServerMessage, SessionId, SignedOp,
     Symbol, UnixNanos, hex,
 };
-use sealfeed_client::{BookUpdate, LocalBook, Signer};
+use sealfeed_client::{BookUpdate, CertificateKey, LocalBook, Signer};
 use serde_json::Value;
 
 fn vectors(name: &str) -> Value {
@@ -30,13 +32,51 @@ fn signatures_and_frames_come_out_byte_for_byte() {
         let (op, body) = (SignedOp::parse(text(case, "op")).unwrap(), text(case, "body"));
         let (ts, nonce) =
             (UnixNanos::parse(text(case, "ts")).unwrap(), Nonce::parse(text(case, "nonce")).unwrap());
-        assert_eq!(hex::encode(&signer.mac(op, ts, nonce, body)), text(case, "mac"), "{}", case["name"]);
+        let mac = signer.proof(op, ts, nonce, body).unwrap().mac.unwrap();
+        assert_eq!(hex::encode(&mac), text(case, "mac"), "{}", case["name"]);
 
         let frame = text(case, "frame");
         let request = request::parse(frame).unwrap();
         assert!(matches!(request.op, Op::Signed(_)));
-        assert_eq!(signer.sign(request.id, op, ts, nonce, body), frame, "{}", case["name"]);
+        assert_eq!(signer.sign(request.id, op, ts, nonce, body).unwrap(), frame, "{}", case["name"]);
     }
+}
+
+#[test]
+fn signatures_by_the_certificates_key_come_out_or_verify() {
+    let vectors = vectors("signature");
+    for case in vectors["cases"].as_array().unwrap() {
+        let pkcs8 = PrivatePkcs8KeyDer::from(bytes(text(case, "private_key")));
+        let key = CertificateKey::new(&PrivateKeyDer::from(pkcs8)).unwrap();
+        let order_key = case["order_key"].as_str().map(|key| OrderKey::parse(key).unwrap());
+        let session = SessionId::parse(text(case, "session")).unwrap();
+        let signer = Signer::with_certificate_key(key, order_key.as_ref(), &session);
+        let (op, body) = (SignedOp::parse(text(case, "op")).unwrap(), text(case, "body"));
+        let (ts, nonce) =
+            (UnixNanos::parse(text(case, "ts")).unwrap(), Nonce::parse(text(case, "nonce")).unwrap());
+        let proof = signer.proof(op, ts, nonce, body).unwrap();
+        assert_eq!(proof.mac.map(|mac| hex::encode(&mac)).as_deref(), case["mac"].as_str());
+        let message = text(case, "signing_string").as_bytes();
+        let (sig, public) = (proof.sig.unwrap(), bytes(text(case, "public_key")));
+        if text(case, "algorithm") == "ed25519" {
+            // Deterministic: the whole frame comes out.
+            let id = request::parse(text(case, "frame")).unwrap().id;
+            assert_eq!(signer.sign(id, op, ts, nonce, body).unwrap(), text(case, "frame"));
+        } else {
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &public).verify(message, &sig).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_signs_nothing() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let der = PrivatePkcs8KeyDer::from(pair.serialize_der());
+    assert!(CertificateKey::new(&PrivateKeyDer::from(der)).is_none());
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]

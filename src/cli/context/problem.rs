@@ -17,7 +17,7 @@ pub(in crate::cli) const EXIT_ORDER_REJECTED: u8 = 5;
 /// Nobody here knows what became of the order.
 pub(in crate::cli) const EXIT_ORDER_UNKNOWN: u8 = 6;
 /// Anything else.
-const EXIT_FAILED: u8 = 1;
+pub(in crate::cli) const EXIT_FAILED: u8 = 1;
 
 /// What failed, where, what to do about it, and under which code to look it up.
 #[derive(Debug)]
@@ -190,6 +190,7 @@ fn is_entitlement(code: &AnyCode) -> bool {
             | Code::SubWildcardNotEntitled
             | Code::OrdNotEntitled
             | Code::OrdSymbolNotEntitled
+            | Code::OrdAdminNotEntitled
     )
 }
 

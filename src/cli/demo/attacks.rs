@@ -59,7 +59,7 @@ fn signed(client: &Client, name: &str, ts: UnixNanos) -> anyhow::Result<String> 
     let signer = client.signer().context("bob has no order key")?;
     let id = RequestId::text(name).context("a request id")?;
     let body = resting(name)?.encode();
-    Ok(signer.sign(Some(id), SignedOp::OrderNew, ts, random_nonce()?, &body))
+    signer.sign(Some(id), SignedOp::OrderNew, ts, random_nonce()?, &body).context("the order is not signed")
 }
 
 /// Another last digit of the MAC.

@@ -125,7 +125,7 @@ fn a_mass_cancel_counts_as_an_order_and_can_come_too_late() {
 }
 
 #[test]
-fn a_dead_man_timer_is_of_the_session_that_sent_it() {
+fn a_dead_man_timer_is_of_the_owner_and_knows_its_session() {
     let request = authentic_at(NOW, 1, SignedOp::OrderDeadMan, r#"{"timeout_ms":60000}"#);
     let armed = gate().admit_dead_man(&request, OWNER, NOW).unwrap();
     assert_eq!((armed.owner(), armed.session(), armed.timeout_ms()), (OWNER, &SESSION, 60_000));

@@ -39,7 +39,7 @@ pub struct OrderMassCancel {
     pub scope: MassCancelScope,
 }
 
-/// Body of `order.dead_man`: unless it comes again in time, all orders of the session are cancelled.
+/// Body of `order.dead_man`: unless it comes again in time, all open orders of the principal are cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderDeadMan {
     /// [`DEAD_MAN_MS_MIN`] to [`DEAD_MAN_MS_MAX`]; 0 disarms.
