@@ -4,46 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use sealfeed_wire::KillScope;
+
 use crate::types::principal::is_name;
 use crate::types::{Code, Principal, Symbol};
 
 /// Most switches that can be engaged at once, the one for everything apart, which always can.
 pub const SWITCHES_MAX: usize = 10_000;
-
-/// How much a switch stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KillScope {
-    /// One principal.
-    Principal,
-    /// All principals of a firm.
-    Firm,
-    /// Everybody in one symbol.
-    Symbol,
-    /// Everybody in everything.
-    All,
-}
-
-impl KillScope {
-    /// Every scope.
-    pub const ALL: &[Self] = &[Self::Principal, Self::Firm, Self::Symbol, Self::All];
-
-    /// The word on the wire and in the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Principal => "principal",
-            Self::Firm => "firm",
-            Self::Symbol => "symbol",
-            Self::All => "all",
-        }
-    }
-
-    /// The scope of a word; `None` for a word that is none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.as_str() == text)
-    }
-}
 
 /// A target that was checked for its scope.
 enum Target {
@@ -252,11 +219,10 @@ mod tests {
         };
         let mut again = KillSwitches::default();
         for (scope, target) in &listed {
-            assert_eq!(KillScope::parse(scope.as_str()), Some(*scope));
+            assert_eq!(KillScope::parse(scope.as_str()), Ok(*scope));
             assert_ne!(digest(&again), digest(&switches));
             again.engage(*scope, target).unwrap();
         }
         assert_eq!((digest(&again), again), (digest(&switches), switches));
-        assert_eq!(KillScope::parse("everything"), None);
     }
 }

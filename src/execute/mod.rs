@@ -22,7 +22,7 @@ mod snapshot;
 mod withdraw;
 
 pub use answers::{Answer, Answers, Outcome};
-pub use kill::{KillScope, KillSwitches, SWITCHES_MAX};
+pub use kill::{KillSwitches, SWITCHES_MAX};
 pub use message::ReportMessage;
 pub use order::{OnDisconnect, OrderRecord, Origin};
 pub use owners::synthetic_owner;

@@ -23,22 +23,22 @@ use crate::types::{
     TimeInForce, UnixNanos,
 };
 
-const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
-const MORNING: u64 = 20_000 * DAY_NS + 1_000_000_000;
+pub(super) const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
+pub(super) const MORNING: u64 = 20_000 * DAY_NS + 1_000_000_000;
 
 /// A pipeline without its threads, and who trades through it.
-struct Desk {
-    core: Core,
+pub(super) struct Desk {
+    pub(super) core: Core,
     journal: Journal,
     folder: TempDir,
-    sessions: Vec<(SessionGate, OrderKey, Arc<SessionHandle>)>,
+    pub(super) sessions: Vec<(SessionGate, OrderKey, Arc<SessionHandle>)>,
     nonce: u8,
-    now: UnixNanos,
+    pub(super) now: UnixNanos,
 }
 
 impl Desk {
     /// A run that begins with an empty venue, whatever was before.
-    fn open(folder: TempDir, first_id: u64, day_start: u64) -> Self {
+    pub(super) fn open(folder: TempDir, first_id: u64, day_start: u64) -> Self {
         Self::begin(folder, first_id, day_start, &[("TAPE", false), ("SEAL", true)], false)
     }
 
@@ -111,19 +111,19 @@ impl Desk {
         self.core.handle(command, self.now, &mut Batch::default()).unwrap();
     }
 
-    fn order(&mut self, who: usize, name: &str, side: &str, quantity: u64, price: i64, tif: &str) {
+    pub(super) fn order(&mut self, who: usize, name: &str, side: &str, quantity: u64, price: i64, tif: &str) {
         let body = format!(
             r#"{{"cl_ord_id":"{name}","symbol":"SEAL","side":"{side}","type":"limit","qty":"{quantity}","price":"{price}","tif":"{tif}"}}"#
         );
         self.send(who, SignedOp::OrderNew, &body);
     }
 
-    fn cancel(&mut self, who: usize, name: &str, target: &str) {
+    pub(super) fn cancel(&mut self, who: usize, name: &str, target: &str) {
         let body = format!(r#"{{"cl_ord_id":"{name}","orig_cl_ord_id":"{target}"}}"#);
         self.send(who, SignedOp::OrderCancel, &body);
     }
 
-    fn synthetic(&mut self, slot: u32, side: Side, quantity: u64, price: i64) {
+    pub(super) fn synthetic(&mut self, slot: u32, side: Side, quantity: u64, price: i64) {
         let order = SyntheticTerms {
             instrument: InstrumentId(1),
             side,
@@ -163,7 +163,7 @@ impl Desk {
         }
     }
 
-    fn close(mut self) -> TempDir {
+    pub(super) fn close(mut self) -> TempDir {
         self.core.close().unwrap();
         self.journal.record(journal::event::Stop { reason: "test".to_owned() }).unwrap();
         self.journal.stop().unwrap();
@@ -195,11 +195,11 @@ fn traded() -> TempDir {
     desk.close()
 }
 
-fn read(folder: &TempDir) -> Vec<Entry> {
+pub(super) fn read(folder: &TempDir) -> Vec<Entry> {
     entries(&folder.path().join("log")).unwrap().map(Result::unwrap).collect()
 }
 
-fn again(entries: &[Entry]) -> Report {
+pub(super) fn again(entries: &[Entry]) -> Report {
     reexecute(entries.iter().cloned().map(Ok)).unwrap()
 }
 

@@ -365,4 +365,6 @@ mod execution_tests;
 #[cfg(test)]
 mod release_tests;
 #[cfg(test)]
+mod risk_tests;
+#[cfg(test)]
 mod tests;
