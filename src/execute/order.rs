@@ -5,8 +5,8 @@ use sealfeed_wire::{Decimals, Scaled};
 use super::position::OpenPart;
 use crate::journal::OrderTrail;
 use crate::types::{
-    ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind, OrderState, OwnerId, Price,
-    Quantity, SessionId, Side, TimeInForce,
+    CancelOnDisconnect, ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind,
+    OrderState, OwnerId, Price, Quantity, SessionId, Side, TimeInForce,
 };
 
 /// Where an order came from.
@@ -15,42 +15,7 @@ pub struct Origin {
     /// The session whose message it was.
     pub session: SessionId,
     /// What becomes of it when that ends.
-    pub on_disconnect: OnDisconnect,
-}
-
-/// What becomes of an order when the connection it came on ends without a logout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It stays.
-    #[default]
-    Stays,
-    /// It is cancelled.
-    Connection,
-    /// It is cancelled when that was the last session of its principal.
-    Principal,
-}
-
-impl OnDisconnect {
-    /// As it stands in the log.
-    #[must_use]
-    pub const fn to_byte(self) -> u8 {
-        match self {
-            Self::Stays => 0,
-            Self::Connection => 1,
-            Self::Principal => 2,
-        }
-    }
-
-    /// From the log; `None` for what no program of this version writes.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Stays),
-            1 => Some(Self::Connection),
-            2 => Some(Self::Principal),
-            _ => None,
-        }
-    }
+    pub on_disconnect: CancelOnDisconnect,
 }
 
 /// An order of a client.

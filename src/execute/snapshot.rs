@@ -5,17 +5,17 @@
 use std::sync::{Arc, OnceLock};
 
 use sealfeed_audit::{Hash, Receipt};
+use sealfeed_wire::KillScope;
 
 use super::replay::principal_of;
 use super::{
-    Answer, Engine, EngineOptions, OnDisconnect, OpenSide, OrderRecord, Origin, Outcome, Position, Row,
-    instruments,
+    Answer, Engine, EngineOptions, OpenSide, OrderRecord, Origin, Outcome, Position, Row, instruments,
 };
 use crate::journal::{OrderTrail, state};
 use crate::types::{
-    CancelOrder, CancelReason, ClientOrderId, Code, InstrumentId, Instruments, OrderId, OrderKind,
-    OrderState, OwnerId, Phase, Price, Quantity, SelfTrade, Sequence, SessionId, Side, TimeInForce,
-    UnixNanos,
+    CancelOnDisconnect, CancelOrder, CancelReason, ClientOrderId, Code, InstrumentId, Instruments, OrderId,
+    OrderKind, OrderState, OwnerId, Phase, Price, Quantity, SelfTrade, Sequence, SessionId, Side,
+    TimeInForce, UnixNanos,
 };
 use crate::venue::{BookState, Counters, RULES, RestingOrder, RestoreError, Venue, VenueEvent};
 
@@ -73,6 +73,7 @@ impl Engine {
                 .firms()
                 .map(|(firm, open_orders, rows)| account_to_state(firm.to_owned(), open_orders, rows))
                 .collect(),
+            kills: self.kills.iter().map(|(scope, target)| (scope.as_str().to_owned(), target)).collect(),
         };
         // Encoding into memory fails for no value that these types can have.
         state.encode().unwrap_or_default()
@@ -149,6 +150,10 @@ impl Engine {
             if !self.positions.restore_firm(&account.of, account.open_orders, rows) {
                 return Err(SnapshotError::Value("a firm without a principal has an account"));
             }
+        }
+        for (scope, target) in &state.kills {
+            let scope = KillScope::parse(scope).map_err(|_| BAD_SWITCH)?;
+            self.kills.engage(scope, target).map_err(|_| BAD_SWITCH)?;
         }
         Ok(())
     }
@@ -251,6 +256,7 @@ impl Engine {
     }
 }
 
+const BAD_SWITCH: SnapshotError = SnapshotError::Value("a kill switch is none that there can be");
 const BAD_BOOK: SnapshotError = SnapshotError::Value("a book or an order in it has a value that none has");
 
 /// Orders in the instrument that has most of them; they are in the order of instruments.
@@ -297,7 +303,7 @@ fn order_from_state(order: &state::Order) -> Option<OrderRecord> {
         owner: OwnerId(order.owner),
         origin: Origin {
             session: SessionId(order.session),
-            on_disconnect: OnDisconnect::from_byte(order.on_disconnect)?,
+            on_disconnect: CancelOnDisconnect::from_byte(order.on_disconnect)?,
         },
         instrument: InstrumentId(order.instrument),
         side: side(order.sells),

@@ -4,7 +4,7 @@ use super::*;
 use crate::types::{BookDecimals, MarketDepth, Symbol};
 
 /// The digest after [`script`]. It changes only with the meaning of the digest, and then `STATE_OF` does too.
-const GOLDEN: &str = "f1130a111f2ea66adc99741847085831830d41ec52125080a6e458094e9dce43";
+const GOLDEN: &str = "3b4f174fa092eca0696c2d27a327cb588665219099466882c78d5a80cd05407d";
 
 fn instruments() -> Arc<Instruments> {
     let mut instruments = Instruments::new();

@@ -2,8 +2,11 @@
 //!
 //! Always in the order in which the venue took them, which is that of their identifiers.
 
-use super::{Engine, OnDisconnect, OrderRecord};
-use crate::types::{CancelOrder, CancelReason, InstrumentId, OrderId, OwnerId, SessionId, Side, UnixNanos};
+use super::{Engine, OrderRecord};
+use crate::types::{
+    CancelOnDisconnect, CancelOrder, CancelReason, InstrumentId, OrderId, OwnerId, SessionId, Side,
+    TimeArithmetic as _, UnixNanos,
+};
 use crate::venue::VenueEvent;
 
 /// Which orders a client's `order.mass_cancel` is about; `None` is no bound.
@@ -15,6 +18,12 @@ pub struct Mass {
     pub side: Option<Side>,
     /// That came on this session.
     pub session: Option<SessionId>,
+}
+
+/// When a dead-man timer that was armed at `now` runs out; `None` if it is disarmed.
+#[must_use]
+pub fn dead_man_due(timeout_ms: u32, now: UnixNanos) -> Option<UnixNanos> {
+    (timeout_ms > 0).then(|| now.plus_ns(u64::from(timeout_ms) * 1_000_000))
 }
 
 /// Why the server cancels orders of a principal, and so which ones.
@@ -78,10 +87,10 @@ impl Withdrawn {
         let origin = record.origin;
         match self {
             Self::Disconnect(session) => {
-                origin.session == session && origin.on_disconnect == OnDisconnect::Connection
+                origin.session == session && origin.on_disconnect == CancelOnDisconnect::Connection
             }
-            Self::LastDisconnect => origin.on_disconnect == OnDisconnect::Principal,
-            Self::Restart => origin.on_disconnect != OnDisconnect::Stays,
+            Self::LastDisconnect => origin.on_disconnect == CancelOnDisconnect::Principal,
+            Self::Restart => origin.on_disconnect != CancelOnDisconnect::Off,
             Self::DeadMan | Self::Revoked => true,
             Self::Logout(session) => origin.session == session,
         }
@@ -138,7 +147,7 @@ impl Engine {
         self.open.get(&owner).into_iter().flatten().filter_map(|id| self.orders.get(id))
     }
 
-    fn cancel_all(
+    pub(super) fn cancel_all(
         &mut self,
         owner: OwnerId,
         reason: CancelReason,

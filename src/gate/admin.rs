@@ -59,27 +59,40 @@ impl Gate {
         instruments: &Instruments,
         now: UnixNanos,
     ) -> Result<AdmittedAdmin, Refused> {
-        let (command, reason) = match request.decoded().map_err(|error| error.code)? {
-            DecodedBody::Kill(kill) => {
-                entitlement.may_administer(AdminVerb::Kill)?;
-                if let KillTarget::Symbol(symbol) = &kill.target {
-                    // A misspelt symbol must not look like a switch that was thrown.
-                    instruments.by_symbol(symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
-                }
-                (AdminCommand::Kill { target: kill.target.clone(), action: kill.action }, &kill.reason)
-            }
-            DecodedBody::Trading(trading) => {
-                entitlement.may_administer(AdminVerb::Trading)?;
-                let instrument =
-                    instruments.by_symbol(trading.symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
-                if !instrument.tradable {
-                    return Err(Code::OrdSymbolNotTradable.into());
-                }
-                (AdminCommand::Trading { instrument: instrument.id, state: trading.state }, &trading.reason)
-            }
+        let body = request.decoded().map_err(|error| error.code)?;
+        let (verb, reason) = match body {
+            DecodedBody::Kill(kill) => (AdminVerb::Kill, &kill.reason),
+            DecodedBody::Trading(trading) => (AdminVerb::Trading, &trading.reason),
             _ => return Err(Code::SesOpNotOffered.into()),
         };
+        entitlement.may_administer(verb)?;
+        let command = command(body, instruments)?;
         freshness::check(request.ts(), now, self.window_ns)?;
         Ok(AdmittedAdmin { command, reason: reason.clone() })
+    }
+}
+
+/// Reads what operators sign in the terms of the venue: the one way from what was signed to what is done, at the first execution and at
+/// every later one.
+///
+/// # Errors
+/// There is no such instrument, or the venue does not trade it; or this is nothing that operators sign.
+pub fn command(body: &DecodedBody, instruments: &Instruments) -> Result<AdminCommand, Code> {
+    match body {
+        DecodedBody::Kill(kill) => {
+            if let KillTarget::Symbol(symbol) = &kill.target {
+                // A misspelt symbol must not look like a switch that was thrown.
+                instruments.by_symbol(symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
+            }
+            Ok(AdminCommand::Kill { target: kill.target.clone(), action: kill.action })
+        }
+        DecodedBody::Trading(trading) => {
+            let instrument = instruments.by_symbol(trading.symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
+            if !instrument.tradable {
+                return Err(Code::OrdSymbolNotTradable);
+            }
+            Ok(AdminCommand::Trading { instrument: instrument.id, state: trading.state })
+        }
+        _ => Err(Code::SesOpNotOffered),
     }
 }

@@ -21,13 +21,13 @@ pub mod risk;
 mod session;
 mod signature;
 
-pub use admin::{AdminCommand, AdmittedAdmin};
+pub use admin::{AdminCommand, AdmittedAdmin, command};
 pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingOrder, replacement};
 pub use publish::AdmittedPublish;
 pub use rate::{RateExceeded, RateLimiter};
 pub use replay::ReplayCache;
 pub use risk::{AccountRisk, RiskContext};
-pub use session::{AuthenticRequest, DecodedBody, SessionGate, digest, names};
+pub use session::{AuthenticRequest, DecodedBody, SessionGate, decode, digest, names};
 
 use std::collections::HashMap;
 

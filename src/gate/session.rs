@@ -135,7 +135,11 @@ pub fn digest(op: SignedOp, body: &str) -> [u8; 32] {
     Sha256::new().chain_update(op.as_str()).chain_update(b"\n").chain_update(body).finalize().into()
 }
 
-fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
+/// What the body of a signed request says.
+///
+/// # Errors
+/// [`BodyError`], with the client order id if it could be read.
+pub fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
     match op {
         SignedOp::OrderNew => OrderNew::decode(body).map(DecodedBody::New),
         SignedOp::OrderCancel => OrderCancel::decode(body).map(DecodedBody::Cancel),

@@ -60,6 +60,8 @@ pub struct State {
     pub accounts: Vec<Account<u32>>,
     /// What firms hold and have open.
     pub firm_accounts: Vec<Account<String>>,
+    /// Kill switches that are engaged: scope and target.
+    pub kills: Vec<(String, String)>,
 }
 
 /// What somebody holds and has open.

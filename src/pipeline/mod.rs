@@ -14,6 +14,7 @@ mod delayed;
 mod delivered;
 mod entitlement;
 mod executions;
+mod order_ops;
 mod order_status;
 mod orders;
 mod publish;

@@ -13,19 +13,21 @@ use super::SessionHandle;
 use super::answers::{Envelope, encoded};
 use super::batch::{Batch, Output};
 use super::core::Core;
-use super::risk_context;
-use crate::execute::{Answer, Cause, OnDisconnect, Origin, Outcome};
+use crate::execute::{Answer, Outcome};
 use crate::gate::{AuthenticRequest, DecodedBody, Refused};
-use crate::journal::{JournalError, OrderTrail, Space, event};
-use crate::types::{ClientOrderId, Code, OrderId, OwnerId, UnixNanos};
+use crate::journal::{JournalError, OrderTrail, event};
+use crate::types::{CancelOnDisconnect, ClientOrderId, Code, OrderId, OwnerId, UnixNanos};
+
+/// Names beyond `orders.client_order_ids_max` that cancels may still use, besides a tenth of it.
+const ANSWERS_RESERVED: usize = 1_000;
 
 /// The client's names in an order message.
 #[derive(Clone, Copy)]
-struct Names {
+pub(super) struct Names {
     /// Its own.
-    own: ClientOrderId,
-    /// The order it cancels.
-    cancels: Option<ClientOrderId>,
+    pub(super) own: ClientOrderId,
+    /// The order it cancels or replaces.
+    pub(super) target: Option<ClientOrderId>,
 }
 
 /// One order message on its way through the checks.
@@ -33,7 +35,7 @@ pub(super) struct Message<'a> {
     pub(super) session: &'a Arc<SessionHandle>,
     pub(super) id: Option<RequestId>,
     pub(super) order: AuthenticRequest,
-    owner: OwnerId,
+    pub(super) owner: OwnerId,
     pub(super) now: UnixNanos,
 }
 
@@ -51,118 +53,47 @@ impl Core {
         if let Err(code) = self.gate.spend(&message.order, owner, now) {
             return self.refuse(&message, code.into(), batch);
         }
-        let names = match message.order.decoded() {
-            Ok(DecodedBody::New(order)) => Names { own: order.cl_ord_id, cancels: None },
-            Ok(DecodedBody::Cancel(cancel)) => {
-                Names { own: cancel.cl_ord_id, cancels: Some(cancel.orig_cl_ord_id) }
-            }
-            Ok(DecodedBody::Publish(_)) => return self.publish_from(&message, batch),
-            Ok(
-                DecodedBody::Replace(_)
-                | DecodedBody::MassCancel(_)
-                | DecodedBody::DeadMan(_)
-                | DecodedBody::Kill(_)
-                | DecodedBody::Trading(_),
-            ) => return self.refuse(&message, Code::SesOpNotOffered.into(), batch),
+        let body = match message.order.decoded() {
+            Ok(body) => body,
             Err(error) => {
                 let code = error.code;
                 return self.refuse(&message, code.into(), batch);
             }
         };
-        if let Some(answer) = self.engine.answers().find(owner, names.own) {
+        let Some((own, target)) = body.names() else {
+            return match body {
+                DecodedBody::DeadMan(_) => self.dead_man(&message, batch),
+                DecodedBody::Kill(_) | DecodedBody::Trading(_) => self.operate(&message, batch),
+                _ => self.publish_from(&message, batch),
+            };
+        };
+        let names = Names { own, target };
+        if let Some(answer) = self.engine.answers().find(owner, own) {
             let answer = Arc::clone(answer);
             return self.repeat(&message, answer, batch);
         }
-        if self.engine.answers().count() >= self.answers_max {
+        // Who wants out still gets an answer when the names of the day are used up for everybody else.
+        let is_way_out = matches!(body, DecodedBody::Cancel(_) | DecodedBody::MassCancel(_));
+        let reserve = if is_way_out { self.answers_max / 10 + ANSWERS_RESERVED } else { 0 };
+        if self.engine.answers().count() >= self.answers_max + reserve {
             return self.refuse(&message, Code::OrdVenueBusy.into(), batch);
         }
-        match names.cancels {
-            None => self.new_order(&message, names, batch),
-            Some(target) => self.cancel_order(&message, names, target, batch),
+        match (body, target) {
+            (DecodedBody::New(_), _) => self.new_order(&message, names, batch),
+            (DecodedBody::Cancel(_), Some(target)) => self.cancel_order(&message, names, target, batch),
+            (DecodedBody::Replace(_), Some(_)) => self.replace_order(&message, names, batch),
+            (DecodedBody::MassCancel(_), _) => self.mass_cancel(&message, names, batch),
+            _ => self.refuse(&message, Code::SesOpNotOffered.into(), batch),
         }
-    }
-
-    fn new_order(
-        &mut self,
-        message: &Message<'_>,
-        names: Names,
-        batch: &mut Batch,
-    ) -> Result<(), JournalError> {
-        if self.journal.space() == Space::Critical {
-            return self.refuse(message, Code::AudLowSpace.into(), batch);
-        }
-        let (owner, now) = (message.owner, message.now);
-        let (engine, entitlement) = (&self.engine, message.session.entitlement());
-        let admitted = self.gate.admit(
-            &message.order,
-            owner,
-            &entitlement,
-            &self.instruments,
-            |instrument, side| {
-                let who = (owner, &message.session.principal);
-                risk_context::of(engine, who, &entitlement, instrument, side)
-            },
-            now,
-        );
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
-            Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
-        };
-        let order = admitted.into_new_order(self.engine.next_id());
-        let mut trail = OrderTrail::new(order.id.0);
-        let origin = Origin { session: message.session.id(), on_disconnect: OnDisconnect::Stays };
-        let event = order_event(message, Some(order.id), origin.on_disconnect);
-        let entry = self.journal.record_of_order(&mut trail, Some(&message.session.trail), event)?;
-        batch.depends_on(entry);
-        let mut events = Vec::new();
-        if let Err(code) = self.engine.submit(order, origin, trail, &mut events) {
-            self.refused_by_venue(message, names, code, &mut trail, batch)?;
-            return self.end_input();
-        }
-        self.answer(message, names, Outcome::Accepted(order.id), entry, batch);
-        self.report(&events, Cause { taker: Some(order.id), name: None }, now, batch)?;
-        self.end_input()
-    }
-
-    fn cancel_order(
-        &mut self,
-        message: &Message<'_>,
-        names: Names,
-        target: ClientOrderId,
-        batch: &mut Batch,
-    ) -> Result<(), JournalError> {
-        let entitlement = message.session.entitlement();
-        let admitted = match self.gate.admit_cancel(&message.order, message.owner, &entitlement, message.now)
-        {
-            Ok(admitted) => admitted,
-            Err(refused) if refused.code.is_retryable() => return self.refuse(message, refused, batch),
-            Err(refused) => return self.refuse_for_good(message, names, refused.code, None, batch),
-        };
-        let Some((id, mut trail)) = self.named(message.owner, target) else {
-            return self.refuse_for_good(message, names, Code::OrdOrderUnknown, None, batch);
-        };
-        let event = order_event(message, Some(id), OnDisconnect::Stays);
-        let entry = self.journal.record_of_order(&mut trail, Some(&message.session.trail), event)?;
-        batch.depends_on(entry);
-        let mut events = Vec::new();
-        if let Err(code) = self.engine.cancel(admitted.into_cancel_order(id), trail, &mut events) {
-            self.refused_by_venue(message, names, code, &mut trail, batch)?;
-            self.engine.keep_trail(id, trail);
-            return self.end_input();
-        }
-        self.answer(message, names, Outcome::Canceled(id), entry, batch);
-        self.report(&events, Cause { taker: None, name: Some(names.own) }, message.now, batch)?;
-        self.end_input()
     }
 
     /// The order that this is a name of, and its events in the log.
-    fn named(&self, owner: OwnerId, name: ClientOrderId) -> Option<(OrderId, OrderTrail)> {
+    pub(super) fn named(&self, owner: OwnerId, name: ClientOrderId) -> Option<(OrderId, OrderTrail)> {
         let id = self.engine.answers().order_named(owner, name)?;
         self.engine.order(id).map(|record| (id, record.trail))
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         message: &Message<'_>,
         names: Names,
@@ -172,7 +103,7 @@ impl Core {
     ) {
         let answer = Answer {
             client_order_id: names.own,
-            target: names.cancels,
+            target: names.target,
             digest: *message.order.digest(),
             outcome,
             entry,
@@ -192,7 +123,7 @@ impl Core {
     }
 
     /// The venue refused what was sealed as its input: for good, or, with a retryable code, for now.
-    fn refused_by_venue(
+    pub(super) fn refused_by_venue(
         &mut self,
         message: &Message<'_>,
         names: Names,
@@ -209,7 +140,7 @@ impl Core {
     }
 
     /// A final refusal: binds the identifier, carries a receipt.
-    fn refuse_for_good(
+    pub(super) fn refuse_for_good(
         &mut self,
         message: &Message<'_>,
         names: Names,
@@ -299,12 +230,16 @@ impl Core {
 }
 
 /// The signature as it is sealed: 64 bytes or none.
-fn signature(order: &AuthenticRequest) -> event::Bytes {
+pub(super) fn signature(order: &AuthenticRequest) -> event::Bytes {
     event::Bytes(order.sig().map(Vec::from).unwrap_or_default())
 }
 
 /// What is sealed of an order message that passed every check.
-fn order_event(message: &Message<'_>, id: Option<OrderId>, on_disconnect: OnDisconnect) -> event::Order {
+pub(super) fn order_event(
+    message: &Message<'_>,
+    id: Option<OrderId>,
+    on_disconnect: CancelOnDisconnect,
+) -> event::Order {
     let order = &message.order;
     event::Order {
         principal: message.session.principal.to_string(),

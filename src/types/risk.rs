@@ -77,4 +77,20 @@ impl CancelOnDisconnect {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.as_str() == text)
     }
+
+    /// Its number in the log.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Off => 0,
+            Self::Connection => 1,
+            Self::Principal => 2,
+        }
+    }
+
+    /// The setting of a number in the log; `None` for a number that is none.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.to_byte() == byte)
+    }
 }

@@ -36,6 +36,7 @@ mod order_limits;
 mod order_terms;
 mod orders;
 mod orders_life;
+mod outcomes;
 mod policy_change;
 mod proof;
 mod publish;

@@ -8,9 +8,9 @@ use sealfeed_audit::reader::Entry;
 use super::due::{Due, Trail};
 use super::input::{self, Operation};
 use super::{ReExecution, Step};
-use crate::execute::{Answer, Cause, Engine, EngineOptions, Outcome, ReportMessage, Withdrawn};
+use crate::execute::{Answer, Cause, Engine, EngineOptions, Outcome, ReportMessage, Withdrawn, dead_man_due};
 use crate::journal::{OrderTrail, event};
-use crate::types::{Code, Instruments, OwnerId, UnixNanos};
+use crate::types::{CancelOrder, Code, Instruments, OwnerId, ReplaceOrder, UnixNanos};
 use crate::venue::VenueEvent;
 
 impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
@@ -61,45 +61,74 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
             Ok(read) => read,
             Err(what) => return Err(self.bad_input(entry, what)),
         };
-        let mut trail = match read.operation {
-            Operation::New(new, _) => Some(OrderTrail::new(new.id.0)),
-            Operation::Cancel(cancel) => {
-                let kept = engine.order(cancel.id).map(|record| record.trail);
-                Some(kept.unwrap_or(OrderTrail::new(cancel.id.0)))
-            }
+        let mut trail = match read.operation.order() {
+            Some(id) => engine.order(id).map_or(OrderTrail::new(id.0), |record| record.trail),
+            None => OrderTrail::new(0),
         };
-        if entry.header.order != trail.map(|trail| trail.link()) {
+        let link = read.operation.order().map(|_| trail.link());
+        if entry.header.order != link {
             return Err(self.bad_input(entry, "it does not continue its order's life"));
         }
-        if let Some(trail) = &mut trail {
-            trail.advance(entry.header.seq);
-        }
+        trail.advance(entry.header.seq);
         let mut events = Vec::new();
-        let at = trail.unwrap_or(OrderTrail::new(0));
-        let (outcome, cause) = match read.operation {
-            Operation::New(new, origin) => (
-                engine.submit(new, origin, at, &mut events).map(|()| Outcome::Accepted(new.id)),
-                Cause { taker: Some(new.id), name: None },
-            ),
-            Operation::Cancel(cancel) => (
-                engine.cancel(cancel, at, &mut events).map(|()| Outcome::Canceled(cancel.id)),
-                Cause { taker: None, name: Some(read.answer.client_order_id) },
-            ),
+        let admitted = UnixNanos(order.admitted);
+        let (outcome, taker) = match read.operation {
+            Operation::New(new, origin) => {
+                let outcome = engine.submit(new, origin, trail, &mut events);
+                (outcome.map(|()| Outcome::Accepted(new.id)), Some(new.id))
+            }
+            Operation::Cancel(cancel) => {
+                let outcome = engine.cancel(cancel, trail, &mut events);
+                (outcome.map(|()| Outcome::Canceled(cancel.id)), None)
+            }
+            Operation::Replace(replace) => {
+                let outcome = engine.replace(replace, trail, &mut events);
+                (outcome.map(|()| Outcome::Accepted(replace.id)), Some(replace.id))
+            }
+            Operation::MassCancel(mass) => {
+                (Ok(Outcome::MassCanceled(engine.mass_cancel(read.owner, mass, &mut events))), None)
+            }
+            Operation::DeadMan(timeout_ms) => {
+                engine.set_dead_man(read.owner, dead_man_due(timeout_ms, admitted));
+                (Ok(Outcome::MassCanceled(0)), None)
+            }
         };
+        // The name of a new order is the order's own.
+        let is_new = matches!(read.operation, Operation::New(..));
+        let name = read.answer.as_ref().map(|answer| answer.client_order_id).filter(|_| !is_new);
+        let cause = Cause { taker, name };
         self.report.inputs += 1;
-        match outcome {
-            Ok(outcome) => self.bind(entry, read.owner, &Answer { outcome, ..read.answer }),
-            Err(code) => {
+        match (outcome, read.answer) {
+            (Ok(outcome), Some(answer)) => self.bind(entry, read.owner, &Answer { outcome, ..answer }),
+            (Ok(_), None) => {}
+            (Err(code), answer) => {
                 let trail = match read.operation {
-                    Operation::New(..) => Trail::Own(at),
-                    Operation::Cancel(cancel) => Trail::Of(cancel.id),
+                    Operation::Cancel(CancelOrder { id, .. })
+                    | Operation::Replace(ReplaceOrder { id, .. }) => Trail::Of(id),
+                    _ => Trail::Own(trail),
                 };
-                let answer = Box::new(Answer { outcome: Outcome::Refused(code), ..read.answer });
-                let answer = (!code.is_retryable()).then_some((read.owner, answer));
+                let answer = answer.filter(|_| !code.is_retryable()).map(|answer| {
+                    (read.owner, Box::new(Answer { outcome: Outcome::Refused(code), ..answer }))
+                });
                 self.due.push_back(Due { answer, ..Due::event(refusal_of(order, code), trail) });
             }
         }
-        self.expect(&events, cause, UnixNanos(order.admitted));
+        self.expect(&events, cause, admitted);
+        self.expect_state();
+        Ok(())
+    }
+
+    pub(super) fn operate(&mut self, entry: &Entry, admin: &event::Admin) -> Step {
+        let engine = self.ready(entry)?;
+        let command = match input::read_admin(engine, admin) {
+            Ok(command) => command,
+            Err(what) => return Err(self.bad_input(entry, what)),
+        };
+        let mut events = Vec::new();
+        // What it refuses changes nothing, and is told without an output of the venue.
+        let _ = engine.operate(&command, &mut events);
+        self.report.inputs += 1;
+        self.expect(&events, Cause::default(), UnixNanos(admin.admitted));
         self.expect_state();
         Ok(())
     }

@@ -5,13 +5,14 @@
 use std::sync::OnceLock;
 
 use sealfeed_audit::SessionLink;
-use sealfeed_wire::{OrderCancel, OrderNew, SignedOp};
+use sealfeed_wire::{MassCancelScope, SignedOp};
 
-use crate::execute::{Answer, Engine, OnDisconnect, Origin, Outcome};
-use crate::gate;
+use crate::execute::{Answer, Engine, Mass, Origin, Outcome};
+use crate::gate::{self, AdminCommand, DecodedBody};
 use crate::journal::event::{self, SyntheticInput};
 use crate::types::{
-    CancelOrder, CancelReason, ClientOrderId, Code, NewOrder, OrderId, OwnerId, Principal, SessionId,
+    CancelOnDisconnect, CancelOrder, CancelReason, ClientOrderId, Code, NewOrder, OrderId, OwnerId,
+    Principal, ReplaceOrder, SessionId, Symbol,
 };
 
 const NO_SUCH_OPERATION: &str = "the venue has no such operation";
@@ -24,14 +25,30 @@ const SYNTHETIC_OWNERS_MAX: u32 = 1 << 21;
 pub(super) enum Operation {
     New(NewOrder, Origin),
     Cancel(CancelOrder),
+    Replace(ReplaceOrder),
+    MassCancel(Mass),
+    /// For so many milliseconds; 0 disarms.
+    DeadMan(u32),
+}
+
+impl Operation {
+    /// The order whose life the message is an event of.
+    pub(super) const fn order(&self) -> Option<OrderId> {
+        match self {
+            Self::New(order, _) => Some(order.id),
+            Self::Cancel(cancel) => Some(cancel.id),
+            Self::Replace(replace) => Some(replace.id),
+            Self::MassCancel(_) | Self::DeadMan(_) => None,
+        }
+    }
 }
 
 /// A client's message, as it stands in the log.
 pub(super) struct Read {
     pub(super) owner: OwnerId,
     pub(super) operation: Operation,
-    /// Its answer, but for the outcome and the entry.
-    pub(super) answer: Answer,
+    /// Its answer, but for the outcome and the entry; `None` where its name is not bound, because it has none.
+    pub(super) answer: Option<Answer>,
 }
 
 /// Reads an order entry; says what is wrong with one that the venue cannot have taken.
@@ -43,20 +60,19 @@ pub(super) fn read(
     let owner = owner(engine, &entry.principal).ok_or("its principal has no number")?;
     let id = OrderId(entry.order_id);
     let op = SignedOp::parse(&entry.op).map_err(|_| NO_SUCH_OPERATION)?;
-    match op {
-        SignedOp::OrderNew => {
-            let order = OrderNew::decode(&entry.body).map_err(|_| "its body is no order")?;
-            let instruments = engine.instruments().clone();
+    let body = gate::decode(op, &entry.body).map_err(|_| "its body is none of its operation")?;
+    let session = session.map(|link| SessionId(link.id)).ok_or("it came on no session")?;
+    let instruments = engine.instruments().clone();
+    let operation = match &body {
+        DecodedBody::New(order) => {
             let instrument =
                 instruments.by_symbol(order.symbol.as_str()).ok_or("the venue has no such instrument")?;
-            let terms = gate::terms(&order, instrument).map_err(|_| "its terms are not the venue's")?;
-            let session = session.ok_or("it came on no session")?;
-            let on_disconnect =
-                OnDisconnect::from_byte(entry.on_disconnect).ok_or("it ends in no known way")?;
+            let terms = gate::terms(order, instrument).map_err(|_| "its terms are not the venue's")?;
+            let on_disconnect = CancelOnDisconnect::from_byte(entry.on_disconnect)
+                .ok_or("nobody knows what becomes of it at a disconnect")?;
             if engine.next_id() != id {
                 return Err("its order has another name than the next one");
             }
-            let origin = Origin { session: SessionId(session.id), on_disconnect };
             let order = NewOrder {
                 id,
                 owner,
@@ -69,23 +85,49 @@ pub(super) fn read(
                 post_only: terms.post_only,
                 self_trade: terms.self_trade,
             };
-            let answer = answer(op, &entry.body, order.client_order_id, None);
-            Ok(Read { owner, operation: Operation::New(order, origin), answer })
+            Operation::New(order, Origin { session, on_disconnect })
         }
-        SignedOp::OrderCancel => {
-            let cancel = OrderCancel::decode(&entry.body).map_err(|_| "its body is no cancel")?;
-            if engine.answers().order_named(owner, cancel.orig_cl_ord_id) != Some(id) {
-                return Err("its body names another order");
-            }
-            let answer = answer(op, &entry.body, cancel.cl_ord_id, Some(cancel.orig_cl_ord_id));
-            Ok(Read {
-                owner,
-                operation: Operation::Cancel(CancelOrder { owner, id, reason: CancelReason::Requested }),
-                answer,
-            })
+        DecodedBody::Cancel(cancel) => {
+            named(engine, owner, cancel.orig_cl_ord_id, id)?;
+            Operation::Cancel(CancelOrder { owner, id, reason: CancelReason::Requested })
         }
-        _ => Err(NO_SUCH_OPERATION),
-    }
+        DecodedBody::Replace(replace) => {
+            named(engine, owner, replace.orig_cl_ord_id, id)?;
+            let record = engine.order(id).ok_or("there is no order of this name")?;
+            let instrument =
+                instruments.by_id(record.instrument).ok_or("the venue has no such instrument")?;
+            let (price, quantity) = gate::replacement(replace, record.kind, instrument)
+                .map_err(|_| "its terms are not the venue's")?;
+            Operation::Replace(ReplaceOrder { owner, id, price, quantity })
+        }
+        DecodedBody::MassCancel(cancel) => {
+            let find = |symbol: Symbol| {
+                instruments
+                    .by_symbol(symbol.as_str())
+                    .map(|one| one.id)
+                    .ok_or("the venue has no such instrument")
+            };
+            let instrument = cancel.symbol.map(find).transpose()?;
+            let session = (cancel.scope == MassCancelScope::Session).then_some(session);
+            Operation::MassCancel(Mass { instrument, side: cancel.side, session })
+        }
+        DecodedBody::DeadMan(dead_man) => Operation::DeadMan(dead_man.timeout_ms),
+        _ => return Err(NO_SUCH_OPERATION),
+    };
+    let answer = body.names().map(|(own, target)| answer(op, &entry.body, own, target));
+    Ok(Read { owner, operation, answer })
+}
+
+/// Reads an operator's entry; says what is wrong with one that cannot have been carried out.
+pub(super) fn read_admin(engine: &Engine, entry: &event::Admin) -> Result<AdminCommand, &'static str> {
+    let op = SignedOp::parse(&entry.op).map_err(|_| NO_SUCH_OPERATION)?;
+    let body = gate::decode(op, &entry.body).map_err(|_| "its body is none of its operation")?;
+    gate::command(&body, engine.instruments()).map_err(|_| "it cannot be carried out")
+}
+
+fn named(engine: &Engine, owner: OwnerId, name: ClientOrderId, id: OrderId) -> Result<(), &'static str> {
+    let is_named = engine.answers().order_named(owner, name) == Some(id);
+    if is_named { Ok(()) } else { Err("its body names another order") }
 }
 
 /// Reads a message that was refused for good before it came to the venue.

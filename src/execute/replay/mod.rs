@@ -232,6 +232,7 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
             Event::Order(order) => self.order(&entry, &order),
             Event::Synthetic(batch) => self.synthetic(&entry, &batch),
             Event::Withdrawal(withdrawal) => self.withdraw(&entry, &withdrawal),
+            Event::Admin(admin) => self.operate(&entry, &admin),
             Event::Execution(_) => self.compare(entry),
             Event::OrderRefused(_) if header.order.is_some() => self.compare(entry),
             // It was refused before it came to the venue.
