@@ -179,6 +179,9 @@ async fn a_disk_that_runs_full_refuses_orders_first_then_stops_the_server_and_lo
     fs::remove_file(disk.join("filler")).unwrap();
     let server = ServerProcess::start(&config).unwrap();
     let mut client = connect(server.address, &Pki::get().client("acme/bob")).await;
+    // What rested before rests again, as many as may.
+    let all = client.order(SignedOp::OrderMassCancel, r#"{"cl_ord_id":"all"}"#).await;
+    assert!(all["canceled"].as_u64() > Some(0), "{all}");
     let reply = place(&mut client, "after").await;
     assert_eq!(reply["status"], "accepted", "{reply}");
     server.signal(rustix::process::Signal::TERM);

@@ -321,24 +321,6 @@ async fn another_body_under_a_known_name_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signed_operations_that_are_not_offered_say_so() {
-    let (scene, mut bob) = forgiving().await;
-    for (op, body) in [
-        (SignedOp::OrderReplace, r#"{"cl_ord_id":"r","orig_cl_ord_id":"c","qty":"1"}"#),
-        (SignedOp::OrderMassCancel, r#"{"cl_ord_id":"m"}"#),
-        (SignedOp::OrderDeadMan, r#"{"timeout_ms":1000}"#),
-        (SignedOp::AdminKill, r#"{"scope":"all","action":"engage","reason":"drill"}"#),
-        (SignedOp::AdminTrading, r#"{"symbol":"SEAL","state":"halted","reason":"drill"}"#),
-    ] {
-        assert_error(&bob.order(op, body).await, "SF-SES-020");
-        let logged = scene.logged("order_refused", |event| event.text("op") == op.as_str()).await;
-        assert_eq!((logged.text("code"), logged.text("principal")), ("SF-SES-020", BOB));
-    }
-    drop(bob);
-    scene.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_nonce_of_all_zeros_or_all_ones_is_a_nonce_like_any_other() {
     let (scene, mut bob) = forgiving().await;
     for (name, byte) in [("zeros", 0), ("ones", 0xff)] {

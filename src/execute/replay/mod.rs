@@ -431,7 +431,7 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
     }
 
     fn ready_engine(&mut self, entry: &Entry) -> Result<&mut Engine, Box<Verdict>> {
-        if self.is_between_runs || self.beginning.is_some() {
+        if self.engine.is_some() && (self.is_between_runs || self.beginning.is_some()) {
             return Err(self.bad_input(entry, "the run has not said what its venue begins with"));
         }
         self.engine.as_mut().ok_or_else(|| {
