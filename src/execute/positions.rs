@@ -89,7 +89,7 @@ impl Positions {
     }
 
     /// Takes what the venue reports, of whoever: every trade moves the last price. `before` is what was open of the order until now;
-    /// nothing for [`ExecutionKind::New`].
+    /// of an order that is new ([`ExecutionKind::New`]) only the limit counts.
     pub fn apply(&mut self, execution: &Execution, before: OpenPart) {
         if let ExecutionKind::Fill { price, .. } = execution.kind {
             self.marks.insert(execution.instrument, price);
