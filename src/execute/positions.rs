@@ -26,7 +26,28 @@ pub struct Positions {
     firm_of: BTreeMap<OwnerId, u32>,
     of_owners: BTreeMap<OwnerId, Account>,
     of_firms: BTreeMap<u32, Account>,
-    marks: BTreeMap<InstrumentId, Price>,
+    marks: Marks,
+}
+
+/// Last trade prices, by the instrument's place in the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Marks(Vec<Option<Price>>);
+
+impl Marks {
+    fn get(&self, instrument: InstrumentId) -> Option<Price> {
+        self.0.get(instrument.index()).copied().flatten()
+    }
+
+    fn set(&mut self, instrument: InstrumentId, price: Price) {
+        if self.0.len() <= instrument.index() {
+            self.0.resize(instrument.index() + 1, None);
+        }
+        self.0[instrument.index()] = Some(price);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (InstrumentId, Price)> {
+        (0..).zip(&self.0).filter_map(|(number, price)| price.map(|price| (InstrumentId(number), price)))
+    }
 }
 
 /// A row of a snapshot, but for whose it is.
@@ -64,9 +85,9 @@ impl Account {
         }
     }
 
-    fn end_day(&mut self, marks: &BTreeMap<InstrumentId, Price>) {
+    fn end_day(&mut self, marks: &Marks) {
         self.positions.retain(|instrument, position| {
-            position.end_day(marks.get(instrument).copied());
+            position.end_day(marks.get(*instrument));
             !position.is_empty()
         });
     }
@@ -89,10 +110,10 @@ impl Positions {
     }
 
     /// Takes what the venue reports, of whoever: every trade moves the last price. `before` is what was open of the order until now;
-    /// nothing for [`ExecutionKind::New`].
+    /// of an order that is new ([`ExecutionKind::New`]) only the limit counts.
     pub fn apply(&mut self, execution: &Execution, before: OpenPart) {
         if let ExecutionKind::Fill { price, .. } = execution.kind {
-            self.marks.insert(execution.instrument, price);
+            self.marks.set(execution.instrument, price);
         }
         let Some(firm) = self.firm_of.get(&execution.owner) else { return };
         let limit = match execution.kind {
@@ -129,7 +150,7 @@ impl Positions {
     /// Price of an instrument's last trade, whoever made it.
     #[must_use]
     pub fn last_price(&self, instrument: InstrumentId) -> Option<Price> {
-        self.marks.get(&instrument).copied()
+        self.marks.get(instrument)
     }
 
     /// Open orders at their limits and positions at the last trade prices, over all instruments, without signs, in 1e-18 of a currency unit; `None`
@@ -151,7 +172,7 @@ impl Positions {
 
     /// Last trade prices, by instrument.
     pub fn marks(&self) -> impl Iterator<Item = (InstrumentId, Price)> {
-        self.marks.iter().map(|(instrument, price)| (*instrument, *price))
+        self.marks.iter()
     }
 
     /// What every owner holds and has open, by owner and instrument.
@@ -183,7 +204,7 @@ impl Positions {
 
     /// Puts back a last trade price of a snapshot.
     pub fn restore_mark(&mut self, instrument: InstrumentId, price: Price) {
-        self.marks.insert(instrument, price);
+        self.marks.set(instrument, price);
     }
 
     /// Puts back an owner's account of a snapshot, after [`Positions::add_owner`].
@@ -211,8 +232,8 @@ impl Positions {
         let count = |bytes: &mut Vec<u8>, count: usize| {
             bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
         };
-        count(bytes, self.marks.len());
-        for (instrument, price) in &self.marks {
+        count(bytes, self.marks.iter().count());
+        for (instrument, price) in self.marks.iter() {
             bytes.extend(instrument.0.to_le_bytes());
             bytes.extend(price.nanos().to_le_bytes());
         }

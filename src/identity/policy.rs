@@ -164,6 +164,10 @@ impl Policy {
             publish: publish.cloned(),
             admin: verbs(|verb| matching().any(|rule| rule.admin.contains(&verb))),
             drop_copy: matching().any(|rule| rule.drop_copy),
+            operator_rules: matching()
+                .filter(|rule| rule.drop_copy || !rule.admin.is_empty())
+                .map(|rule| Arc::clone(&rule.name))
+                .collect(),
             firm: orders.and_then(|_| self.firms.get(principal.firm())).cloned(),
             limits: limits.cloned().unwrap_or_default(),
         };

@@ -74,9 +74,9 @@ impl Core {
 
 /// The rules that grant something, each once.
 fn rules(entitlement: &Entitlement) -> Vec<String> {
-    let Entitlement { grants, orders, publish, .. } = entitlement;
+    let Entitlement { grants, orders, publish, operator_rules, .. } = entitlement;
     let data = grants.iter().map(|grant| &grant.rule);
     let rights = orders.iter().map(|rights| &rights.rule).chain(publish.iter().map(|rights| &rights.rule));
-    let names: BTreeSet<_> = data.chain(rights).map(ToString::to_string).collect();
+    let names: BTreeSet<_> = data.chain(rights).chain(operator_rules).map(ToString::to_string).collect();
     names.into_iter().collect()
 }

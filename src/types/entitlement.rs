@@ -21,6 +21,8 @@ pub struct Entitlement {
     pub admin: Vec<AdminVerb>,
     /// Whether the execution reports of the whole firm may be read.
     pub drop_copy: bool,
+    /// Names of the rules that grant a verb or the drop copy.
+    pub operator_rules: Vec<Arc<str>>,
     /// Bounds on all principals of the firm together, if it has any and this one may trade.
     pub firm: Option<Arc<FirmLimits>>,
     /// Ceilings for each session of this principal.

@@ -230,6 +230,8 @@ async fn who_asks_is_shown_every_bound_in_force_and_no_other() {
     assert_eq!(who["entitlement"]["orders"], expected, "{who}");
     assert_eq!(who["entitlement"]["admin"], json!(["kill", "trading"]));
     assert_eq!(who["entitlement"]["drop_copy"], true);
+    let logged = floor.scene.logged("entitlement", |event| event.text("principal") == "acme/bob").await;
+    assert_eq!(logged.fields["rules"], json!(["operators", "traders"]));
     let erin = floor.erin.request(json!({"op": "whoami"})).await;
     assert_eq!(
         (&erin["entitlement"]["admin"], &erin["entitlement"]["drop_copy"]),
