@@ -4,7 +4,7 @@ use super::*;
 use crate::types::{BookDecimals, MarketDepth, Symbol};
 
 /// The digest after [`script`]. It changes only with the meaning of the digest, and then `STATE_OF` does too.
-const GOLDEN: &str = "d0f15da94b3908bc061356eee2d142006e1ed3586787062309cf4d39dea08b91";
+const GOLDEN: &str = "9b1c1e5657fd23f3299a3fcf38e5c5a33e8d4c9949b818cabd5c07c4bbcc9c9b";
 
 fn instruments() -> Arc<Instruments> {
     let mut instruments = Instruments::new();

@@ -29,11 +29,11 @@ pub struct OrderNew {
     pub price: Option<Scaled<Price>>,
     /// How long it stays.
     pub time_in_force: TimeInForce,
-    /// Refuse rather than take liquidity. Reserved.
+    /// Refuse rather than take liquidity.
     pub post_only: bool,
     /// Only reduce a position. Reserved.
     pub reduce_only: bool,
-    /// Self-trade prevention. Reserved.
+    /// Self-trade prevention; `None`: the order trades with those of its owner.
     pub stp: Option<Stp>,
     /// Do not execute after this time. Reserved.
     pub deadline: Option<UnixNanos>,
