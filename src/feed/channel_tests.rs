@@ -158,7 +158,11 @@ fn a_status_and_a_definition_are_published_when_they_are_news_in_both_encodings(
     assert!(
         matches!(&texts(&out)[..], [MarketMessage::Definition(one)] if one.tick.unwrap().value == Price::from_nanos(5))
     );
+    assert!(
+        matches!(&texts(&out)[..], [MarketMessage::Definition(one)] if one.band.unwrap().1.value == Price::from_nanos(900))
+    );
     let written = record::<InstrumentDefMsg>(&out[1].message);
+    assert_eq!((written.low_limit_price, written.high_limit_price), (1, 900));
     assert_eq!((written.min_price_increment, written.raw_symbol().unwrap()), (5, "O"));
 }
 

@@ -196,7 +196,7 @@ pub(super) fn write_status(out: &mut Vec<u8>, instrument: InstrumentId, status: 
     out.extend_from_slice(record.as_ref());
 }
 
-/// Appends a definition: symbol, tick and lots; everything else as unknown.
+/// Appends a definition: symbol, tick, lots and band; everything else as unknown.
 pub(super) fn write_definition(out: &mut Vec<u8>, instrument: InstrumentId, definition: &Definition) {
     let symbol = definition.header.symbol;
     let units = |quantity: Quantity| i32::try_from(quantity.nanos() / NANOS_PER_UNIT).unwrap_or(i32::MAX);
@@ -215,6 +215,10 @@ pub(super) fn write_definition(out: &mut Vec<u8>, instrument: InstrumentId, defi
     }
     if let Some(lot) = definition.round_lot {
         record.min_lot_size_round_lot = units(lot.value);
+    }
+    if let Some((lowest, highest)) = definition.band {
+        record.low_limit_price = lowest.value.nanos();
+        record.high_limit_price = highest.value.nanos();
     }
     for (place, byte) in record.raw_symbol.iter_mut().zip(symbol.as_bytes()) {
         *place = character(*byte);

@@ -52,7 +52,7 @@ pub(super) fn feed_with(quantity: Decimals, rings: RingBounds) -> Feed {
             decimals: decimals_of(quantity),
             tick: Price::from_nanos(1),
             lot: Quantity::from_nanos(1),
-            band: None,
+            band: (symbol == "O").then_some((Price::from_nanos(1), Price::from_nanos(900))),
             depth,
             tradable: false,
         });

@@ -5,7 +5,7 @@ use sealfeed::config::{Config, SourceConfig, SyntheticSourceConfig};
 use sealfeed_wire::{Price, Quantity, SignedOp};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Pki, Scene};
+use crate::harness::{Client, POLICY, Pki, Scene};
 use crate::orders::{assert_accepted, assert_error};
 
 const BOB: &str = "acme/bob";
@@ -32,8 +32,14 @@ async fn order(session: &mut Client, name: &str, fields: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_off_tick_off_lot_or_out_of_band_is_refused_over_the_wire() {
-    let scene = Scene::start(stepped).await;
+    let policy = POLICY.replace(r#""trades", "bbo", "book"]"#, r#""trades", "bbo", "book", "definition"]"#);
+    let scene = Scene::with_policy(&policy, stepped).await;
     let mut bob = scene.connect(&Pki::get().client(BOB)).await;
+    let subscribe = json!({"op": "subscribe", "id": "d", "channel": "definition", "symbols": ["SEAL"]});
+    bob.send(subscribe.to_string()).await;
+    let definition = bob.message_where(|message| message["type"] == "definition").await;
+    let told = ["tick", "lot", "price_min", "price_max"].map(|field| definition[field].as_str().unwrap());
+    assert_eq!(told, ["0.25", "0.5", "1.00", "20000.00"]);
     let cases = [
         ("1.10", "1", "SF-ORD-021"),
         ("1.25", "0.7", "SF-ORD-026"),

@@ -119,7 +119,8 @@ proptest! {
         check(|out| market::encode_status(out, &status), &MarketMessage::Status(status));
         let lot = has_price.then_some(Scaled::new(quantity, decimals.quantity));
         let tick = has_price.then_some(Scaled::new(price, decimals.price));
-        let definition = Definition { header, decimals, tick, lot, round_lot: lot, tradable, state };
+        let band = tick.filter(|_| tradable).map(|price| (price, price));
+        let definition = Definition { header, decimals, tick, lot, round_lot: lot, tradable, state, band };
         check(|out| market::encode_definition(out, &definition), &MarketMessage::Definition(definition));
     }
 

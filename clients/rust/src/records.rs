@@ -229,15 +229,17 @@ impl Records {
             let units = u64::try_from(units).ok().filter(|_| units != i32::MAX)?;
             Some(Scaled::new(Quantity::from_nanos(units.saturating_mul(NANOS_PER_UNIT)), decimals.quantity))
         };
-        let tick = record.min_price_increment;
+        let price =
+            |nanos| (nanos != UNDEF_PRICE).then(|| Scaled::new(Price::from_nanos(nanos), decimals.price));
         Ok(MarketMessage::Definition(Definition {
             header,
             decimals,
-            tick: (tick != UNDEF_PRICE).then(|| Scaled::new(Price::from_nanos(tick), decimals.price)),
+            tick: price(record.min_price_increment),
             lot: lot(record.min_lot_size),
             round_lot: lot(record.min_lot_size_round_lot),
             tradable: false,
             state: TradingState::Unknown,
+            band: price(record.low_limit_price).zip(price(record.high_limit_price)),
         }))
     }
 

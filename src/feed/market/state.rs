@@ -71,6 +71,9 @@ impl Facts {
             round_lot: lot(self.round_lot),
             tradable: instrument.tradable,
             state: self.state,
+            band: instrument
+                .band
+                .map(|(lowest, highest)| (scaled(lowest, decimals.price), scaled(highest, decimals.price))),
         }
     }
 }

@@ -345,7 +345,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "the price lies outside the band of the instrument",
         hint: "Send a price within the band.",
-        explain: "The operator bounds the prices of orders in this instrument from below and above, so that a mistyped price does no harm. The channel definition tells tick and lot; the band is the operator's to tell.",
+        explain: "The operator bounds the prices of orders in this instrument from below and above, so that a mistyped price does no harm. The channel definition tells it in price_min and price_max, beside tick and lot.",
     },
     Entry {
         code: Code::OrdNotInAuction,

@@ -139,6 +139,8 @@ pub struct Definition {
     pub tradable: bool,
     /// What the venue lets happen in it now.
     pub state: TradingState,
+    /// Lowest and highest price that an order may have; `None`: any, or the source does not say.
+    pub band: Option<(Scaled<Price>, Scaled<Price>)>,
 }
 
 message_fields!(StatusFields {
@@ -154,6 +156,8 @@ message_fields!(DefinitionFields {
     round_lot: Option<Scaled<Quantity>>,
     tradable: bool,
     state: TradingState,
+    price_min: Option<Scaled<Price>>,
+    price_max: Option<Scaled<Price>>,
 });
 
 impl Status {
@@ -169,7 +173,9 @@ impl Definition {
         let header = fields.header();
         let DefinitionFields { price_decimals: price, qty_decimals: quantity, tick, lot, .. } = fields;
         let DefinitionFields { round_lot, tradable, state, .. } = fields;
-        Ok(Self { header, decimals: BookDecimals { price, quantity }, tick, lot, round_lot, tradable, state })
+        let band = fields.price_min.zip(fields.price_max);
+        let decimals = BookDecimals { price, quantity };
+        Ok(Self { header, decimals, tick, lot, round_lot, tradable, state, band })
     }
 }
 
@@ -194,6 +200,10 @@ pub fn encode_definition(out: &mut Vec<u8>, definition: &Definition) {
     write_number(out, b",\"round_lot\":", definition.round_lot);
     out.extend_from_slice(if definition.tradable { b",\"tradable\":true" } else { b",\"tradable\":false" });
     write_text(out, b",\"state\":\"", definition.state.as_str().as_bytes());
+    if let Some((lowest, highest)) = definition.band {
+        write_number(out, b",\"price_min\":", Some(lowest));
+        write_number(out, b",\"price_max\":", Some(highest));
+    }
     out.push(b'}');
 }
 
