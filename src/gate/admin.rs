@@ -59,9 +59,10 @@ impl Gate {
         instruments: &Instruments,
         now: UnixNanos,
     ) -> Result<AdmittedAdmin, Refused> {
+        let may = |verb| entitlement.may_administer(verb).then_some(()).ok_or(Code::OrdAdminNotEntitled);
         let (command, reason) = match request.decoded().map_err(|error| error.code)? {
             DecodedBody::Kill(kill) => {
-                entitlement.may_administer(AdminVerb::Kill)?;
+                may(AdminVerb::Kill)?;
                 if let KillTarget::Symbol(symbol) = &kill.target {
                     // A misspelt symbol must not look like a switch that was thrown.
                     instruments.by_symbol(symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
@@ -69,7 +70,7 @@ impl Gate {
                 (AdminCommand::Kill { target: kill.target.clone(), action: kill.action }, &kill.reason)
             }
             DecodedBody::Trading(trading) => {
-                entitlement.may_administer(AdminVerb::Trading)?;
+                may(AdminVerb::Trading)?;
                 let instrument =
                     instruments.by_symbol(trading.symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
                 if !instrument.tradable {
