@@ -190,10 +190,12 @@ impl Positions {
 
     /// Takes over other numbers of instruments; what has none any more is forgotten.
     pub(super) fn renumber(&mut self, moved: impl Fn(InstrumentId) -> Option<InstrumentId>) {
-        self.marks = std::mem::take(&mut self.marks)
-            .into_iter()
-            .filter_map(|(instrument, price)| Some((moved(instrument)?, price)))
-            .collect();
+        let before = std::mem::take(&mut self.marks);
+        for (instrument, price) in before.iter() {
+            if let Some(instrument) = moved(instrument) {
+                self.marks.set(instrument, price);
+            }
+        }
         for account in self.of_owners.values_mut().chain(self.of_firms.values_mut()) {
             account.positions = std::mem::take(&mut account.positions)
                 .into_iter()

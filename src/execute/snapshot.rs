@@ -138,6 +138,13 @@ impl Engine {
     }
 
     fn take_accounts(&mut self, state: &state::State) -> Result<(), SnapshotError> {
+        let accounts = state.accounts.iter().flat_map(|account| &account.positions);
+        let firm_accounts = state.firm_accounts.iter().flat_map(|account| &account.positions);
+        let held = accounts.chain(firm_accounts).map(|position| position.instrument);
+        let mut named = state.marks.iter().map(|(instrument, _)| *instrument).chain(held);
+        if named.any(|instrument| instrument as usize >= self.instruments.count()) {
+            return Err(SnapshotError::Value("a position or a price is of an instrument that is not listed"));
+        }
         for (instrument, price) in &state.marks {
             self.positions.restore_mark(InstrumentId(*instrument), Price::from_nanos(*price));
         }

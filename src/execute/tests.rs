@@ -4,7 +4,7 @@ use super::*;
 use crate::types::{BookDecimals, MarketDepth, Symbol};
 
 /// The digest after [`script`]. It changes only with the meaning of the digest, and then `STATE_OF` does too.
-const GOLDEN: &str = "3b4f174fa092eca0696c2d27a327cb588665219099466882c78d5a80cd05407d";
+const GOLDEN: &str = "e3dcbed67eb6b9ea9f5f0528bb31bd6bddc464c2a9ad67a78a87497a3527b2dc";
 
 fn instruments() -> Arc<Instruments> {
     let mut instruments = Instruments::new();

@@ -65,7 +65,9 @@ impl Gate {
             DecodedBody::Trading(trading) => (AdminVerb::Trading, &trading.reason),
             _ => return Err(Code::SesOpNotOffered.into()),
         };
-        entitlement.may_administer(verb)?;
+        if !entitlement.may_administer(verb) {
+            return Err(Code::OrdAdminNotEntitled.into());
+        }
         let command = command(body, instruments)?;
         freshness::check(request.ts(), now, self.window_ns)?;
         Ok(AdmittedAdmin { command, reason: reason.clone() })

@@ -319,11 +319,8 @@ admin = ["trading", "kill"]
     assert_eq!(check(file, "ops/night").unwrap().admin, [AdminVerb::Kill]);
     let chief = check(file, "ops/chief").unwrap();
     assert_eq!(chief.admin, [AdminVerb::Kill, AdminVerb::Trading]);
-    assert_eq!(chief.may_administer(AdminVerb::Trading), Ok(()));
-    assert_eq!(
-        check(FILE, "acme/desk1 trader").unwrap().may_administer(AdminVerb::Kill),
-        Err(Code::OrdAdminNotEntitled)
-    );
+    assert!(chief.may_administer(AdminVerb::Trading));
+    assert!(!check(FILE, "acme/desk1 trader").unwrap().may_administer(AdminVerb::Kill));
     assert!(check(file, "acme/desk1").is_err(), "nobody else has anything");
     let (code, _) = refused(&file.replace("\"kill\"]", "\"shout\"]"));
     assert_eq!(code, Code::CfgSyntaxInvalid);

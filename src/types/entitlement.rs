@@ -266,12 +266,10 @@ impl Entitlement {
         self.orders.as_ref().map_or(ProofDemand::Mac, |rights| rights.proof)
     }
 
-    /// Whether this may be done as an operator.
-    ///
-    /// # Errors
-    /// [`Code::OrdAdminNotEntitled`].
-    pub fn may_administer(&self, verb: AdminVerb) -> Result<(), Code> {
-        if self.admin.contains(&verb) { Ok(()) } else { Err(Code::OrdAdminNotEntitled) }
+    /// Whether an operator's verb may be used.
+    #[must_use]
+    pub fn may_administer(&self, verb: AdminVerb) -> bool {
+        self.admin.contains(&verb)
     }
 
     /// The rights under which `symbol` may be traded.
