@@ -13,8 +13,8 @@ use crate::execute::replay::{Due, Output as DueOutput};
 use crate::execute::{Cause, Restored, Withdrawn};
 use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{JournalError, state};
-use crate::types::{InstrumentId, MarketEvent, MarketEventKind, Side, UnixNanos};
-use crate::venue::VenueEvent;
+use crate::types::{InstrumentId, MarketEvent, MarketEventKind, Phase, Side, UnixNanos};
+use crate::venue::{RestingOrder, VenueEvent};
 
 /// Entries after which the state is sealed even where little happens: a start looks for the last snapshot from the log's end.
 const SNAPSHOT_ENTRIES: u64 = 2_000_000;
@@ -115,6 +115,9 @@ impl Core {
     /// other event, and each order comes anew.
     fn show_books(&mut self, now: UnixNanos) {
         let instruments = Arc::clone(&self.instruments);
+        let resting: Vec<RestingOrder> = self.engine.resting().collect();
+        // Both are in the order of instruments.
+        let mut resting = resting.into_iter().peekable();
         for instrument in instruments.iter().filter(|one| one.tradable) {
             let id = instrument.id;
             let shown = |side| self.feed.best(id, side).is_some();
@@ -122,13 +125,15 @@ impl Core {
             if self.goes_on && (shown(Side::Buy) || shown(Side::Sell)) {
                 kinds.push(MarketEventKind::Clear);
             }
-            let resting = self.engine.resting().filter(|order| order.instrument == id);
-            kinds.extend(resting.map(|order| MarketEventKind::Add {
-                order: order.id,
-                side: order.side,
-                price: order.price,
-                quantity: order.leaves,
-            }));
+            while let Some(order) = resting.next_if(|order| order.instrument == id) {
+                let RestingOrder { id: order, side, price, leaves: quantity, .. } = order;
+                kinds.push(MarketEventKind::Add { order, side, price, quantity });
+            }
+            // What trades as usual needs no word.
+            if let Some(phase) = self.engine.phase(id).filter(|phase| *phase != Phase::Open) {
+                let (state, reason) = phase.to_status();
+                kinds.push(MarketEventKind::Status { state, reason });
+            }
             self.show(id, kinds, now);
         }
     }
