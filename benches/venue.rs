@@ -6,7 +6,7 @@
 //! no reports, no digest of the state.
 //!
 //! `cargo bench --bench venue`, or `-- --smoke` for about a second. Goal: 150 ns at 100,000 resting orders. Then the bytes that a resting
-//! order takes: in the slab and its index, by their capacity, and in all, by what the process holds more once they rest.
+//! order takes.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints its numbers and may stop")]
 
@@ -49,37 +49,19 @@ fn main() {
             "{resting:>10} {levels:>8} {venue:>8.1} ({venue_least:>5.1}) {floor:>8.1} ({floor_least:>5.1}) {ratio:>6.2}"
         );
     }
-    println!("bytes a resting order: {:>10} {:>10} {:>10}", "resting", "slab+index", "in all");
+    println!("bytes a resting order takes in slab and index, by their capacity; a price level comes on top:");
     for (resting, levels) in books.into_iter().skip(1) {
-        let (slab, all) = bytes_an_order(resting, levels);
-        println!("{:23}{resting:>10} {slab:>10.1} {all:>10.1}", "");
+        println!("{resting:>10} {levels:>8} {:>8.1}", bytes_an_order(resting, levels));
     }
 }
 
-/// Bytes that one of so many resting orders takes: by the capacity of slab and index, and by the resident size of the process.
 #[expect(clippy::cast_precision_loss, reason = "a measurement, not an amount")]
-fn bytes_an_order(resting: u64, levels: u64) -> (f64, f64) {
-    // The plan is made first, so that only the venue grows between the two looks.
+fn bytes_an_order(resting: u64, levels: u64) -> f64 {
     let mut maker = PlanMaker::new(levels);
-    let warm: Vec<Operation> = (0..resting).map(|_| maker.add()).collect();
-    let mut events = Vec::with_capacity(16);
-    let before = resident_bytes();
-    let mut venue = venue();
-    for operation in &warm {
-        apply(&mut venue, *operation, &mut events);
+    for _ in 0..resting {
+        maker.add();
     }
-    let all = resident_bytes().saturating_sub(before);
-    drop(maker);
-    let count = venue.resting_orders() as f64;
-    (venue.allocated_bytes() as f64 / count, all as f64 / count)
-}
-
-/// What the process has in memory; 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let said = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = said.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    maker.venue.allocated_bytes() as f64 / maker.venue.resting_orders() as f64
 }
 
 #[derive(Clone, Copy)]
