@@ -5,6 +5,8 @@
 //! allocated unless a text has escapes. Nested values are kept as raw text where a key says so and are otherwise
 //! skipped, without recursion, so depth costs nothing.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -51,8 +53,16 @@ pub(crate) struct Fields<'a, const N: usize> {
 impl<'a, const N: usize> Fields<'a, N> {
     /// Reads `text`. Whatever is wrong stands in `fault`; what was read before it can be used.
     pub(crate) fn read(text: &'a str, keys: Keys) -> Self {
+        let mut fields = Self::EMPTY;
+        // Most of an object is its room: filled in place, it is not copied.
+        if plain::fill(text, keys, &mut fields).is_some() { fields } else { Self::read_strictly(text, keys) }
+    }
+
+    const EMPTY: Self = Self { values: [const { None }; N], duplicates: 0, fault: None };
+
+    fn read_strictly(text: &'a str, keys: Keys) -> Self {
         const { assert!(N <= 32) };
-        let mut fields = Self { values: [const { None }; N], duplicates: 0, fault: None };
+        let mut fields = Self::EMPTY;
         if !text.starts_with('{') {
             fields.fault = Some(Fault::NotAnObject);
             return fields;
