@@ -134,6 +134,18 @@ parquet() {
 # The README's command, in a pipe.
 demo() { cargo run --release -- demo | cat; }
 
+# What a release build did, executed again by a debug build.
+other_build() {
+  local place log
+  place=$(mktemp -d) || return
+  log=$place/demo/log
+  cargo run --locked --quiet --release -- demo --keep "$place/demo" >/dev/null &&
+    cargo run --locked --quiet -- audit replay --execute "$log"
+  local code=$?
+  rm -rf "$place"
+  return "$code"
+}
+
 # -----------------------------------------------------------------------------------------------
 
 case ${1:-} in
@@ -177,6 +189,7 @@ if [[ ${1:-} != --quick ]]; then
   if has python3 'the check of the documents'; then step documents documents; fi
   step benches benches
   step demo demo
+  step 'other build' other_build
 fi
 
 printf -v took '%d min %02d s' $((SECONDS / 60)) $((SECONDS % 60))

@@ -71,9 +71,9 @@ fn unreadable(directory: &Path, error: &ReadError) -> ExitCode {
 }
 
 fn print(report: &Report) {
-    let Report { inputs, outputs, states, runs, .. } = report;
+    let Report { inputs, outputs, states, snapshots, runs, .. } = report;
     let counts = format!(
-        "{inputs} inputs executed again; {outputs} outputs and {states} digests of the state are equal"
+        "{inputs} inputs executed again; {outputs} outputs, {states} digests and {snapshots} snapshots of the state are equal"
     );
     match &report.verdict {
         Verdict::Verified => anstream::println!("VERIFIED: {counts}, byte for byte, in {runs} runs"),
@@ -172,6 +172,7 @@ fn to_json(report: &Report) -> serde_json::Value {
         "inputs": report.inputs,
         "outputs": report.outputs,
         "states": report.states,
+        "snapshots": report.snapshots,
         "cut": report.cut,
         "headless": report.headless,
         "versions": report.versions,
