@@ -11,6 +11,7 @@ use super::replay::principal_of;
 use super::{
     Answer, Engine, EngineOptions, OpenSide, OrderRecord, Origin, Outcome, Position, Row, instruments,
 };
+use crate::journal::state::Rows;
 use crate::journal::{OrderTrail, state};
 use crate::types::{
     CancelOnDisconnect, CancelOrder, CancelReason, ClientOrderId, Code, InstrumentId, Instruments, OrderId,
@@ -37,9 +38,10 @@ impl Engine {
     /// The state, whole. Every answer must have its receipt: one that has none yet is told with a hash of zeros.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut orders: Vec<state::Order> =
-            self.orders.iter().map(|(id, record)| order_to_state(*id, record)).collect();
-        orders.sort_unstable_by_key(|order| order.id);
+        let mut orders: Vec<(&OrderId, &OrderRecord)> = self.orders.iter().collect();
+        orders.sort_unstable_by_key(|(id, _)| **id);
+        let orders = orders.into_iter().map(|(id, record)| order_to_state(*id, record));
+        let resting: Vec<RestingOrder> = self.venue.resting().collect();
         let Counters { last_trade_id, last_priority } = self.venue.counters();
         let state = state::State {
             version: state::VERSION,
@@ -56,12 +58,12 @@ impl Engine {
             reports: self.reports.iter().map(|(owner, seq)| (owner.0, seq.get())).collect(),
             firm_reports: self.firm_reports.iter().map(|(firm, seq)| (firm.to_string(), seq.get())).collect(),
             dead_men: self.dead_men.iter().map(|(owner, due)| (owner.0, due.0)).collect(),
-            orders,
-            answers: self.answers.sorted().into_iter().map(answer_to_state).collect(),
+            orders: Rows::new(orders),
+            answers: Rows::new(self.answers.sorted().into_iter().map(answer_to_state)),
             last_trade_id,
             last_priority,
             books: self.venue.books().map(book_to_state).collect(),
-            resting: self.venue.resting().map(resting_to_state).collect(),
+            resting: Rows::new(resting.into_iter().map(resting_to_state)),
             marks: self.positions.marks().map(|(instrument, price)| (instrument.0, price.nanos())).collect(),
             accounts: self
                 .positions

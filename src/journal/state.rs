@@ -2,7 +2,9 @@
 //!
 //! Like every payload it is only ever added to; `version` says what is there.
 
-use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::event::Instruments;
 
@@ -11,9 +13,10 @@ pub const VERSION: u32 = 1;
 /// Bytes of a snapshot in one entry; with the rest of the entry below its largest size.
 pub const PART_BYTES_MAX: usize = 60_000;
 
-/// Everything that decides what the venue does next and what is answered.
+/// Everything that decides what the venue does next and what is answered. The long lists are [`Rows`] where it is written, so that no
+/// second copy of them comes to be.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct State {
+pub struct State<O = Vec<Order>, A = Vec<Answer>, R = Vec<Resting>> {
     /// [`VERSION`].
     pub version: u32,
     /// Version of the venue's rules under which it came about.
@@ -43,9 +46,9 @@ pub struct State {
     /// Owner, and when its dead-man timer runs out, in nanoseconds.
     pub dead_men: Vec<(u32, u64)>,
     /// Clients' orders, in the order of their names.
-    pub orders: Vec<Order>,
+    pub orders: O,
     /// What was answered, in the order of owners and names.
-    pub answers: Vec<Answer>,
+    pub answers: A,
     /// Number of the last trade.
     pub last_trade_id: u64,
     /// Priority of the order that came to rest last.
@@ -53,7 +56,7 @@ pub struct State {
     /// The venue's books, in the order of instruments.
     pub books: Vec<Book>,
     /// What rests in them, in the order in which it trades.
-    pub resting: Vec<Resting>,
+    pub resting: R,
     /// Last trade price of instruments that have one, in 1e-9.
     pub marks: Vec<(u32, i64)>,
     /// What principals hold and have open, in the order of their numbers.
@@ -62,6 +65,22 @@ pub struct State {
     pub firm_accounts: Vec<Account<String>>,
     /// Kill switches that are engaged: scope and target.
     pub kills: Vec<(String, String)>,
+}
+
+/// A list that is made while it is written, once.
+pub struct Rows<I>(RefCell<I>);
+
+impl<I: ExactSizeIterator> Rows<I> {
+    /// What these give.
+    pub const fn new(rows: I) -> Self {
+        Self(RefCell::new(rows))
+    }
+}
+
+impl<I: ExactSizeIterator<Item: Serialize>> Serialize for Rows<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&mut *self.0.borrow_mut())
+    }
 }
 
 /// What somebody holds and has open.
@@ -207,7 +226,7 @@ pub struct Resting {
     pub priority: u64,
 }
 
-impl State {
+impl<O: Serialize, A: Serialize, R: Serialize> State<O, A, R> {
     /// As it is cut into parts.
     ///
     /// # Errors
@@ -215,7 +234,9 @@ impl State {
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_allocvec(self)
     }
+}
 
+impl State {
     /// From all parts; bytes left over are an error.
     ///
     /// # Errors
