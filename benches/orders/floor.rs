@@ -2,7 +2,7 @@
 //! synced to the disk as the product's log takes for an order.
 //!
 //! tokio-rustls and tokio-tungstenite, a task for each connection; one thread that commits groups over all who wait. It closes
-//! a group by the log's rules: 256 entries, 64 KiB, or, once the disk is free, as many as the last group released, or 200 us
+//! a group by the log's rules: 256 entries, 64 KiB, or, once the disk is free, as many as the last group released, or the window
 //! after the first. No gate, no venue, no hashing, no market data, no order of answers between connections.
 
 use std::collections::VecDeque;
@@ -28,8 +28,6 @@ use super::tls;
 /// The argument that turns the bench's own program into the floor.
 pub(crate) const ARGUMENT: &str = "--serve-floor";
 
-/// How long the first of a group waits for others, as in the log.
-pub(crate) const GROUP_WINDOW_NS: u64 = 200_000;
 /// Bounds of a group, as in the log.
 const GROUP_BYTES_MAX: u64 = 64 * 1024;
 const GROUP_ENTRIES_MAX: u64 = 256;
@@ -50,13 +48,15 @@ pub(crate) struct FloorOptions {
     pub(crate) entries_of_thousand: u64,
     /// Bytes of an answer.
     pub(crate) answer_bytes: u64,
+    /// How long the first of a group waits for others, as in the log.
+    pub(crate) group_window_us: u64,
 }
 
 impl FloorOptions {
     /// As arguments of the bench's own program.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let paths = [&self.pki, &self.file].map(|path| path.to_string_lossy().into_owned());
-        let numbers = [self.order_bytes, self.entries_of_thousand, self.answer_bytes];
+        let numbers = [self.order_bytes, self.entries_of_thousand, self.answer_bytes, self.group_window_us];
         let numbers = numbers.map(|number| number.to_string());
         [ARGUMENT.to_owned()].into_iter().chain(paths).chain(numbers).collect()
     }
@@ -65,10 +65,17 @@ impl FloorOptions {
     pub(crate) fn parse(arguments: &[String]) -> Self {
         let [pki, file, numbers @ ..] = arguments else { panic!("the floor's arguments") };
         let numbers: Vec<u64> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
-        let [order_bytes, entries_of_thousand, answer_bytes] = numbers[..] else {
+        let [order_bytes, entries_of_thousand, answer_bytes, group_window_us] = numbers[..] else {
             panic!("the floor's arguments")
         };
-        Self { pki: pki.into(), file: file.into(), order_bytes, entries_of_thousand, answer_bytes }
+        Self {
+            pki: pki.into(),
+            file: file.into(),
+            order_bytes,
+            entries_of_thousand,
+            answer_bytes,
+            group_window_us,
+        }
     }
 
     /// Most orders of one group.
@@ -149,7 +156,7 @@ impl Commit {
         ];
         let mut released = 1;
         loop {
-            let group = self.group(released, most);
+            let group = self.group(released, most, options.group_window_us * 1_000);
             released = group.len();
             let length = released as u64 * options.order_bytes + SEAL_BYTES;
             file.write(&bytes[..usize::try_from(length).expect("a small group")]);
@@ -159,12 +166,12 @@ impl Commit {
     }
 
     /// Those of the next group, as soon as it is due.
-    fn group(&self, released: usize, most: usize) -> Vec<Arc<Notify>> {
+    fn group(&self, released: usize, most: usize, window_ns: u64) -> Vec<Arc<Notify>> {
         let mut waiting = self.waiting.lock();
         loop {
             let count = waiting.connections.len();
             let waited_ns = wall_ns().saturating_sub(waiting.began_ns);
-            if count >= released.min(most) || (count > 0 && waited_ns >= GROUP_WINDOW_NS) {
+            if count >= released.min(most) || (count > 0 && waited_ns >= window_ns) {
                 break;
             }
             if count == 0 {
@@ -172,7 +179,7 @@ impl Commit {
                 self.more.wait(&mut waiting);
             } else {
                 waiting.wake_at = released.min(most);
-                self.more.wait_for(&mut waiting, Duration::from_nanos(GROUP_WINDOW_NS - waited_ns));
+                self.more.wait_for(&mut waiting, Duration::from_nanos(window_ns - waited_ns));
             }
         }
         // While the disk is busy nobody wakes it.

@@ -20,6 +20,8 @@ pub(crate) struct Sealed {
     pub(crate) order_bytes: u64,
     /// Entries for a thousand orders.
     pub(crate) entries_of_thousand: u64,
+    /// Of a thousand orders, those with a report that missed the group of the order itself: their answers waited for two writes.
+    pub(crate) split_of_thousand: u64,
 }
 
 impl Sealed {
@@ -28,6 +30,8 @@ impl Sealed {
         let (mut orders, mut of_orders, mut bytes) = (0, 0, 0);
         // The first orders of all took what the synthetic market offered: no order of the load trades so much.
         let mut sweeps: Vec<u64> = Vec::new();
+        // Of the order that came last, whose reports follow it: its group, and whether it is counted.
+        let (mut group, mut is_split, mut split) = (0, false, 0);
         let mut named: HashMap<u64, &str> =
             outcome.receipts.iter().map(|receipt| (receipt.seq, receipt.hash.as_str())).collect();
         for entry in entries(log).expect("a log") {
@@ -42,6 +46,12 @@ impl Sealed {
             if sweeps.contains(&link.id) {
                 continue;
             }
+            if link.previous.is_none() {
+                (group, is_split) = (entry.header.group, false);
+            } else if entry.header.group != group && !is_split {
+                is_split = true;
+                split += 1;
+            }
             of_orders += 1;
             orders += u64::from(link.previous.is_none());
             bytes += entry.to_bytes().len() as u64 + FRAME_BYTES;
@@ -52,7 +62,11 @@ impl Sealed {
             "{orders} orders sealed, {} answered",
             outcome.orders_in_all
         );
-        Self { order_bytes: bytes / orders, entries_of_thousand: of_orders * 1_000 / orders }
+        Self {
+            order_bytes: bytes / orders,
+            entries_of_thousand: of_orders * 1_000 / orders,
+            split_of_thousand: split * 1_000 / orders,
+        }
     }
 }
 

@@ -29,6 +29,8 @@ const SEGMENT_BYTES_SMOKE: u64 = 8 * 1024 * 1024;
 pub(crate) struct Ground {
     folder: TempDir,
     is_smoke: bool,
+    /// How long the first entry of a group waits for others.
+    pub(crate) group_window_us: u64,
     configurations: u32,
     issuer: Issuer<'static, KeyPair>,
     master: [u8; 32],
@@ -57,7 +59,7 @@ pub(crate) struct Configuration {
 
 impl Ground {
     /// Makes the authorities and the server's certificate with the bundled script.
-    pub(crate) fn prepare(is_smoke: bool) -> Self {
+    pub(crate) fn prepare(is_smoke: bool, group_window_us: u64) -> Self {
         // Not the system's folder for temporary files: where that is kept in memory a synced write is none.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let pki = folder.path().join(PKI);
@@ -76,6 +78,7 @@ impl Ground {
             roots: Arc::new(tls::roots(&pki.join("ca/servers.pem"))),
             folder,
             is_smoke,
+            group_window_us,
             configurations: 0,
         }
     }
@@ -111,12 +114,13 @@ impl Ground {
             [tls]\ncertificate = \"pki/servers/localhost/server.pem\"\nkey = \"pki/servers/localhost/server.key\"\n\
             client_authorities = \"pki/ca/clients.pem\"\nclient_revocation_lists = \"pki/crl/clients.pem\"\n\
             [identity]\nentitlements = \"entitlements.toml\"\nmaster_key = \"pki/master/current.hex\"\n\
-            [log]\ndirectory = \"{log}\"\n{segment}\
+            [log]\ndirectory = \"{log}\"\ngroup_window_us = {}\n{segment}\
             [orders]\nnonces_per_principal_max = 1000000\nclient_order_ids_max = 10000000\n\
             [limits]\nconnections_per_address_max = 100000\nconnects_per_address_per_second = 100000\n\
             first_request_timeout_ms = 600000\nidle_timeout_ms = 600000\n\
             [telemetry]\nlevel = \"warn\"\n\
-            [[source]]\ntype = \"synthetic\"\nsymbols = {SYMBOLS:?}\nmessages_per_second = 1\n"
+            [[source]]\ntype = \"synthetic\"\nsymbols = {SYMBOLS:?}\nmessages_per_second = 1\n",
+            self.group_window_us
         );
         let file = self.folder.path().join(format!("sealfeed{}.toml", self.configurations));
         fs::write(&file, text).expect("the configuration");
