@@ -5,17 +5,12 @@
 //! like the server's, so that the load checks both in the same way.
 
 use std::future::poll_fn;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -25,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::bare::{self, Bare};
 use super::load::{now_ns, utc_ns};
 use super::process::LISTENING;
+use super::tls;
 
 /// The argument that turns the bench's own program into the floor.
 pub(crate) const ARGUMENT: &str = "--serve-floor";
@@ -92,7 +88,9 @@ struct SharedLog {
 pub(crate) fn serve(options: FloorOptions) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let acceptor = TlsAcceptor::from(server_configuration(&options.pki));
+        let mut configuration = tls::server_configuration(&options.pki);
+        configuration.enable_secret_extraction = true;
+        let acceptor = TlsAcceptor::from(Arc::new(configuration));
         let layer = options.layer;
         let (bare, ready) = std::sync::mpsc::sync_channel(1_024);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -224,38 +222,4 @@ pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     }
     frame.extend_from_slice(payload);
     frame
-}
-
-/// As the server's: TLS 1.3, certificates mandatory and checked against the lists, nothing resumable.
-fn server_configuration(pki: &Path) -> Arc<ServerConfig> {
-    let provider = Arc::new(CryptoProvider {
-        cipher_suites: rustls::crypto::ring::DEFAULT_CIPHER_SUITES.to_vec(),
-        ..rustls::crypto::aws_lc_rs::default_provider()
-    });
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(&pki.join("ca/clients.pem")) {
-        roots.add(authority).expect("an authority");
-    }
-    let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(pki.join("crl/clients.pem"))
-        .and_then(Iterator::collect)
-        .expect("revocation lists");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .with_crls(lists)
-        .build()
-        .expect("a verifier");
-    let key = PrivateKeyDer::from_pem_file(pki.join("servers/localhost/server.key")).expect("the key");
-    let mut configuration = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&pki.join("servers/localhost/server.pem")), key)
-        .expect("certificate and key");
-    configuration.session_storage = Arc::new(NoServerSessionStorage {});
-    configuration.send_tls13_tickets = 0;
-    configuration.enable_secret_extraction = true;
-    Arc::new(configuration)
-}
-
-fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).expect("certificates")
 }

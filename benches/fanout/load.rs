@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinSet;
 
 use super::process::Server;
 use super::subscriber::{Received, Subscriber, connect_in_batches};
+use super::tls;
 
 /// Longest time for a fixed number of messages.
 const READING_MAX: Duration = Duration::from_secs(300);
@@ -52,22 +53,9 @@ pub(crate) struct Outcome {
 /// The subscribers' side of TLS.
 pub(crate) fn client_configuration(pki: &Path) -> Arc<ClientConfig> {
     let client = pki.join("clients/acme/load");
-    let chain: Vec<_> = CertificateDer::pem_file_iter(client.join("client.pem"))
-        .and_then(Iterator::collect)
-        .expect("the client's certificate");
     let key = PrivateKeyDer::from_pem_file(client.join("client.key")).expect("the client's key");
-    let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_file_iter(client.join("ca.pem")).expect("the authorities") {
-        roots.add(authority.expect("an authority")).expect("an authority");
-    }
-    let configuration =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .expect("certificate and key");
-    Arc::new(configuration)
+    let roots = Arc::new(tls::roots(&client.join("ca.pem")));
+    Arc::new(tls::client_configuration(roots, tls::certificates(&client.join("client.pem")), key))
 }
 
 /// Connects `count` subscribers to a server, lets them subscribe, and measures until the end.

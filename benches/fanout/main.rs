@@ -40,6 +40,8 @@ mod stuck;
 mod subscriber;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tls.rs"]
+mod tls;
 
 use std::process::Command;
 use std::sync::Arc;
