@@ -71,7 +71,7 @@ pub use frame::FrameError;
 pub use group::GROUP_BYTES_MAX;
 pub use init::{ESCROW_K0, ESCROW_KEY, FORMAT, Initialised, init, init_storage};
 pub use layout::{Genesis, Prune, Recovery, Start, Torn};
-pub use log::{Log, Receipt, Stats};
+pub use log::{Log, Receipt, Stats, Turn};
 pub use options::{
     InitOptions, Options, QUEUE_ENTRIES_MAX, RECEIPTS_PER_QUEUE_ENTRY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };

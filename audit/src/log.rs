@@ -209,6 +209,28 @@ impl Drop for Owner {
     }
 }
 
+/// Entries are coming that belong together; see [`Log::turn`].
+#[derive(Debug)]
+pub struct Turn {
+    log: Log,
+    /// That of the first entry of the turn, if there is one.
+    next_seq: u64,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let shared = self.log.shared();
+        let mut queue = shared.queue.lock();
+        queue.turns = queue.turns.saturating_sub(1);
+        queue.turn_ended |= queue.next_seq > self.next_seq;
+        if queue.turns == 0 && queue.turn_ended && queue.in_flight == 0 {
+            // The writer sets the mark again before it sleeps.
+            queue.wake_at = usize::MAX;
+            shared.writer_wakes.notify_one();
+        }
+    }
+}
+
 /// An open log. Cheap to clone; when the last clone is dropped the log is stopped.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -287,6 +309,16 @@ impl Log {
             return Err(TryAppendError::Full(Box::new(draft)));
         }
         shared.enqueue(&mut queue, &draft).map_err(TryAppendError::Refused)
+    }
+
+    /// Says that several entries are coming that belong together: until the [`Turn`] is dropped no group is closed between them, unless it
+    /// is full or its window is over; after that one is closed at once, without waiting for others. So what depends on all of them waits
+    /// for one synced write. Only speed depends on it.
+    #[must_use = "the turn ends when this is dropped"]
+    pub fn turn(&self) -> Turn {
+        let mut queue = self.shared().queue.lock();
+        queue.turns += 1;
+        Turn { log: self.clone(), next_seq: queue.next_seq }
     }
 
     /// Number of durable entries: every entry with a smaller sequence number is on disk.

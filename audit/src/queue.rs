@@ -25,6 +25,10 @@ pub(crate) struct Queue {
     pub(crate) wake_at: usize,
     /// The writer and syncer threads have ended.
     pub(crate) ended: bool,
+    /// Turns that submitters are in: more entries of theirs are coming.
+    pub(crate) turns: usize,
+    /// A turn has ended since the last group was closed: whoever waits for what is in it has nothing more to say.
+    pub(crate) turn_ended: bool,
 }
 
 impl Queue {
@@ -38,6 +42,8 @@ impl Queue {
             in_flight: 0,
             wake_at: 1,
             ended: false,
+            turns: 0,
+            turn_ended: false,
         }
     }
 }

@@ -169,7 +169,8 @@ impl Writer {
             return Ok(false);
         }
         let idle_disk = queue.in_flight == 0;
-        if idle_disk && self.builder.entries() > 0 && self.is_due(now_ns, queue.stopping) {
+        if idle_disk && self.builder.entries() > 0 && self.is_due(now_ns, &queue) {
+            queue.turn_ended = false;
             drop(queue);
             return self.hand_over(Close::Due, 0);
         }
@@ -277,9 +278,12 @@ impl Writer {
         Ok(())
     }
 
-    fn is_due(&self, now_ns: u64, stopping: bool) -> bool {
+    /// Whether the running group is to be written now: when its time is over, or when nothing more is to be expected soon. That is so
+    /// when as many came as the last group let go on, or a turn has ended; and not while another turn goes on.
+    fn is_due(&self, now_ns: u64, queue: &Queue) -> bool {
         let waited_ns = now_ns.saturating_sub(self.group_began_ns);
-        stopping || self.builder.entries() >= self.released || waited_ns >= self.options.group_window_ns
+        let is_complete = queue.turns == 0 && (queue.turn_ended || self.builder.entries() >= self.released);
+        queue.stopping || is_complete || waited_ns >= self.options.group_window_ns
     }
 
     fn checkpoint_due(&self, now_ns: u64) -> bool {
@@ -314,6 +318,8 @@ impl Writer {
             wait_ns = wait_ns.min(since(self.pace.last_checkpoint_ns, self.options.checkpoint_interval_ns));
         }
         queue.wake_at = match (idle_disk, entries) {
+            // The end of a turn wakes it.
+            _ if queue.turns > 0 => ENTRIES_PER_WAKE,
             (true, 0) => 1,
             (true, _) => self.released.saturating_sub(entries).max(1),
             (false, _) => ENTRIES_PER_WAKE,

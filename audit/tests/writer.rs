@@ -45,6 +45,48 @@ fn entries_are_numbered_in_order_and_become_durable_with_receipts() {
 }
 
 #[test]
+fn what_is_appended_in_one_turn_stands_in_one_group_which_waits_for_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    // Nothing but the end of a turn closes a group this side of an hour.
+    let hour = Options { group_window_ns: 3_600_000_000_000, ..options() };
+    let log = Log::open(folder.path(), hour).unwrap();
+    let mut turns = Vec::new();
+    for round in 1..20_u64 {
+        let turn = log.turn();
+        let mut seqs = Vec::new();
+        for _ in 0..round % 5 + 1 {
+            seqs.push(log.append(draft(b"of one turn")).unwrap());
+            // Time for a writer that would not wait.
+            std::thread::yield_now();
+        }
+        drop(turn);
+        log.wait_durable(*seqs.last().unwrap()).unwrap();
+        turns.push(seqs);
+    }
+    // A turn in which nothing came promises nothing.
+    drop(log.turn());
+    log.stop().unwrap();
+    let entries: Vec<_> = reader::entries(folder.path()).unwrap().map(Result::unwrap).collect();
+    for seqs in turns {
+        let groups: Vec<_> =
+            seqs.iter().map(|seq| entries[usize::try_from(*seq).unwrap()].header.group).collect();
+        assert!(groups.iter().all(|group| *group == groups[0]), "{groups:?}");
+    }
+}
+
+#[test]
+fn who_waits_within_a_turn_waits_no_longer_than_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    let log = Log::open(folder.path(), options()).unwrap();
+    let (_one, _other) = (log.turn(), log.turn());
+    let seq = log.append(draft(b"in two turns")).unwrap();
+    assert_eq!(log.wait_durable(seq).unwrap().seq, seq);
+    log.stop().unwrap();
+}
+
+#[test]
 fn many_submitters_share_groups_segments_rotate_and_the_reader_returns_every_entry() {
     let folder = tempfile::tempdir().unwrap();
     let initialised = init_log(folder.path());

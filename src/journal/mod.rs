@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use sealfeed_audit::clock::ClockWatch;
 use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{
-    AppendError, Clock, Draft, Hash, Log, Receipt, StateHash, TapeLink, TryAppendError, kind,
+    AppendError, Clock, Draft, Hash, Log, Receipt, StateHash, TapeLink, TryAppendError, Turn, kind,
 };
 use tokio::sync::watch;
 
@@ -151,6 +151,12 @@ impl Journal {
     #[must_use]
     pub fn recorded(&self) -> u64 {
         self.recorded.load(Ordering::Acquire)
+    }
+
+    /// Says that several entries are coming that belong together, until the turn is dropped; see [`Log::turn`].
+    #[must_use = "the turn ends when this is dropped"]
+    pub fn turn(&self) -> Turn {
+        self.log.turn()
     }
 
     /// How much room the log's disk has.

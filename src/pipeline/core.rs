@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sealfeed_audit::Turn;
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::Done;
 use tokio::sync::{mpsc, watch};
@@ -183,6 +184,11 @@ impl Core {
         let owner = OwnerId(event.number);
         self.journal.record(event)?;
         Ok(owner)
+    }
+
+    /// What is recorded until this is dropped belongs together: what depends on it waits for one write of the log.
+    pub(super) fn turn(&self) -> Turn {
+        self.journal.turn()
     }
 
     /// Takes one command.

@@ -334,9 +334,13 @@ impl Driver {
                 count = commands.recv_many(&mut waiting, COMMANDS_PER_BATCH_MAX) => {
                     if count == 0 { break }
                     let now = self.clock.now();
+                    let _turn = self.core.turn();
                     waiting.drain(..).try_for_each(|command| self.core.handle(command, now, &mut batch))
                 }
-                Some(source) = sources.recv(), if !is_stopping => self.core.take(source, self.clock.now(), &mut batch),
+                Some(source) = sources.recv(), if !is_stopping => {
+                    let _turn = self.core.turn();
+                    self.core.take(source, self.clock.now(), &mut batch)
+                }
                 _ = tick.tick() => self.core.tick(self.clock.now(), &mut batch),
             };
             // What was done before a failure of the log must not be seen: nothing of this batch leaves.
