@@ -108,10 +108,12 @@ impl Engine {
         })
     }
 
-    /// Whether [`Engine::withdraw`] would cancel anything.
+    /// Whether [`Engine::withdraw`] would change anything. A dead-man timer that has run out is over even where it finds no orders: it is
+    /// not held against those that come later.
     #[must_use]
     pub fn has_to_withdraw(&self, owner: OwnerId, why: Withdrawn) -> bool {
-        self.open_of(owner).any(|record| why.covers(record))
+        let ends_a_timer = why == Withdrawn::DeadMan && self.dead_men.contains_key(&owner);
+        ends_a_timer || self.open_of(owner).any(|record| why.covers(record))
     }
 
     /// Cancels orders of an owner; how many that were. What the venue does is appended to `events`.

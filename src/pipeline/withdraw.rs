@@ -10,7 +10,7 @@ use crate::journal::{JournalError, event};
 use crate::types::{OwnerId, UnixNanos};
 
 impl Core {
-    /// Cancels what this covers of an owner's orders, if it covers any.
+    /// Cancels what this covers of an owner's orders, if there is anything for it to do.
     pub(super) fn withdraw(
         &mut self,
         owner: OwnerId,
