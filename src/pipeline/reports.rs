@@ -25,7 +25,7 @@ pub(super) struct Reports {
 #[derive(Default)]
 struct Streams {
     owners: HashMap<OwnerId, PrivateStream>,
-    /// Only of firms whose drop copy was read, or is kept: a report of any other firm costs no look-up.
+    /// Of firms whose drop copy was read, or was told again from the log: where there is none, a report costs no look-up.
     firms: HashMap<Arc<str>, PrivateStream>,
 }
 
