@@ -205,3 +205,42 @@ impl PrivateStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::EngineOptions;
+    use crate::types::Instruments;
+
+    const KEEP_NS: u64 = 60;
+
+    #[test]
+    fn a_copy_is_made_while_it_is_kept_for_somebody_and_of_no_other_firm() {
+        let rings = RingBounds { ring_bytes_max: 1_000, total_bytes_max: 1_000, keep_ns: KEEP_NS };
+        let mut reports = Reports::new(10, rings);
+        let engine = Engine::new(Arc::new(Instruments::new()), EngineOptions::default());
+        let mut batch = Batch::default();
+        let is_made = |reports: &mut Reports, batch: &mut Batch, firm: &str, now| {
+            let mut is_made = false;
+            reports.tell_firm(firm, now, batch, || {
+                is_made = true;
+                b"{}".to_vec()
+            });
+            is_made
+        };
+        assert!(!is_made(&mut reports, &mut batch, "acme", UnixNanos(1)), "nobody ever asked");
+        let acme = ReportStream::Firm("acme".into());
+        let (seq, text) = (Sequence::default().next(), b"{}".to_vec());
+        reports.take_over([ReportMessage { stream: acme.clone(), seq, text }], UnixNanos(1));
+        assert!(is_made(&mut reports, &mut batch, "acme", UnixNanos(2)));
+        assert!(!is_made(&mut reports, &mut batch, "beta", UnixNanos(2)));
+        let held = reports.missed(&acme, Sequence::default(), seq.next());
+        assert_eq!(held, Missed::Held(vec![Bytes::from_static(b"{}"); 2]));
+        reports.heartbeats(&engine, UnixNanos(KEEP_NS), &mut batch);
+        assert!(is_made(&mut reports, &mut batch, "acme", UnixNanos(KEEP_NS)));
+        reports.heartbeats(&engine, UnixNanos(KEEP_NS + 1), &mut batch);
+        assert!(!is_made(&mut reports, &mut batch, "acme", UnixNanos(KEEP_NS + 1)));
+        assert_eq!(reports.missed(&acme, Sequence::default(), seq), Missed::NotHeld);
+        assert_eq!(reports.rings.used_bytes(), 0);
+    }
+}
