@@ -1,9 +1,11 @@
-//! `sealfeed watch`: follows one symbol, as a live ladder or rows on a terminal, as JSON lines in a pipe.
+//! `sealfeed watch`: follows one symbol, or the execution reports of a firm, as a live ladder or rows on a terminal, as JSON lines in a pipe.
 //!
 //! JSON lines are the messages of the protocol as they came. A book is followed with every check that the client
 //! has: when it cannot be trusted it is not shown, the reason is told in plain words, and a new snapshot is asked
 //! for, three times in a row at most.
 
+mod channel;
+mod copies;
 mod ladder;
 mod rows;
 mod show;
@@ -16,9 +18,11 @@ use clap::{Args, ValueEnum};
 use sealfeed_client::{
     BookError, Client, Event, GapOrigin, LocalBook, Market, Protocol, clock, subscription,
 };
-use sealfeed_wire::reply::Subscribed;
-use sealfeed_wire::{BookDecimals, Channel, Conflation, Decimals, Depth, StreamSymbol, Symbol};
+use sealfeed_wire::reply::{Refused, Subscribed};
+use sealfeed_wire::{BookDecimals, Conflation, Decimals, Depth, StreamSymbol, Symbol};
 
+pub(super) use self::channel::WatchChannel;
+use self::channel::Watched;
 use self::ladder::Picture;
 use self::show::{Screen, notice};
 pub(super) use self::show::{price, quantity};
@@ -33,11 +37,11 @@ const RESYNCS_MAX: u32 = 3;
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
-    /// What to follow.
-    symbol: Symbol,
+    /// What to follow; left out for the drop copy, which has all symbols.
+    symbol: Option<Symbol>,
     /// What of it.
     #[arg(long, value_enum, default_value = "book")]
-    channel: WatchChannel,
+    channel: Watched,
     /// Levels a side of the book: 10, 50, or 0 for all.
     #[arg(long, value_parser = parse_depth)]
     depth: Option<Depth>,
@@ -58,28 +62,6 @@ pub(super) struct WatchArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum WatchChannel {
-    /// Every trade.
-    Trades,
-    /// Best bid and offer.
-    Bbo,
-    /// The levels of the book.
-    Book,
-    /// Every order.
-    Mbo,
-    /// Bars of one second.
-    #[value(name = "ohlcv-1s")]
-    Ohlcv1s,
-    /// Bars of one minute.
-    #[value(name = "ohlcv-1m")]
-    Ohlcv1m,
-    /// What may happen in the instrument.
-    Status,
-    /// What the instrument is.
-    Definition,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     Auto,
     Table,
@@ -97,21 +79,6 @@ impl From<WatchProtocol> for Protocol {
         match protocol {
             WatchProtocol::Json => Self::Json,
             WatchProtocol::Dbn => Self::Dbn,
-        }
-    }
-}
-
-impl From<WatchChannel> for Channel {
-    fn from(channel: WatchChannel) -> Self {
-        match channel {
-            WatchChannel::Trades => Self::Trades,
-            WatchChannel::Bbo => Self::Bbo,
-            WatchChannel::Book => Self::Book,
-            WatchChannel::Mbo => Self::Mbo,
-            WatchChannel::Ohlcv1s => Self::Ohlcv1s,
-            WatchChannel::Ohlcv1m => Self::Ohlcv1m,
-            WatchChannel::Status => Self::Status,
-            WatchChannel::Definition => Self::Definition,
         }
     }
 }
@@ -137,35 +104,53 @@ pub(super) fn run(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(arguments: &WatchArgs) -> Result<(), Problem> {
-    if arguments.depth.is_some() && arguments.channel != WatchChannel::Book {
-        return Err(Problem::new("only a book has a depth")
-            .at("the arguments")
-            .fix("Leave --depth out, or watch --channel book.")
-            .exit(EXIT_USAGE));
+    let usage = |what: &str, fix: &str| Problem::new(what).at("the arguments").fix(fix).exit(EXIT_USAGE);
+    let channel = arguments.channel;
+    if arguments.depth.is_some() && channel != Watched::Market(WatchChannel::Book) {
+        return Err(usage("only a book has a depth", "Leave --depth out, or watch --channel book."));
     }
-    if arguments.conflate_ms.is_some() && !matches!(arguments.channel, WatchChannel::Book | WatchChannel::Bbo)
+    if arguments.conflate_ms.is_some()
+        && !matches!(channel, Watched::Market(WatchChannel::Book | WatchChannel::Bbo))
     {
-        return Err(Problem::new("only bbo and book can be conflated")
-            .at("the arguments")
-            .fix("Leave --conflate-ms out, or watch --channel book or bbo.")
-            .exit(EXIT_USAGE));
+        let fix = "Leave --conflate-ms out, or watch --channel book or bbo.";
+        return Err(usage("only bbo and book can be conflated", fix));
     }
+    let subject = match (channel, arguments.symbol) {
+        (Watched::Market(channel), Some(symbol)) => Some(Subject { channel, symbol }),
+        (Watched::DropCopy, None) => None,
+        (Watched::Market(_), None) => return Err(usage("no symbol is named", "Name one, such as ESH4.")),
+        (Watched::DropCopy, Some(_)) => {
+            return Err(usage("the drop copy is that of all symbols", "Leave the symbol out."));
+        }
+    };
     let target = arguments.connection.target()?;
     let client = target.connect_by(arguments.protocol.into()).await?;
-    let outcome = follow(&client, arguments).await;
+    let outcome = match subject {
+        Some(subject) => follow(&client, arguments, subject).await,
+        None => copies::follow(&client, arguments).await,
+    };
     client.close().await;
     outcome.map_err(|problem| problem.at(target.place()))
 }
 
-async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
-    let granted = subscribe(client, arguments).await?;
-    let decimals = decimals(&granted, arguments.symbol);
+/// One channel of one symbol.
+#[derive(Clone, Copy)]
+struct Subject {
+    channel: WatchChannel,
+    symbol: Symbol,
+}
+
+async fn follow(client: &Client, arguments: &WatchArgs, subject: Subject) -> Result<(), Problem> {
+    let granted = subscribe(client, arguments, subject).await?;
+    let Subject { channel, symbol } = subject;
+    let decimals = decimals(&granted, symbol);
     let depth = granted.depth.unwrap_or(Depth::Ten);
     let mut watch = Watch {
         client,
         arguments,
-        screen: Screen::new(arguments.output, arguments.channel, decimals),
-        book: LocalBook::new(arguments.symbol, depth, decimals),
+        subject,
+        screen: Screen::new(arguments.output, channel == WatchChannel::Book, decimals),
+        book: LocalBook::new(symbol, depth, decimals),
         notice: None,
         resyncs: 0,
         shown: 0,
@@ -185,18 +170,27 @@ async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
     }
 }
 
-async fn subscribe(client: &Client, arguments: &WatchArgs) -> Result<Subscribed, Problem> {
-    let mut wanted = subscription(arguments.channel.into(), [arguments.symbol]);
+async fn subscribe(
+    client: &Client,
+    arguments: &WatchArgs,
+    Subject { channel, symbol }: Subject,
+) -> Result<Subscribed, Problem> {
+    let mut wanted = subscription(channel.into(), [symbol]);
     wanted.depth = arguments.depth;
     wanted.conflate_ms = arguments.conflate_ms;
     let granted = client.subscribe(wanted).await.map_err(|error| Problem::of_request(&error))?;
-    match granted.refused.get(&StreamSymbol::One(arguments.symbol)) {
+    match granted.refused.get(&StreamSymbol::One(symbol)) {
         None => Ok(granted),
-        Some(refused) => Err(Problem::new(format!("{} is refused: {}", arguments.symbol, refused.message))
-            .fix(refused.hint.clone())
-            .code(refused.code.clone())
-            .exit(refusal_exit(&refused.code, 1))),
+        Some(refused) => Err(refusal(&format!("{symbol} is refused"), refused)),
     }
+}
+
+/// What the server said of a stream that we do not get, or not any more.
+fn refusal(what: &str, refused: &Refused) -> Problem {
+    Problem::new(format!("{what}: {}", refused.message))
+        .fix(refused.hint.clone())
+        .code(refused.code.clone())
+        .exit(refusal_exit(&refused.code, 1))
 }
 
 /// The instrument's decimals; nine where the server does not say, so that no digit is lost.
@@ -212,6 +206,7 @@ fn decimals(granted: &Subscribed, symbol: Symbol) -> BookDecimals {
 struct Watch<'c> {
     client: &'c Client,
     arguments: &'c WatchArgs,
+    subject: Subject,
     screen: Screen,
     book: LocalBook,
     /// The last thing that was wrong, until data comes again.
@@ -235,25 +230,19 @@ impl Watch<'_> {
             Event::Market(market) => return self.market(market).await,
             Event::Skipped(skipped) => self.book.interrupt(BookError::Skipped { to: skipped.to }),
             Event::Gap { gap, origin: GapOrigin::Announced }
-                if self.arguments.channel == WatchChannel::Book =>
+                if self.subject.channel == WatchChannel::Book =>
             {
                 self.book.interrupt(BookError::Gap { from: gap.from, to: gap.to });
                 self.resync().await?;
             }
-            Event::Heartbeat(heartbeat) if self.arguments.channel == WatchChannel::Book => {
+            Event::Heartbeat(heartbeat) if self.subject.channel == WatchChannel::Book => {
                 let followed = self.book.heartbeat(heartbeat.stream.epoch, heartbeat.seq);
                 self.judge(followed).await?;
             }
             Event::Entitlement(changed) => {
-                let Watch { arguments, .. } = self;
-                if let Some(refused) = changed.ended(arguments.channel.into(), arguments.symbol) {
-                    return Err(Problem::new(format!(
-                        "{} was withdrawn: {}",
-                        arguments.symbol, refused.message
-                    ))
-                    .fix(refused.hint.clone())
-                    .code(refused.code.clone())
-                    .exit(refusal_exit(&refused.code, 1)));
+                let Subject { channel, symbol } = self.subject;
+                if let Some(refused) = changed.ended(channel.into(), symbol) {
+                    return Err(refusal(&format!("{symbol} was withdrawn"), refused));
                 }
             }
             _ => {}
@@ -275,7 +264,7 @@ impl Watch<'_> {
         self.notice = None;
         self.shown += 1;
         self.screen.row(market)?;
-        if !self.screen.is_redrawn() && self.arguments.channel == WatchChannel::Book {
+        if !self.screen.is_redrawn() && self.subject.channel == WatchChannel::Book {
             self.draw()?;
         }
         Ok(self.arguments.count.is_some_and(|count| self.shown >= count))
@@ -307,10 +296,10 @@ impl Watch<'_> {
     async fn resync(&mut self) -> Result<(), Problem> {
         self.resyncs += 1;
         if self.resyncs > RESYNCS_MAX {
-            return Err(Problem::new(format!("the book of {} cannot be kept", self.arguments.symbol))
+            return Err(Problem::new(format!("the book of {} cannot be kept", self.subject.symbol))
                 .fix("Tell the operator: the stream does not fit its own snapshots."));
         }
-        subscribe(self.client, self.arguments).await.map(|_| ())
+        subscribe(self.client, self.arguments, self.subject).await.map(|_| ())
     }
 
     fn tell(&mut self, text: String) -> Result<(), Problem> {
@@ -362,7 +351,7 @@ mod tests {
     #[test]
     fn a_book_of_ten_levels_is_the_default() {
         let arguments = check("ESH4").unwrap();
-        assert_eq!((arguments.channel, arguments.depth), (WatchChannel::Book, None));
+        assert_eq!((arguments.channel, arguments.depth), (Watched::Market(WatchChannel::Book), None));
     }
 
     #[test]

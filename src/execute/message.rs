@@ -1,4 +1,7 @@
-//! An execution report as its reader gets it: the same when it is told the first time and when a later run tells it from the log.
+//! An execution report as its readers get it: the owner of the order, and those who read the drop copy of the owner's firm. The same when it
+//! is told the first time and when a later run tells it from the log.
+
+use std::sync::Arc;
 
 use sealfeed_wire::market::{CancelReason as WireReason, Exec, Fill, Liquidity, encode_exec};
 use sealfeed_wire::{OrderType, Scaled, StreamHeader};
@@ -12,38 +15,79 @@ use crate::types::{
 /// Room that a report gets at first.
 const BYTES_USUAL: usize = 512;
 
-/// A report that a later run tells from the log.
+/// Whose reports a private stream has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportStream {
+    /// Those of one principal: channel `orders`.
+    Owner(OwnerId),
+    /// Those of all principals of a firm: channel `drop_copy`.
+    Firm(Arc<str>),
+}
+
+/// A report that a later run tells from the log, in one of its streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportMessage {
-    /// Whose.
-    pub owner: OwnerId,
-    /// Its number in the private stream.
+    /// In which stream.
+    pub stream: ReportStream,
+    /// Its number there.
     pub seq: Sequence,
     /// As it was sent, or would have been.
     pub text: Vec<u8>,
 }
 
 impl Report<'_> {
-    /// The message in the private stream of the order's owner.
+    /// The message in the stream of the order's owner.
     #[must_use]
     pub fn encode(&self, execution: &Execution, cause: Cause, epoch: Epoch, at: UnixNanos) -> Vec<u8> {
-        let header = StreamHeader {
-            channel: Channel::Orders,
+        let header = self.header((Channel::Orders, self.seq, self.previous_seq), epoch, at);
+        self.write(header, None, execution, cause)
+    }
+
+    /// The message in the stream of the owner's firm, which says whose order it is.
+    #[must_use]
+    pub fn encode_copy(&self, execution: &Execution, cause: Cause, epoch: Epoch, at: UnixNanos) -> Vec<u8> {
+        let header = self.header((Channel::DropCopy, self.firm_seq, self.firm_previous_seq), epoch, at);
+        self.write(header, Some(self.principal.to_string().into()), execution, cause)
+    }
+
+    fn header(
+        &self,
+        (channel, seq, previous): (Channel, Sequence, Sequence),
+        epoch: Epoch,
+        at: UnixNanos,
+    ) -> StreamHeader {
+        StreamHeader {
+            channel,
             symbol: self.instrument.symbol,
             epoch,
-            seq: self.seq,
-            prev_seq: Some(self.previous_seq),
+            seq,
+            prev_seq: Some(previous),
             ts_event: at,
             ts_recv: at,
             ts_out: at,
             delayed_ms: None,
-        };
+        }
+    }
+
+    fn write(
+        &self,
+        header: StreamHeader,
+        principal: Option<Box<str>>,
+        execution: &Execution,
+        cause: Cause,
+    ) -> Vec<u8> {
         let mut text = Vec::with_capacity(BYTES_USUAL);
-        encode_exec(&mut text, &self.to_exec(header, execution, cause));
+        encode_exec(&mut text, &self.to_exec(header, principal, execution, cause));
         text
     }
 
-    fn to_exec(&self, header: StreamHeader, execution: &Execution, cause: Cause) -> Exec {
+    fn to_exec(
+        &self,
+        header: StreamHeader,
+        principal: Option<Box<str>>,
+        execution: &Execution,
+        cause: Cause,
+    ) -> Exec {
         let (record, decimals) = (&self.record, self.instrument.decimals);
         let price = |price: Price| Scaled::new(price, decimals.price);
         let quantity = |quantity| Scaled::new(quantity, decimals.quantity);
@@ -66,7 +110,7 @@ impl Report<'_> {
         Exec {
             header,
             exec: kind_of(execution),
-            exec_id: header.seq.get().into(),
+            exec_id: self.seq.get().into(),
             cl_ord_id: record.client_order_id,
             cancel_cl_ord_id: cause.name.filter(|_| is_canceled_by_name(execution)),
             order_id: execution.order.0.into(),
@@ -91,6 +135,7 @@ impl Report<'_> {
                 _ => None,
             },
             replace_cl_ord_id: cause.name.filter(|_| is_replaced(execution)),
+            principal,
         }
     }
 }

@@ -24,7 +24,7 @@ mod withdraw;
 
 pub use answers::{Answer, Answers, Outcome};
 pub use kill::{KillSwitches, SWITCHES_MAX};
-pub use message::ReportMessage;
+pub use message::{ReportMessage, ReportStream};
 pub use order::{OrderRecord, Origin};
 pub use owners::synthetic_owner;
 pub use position::{OpenPart, OpenSide, Position};
@@ -116,6 +116,8 @@ pub struct Cause {
 
 /// A report to the owner of an order, beside what is sealed of it as the next event of that order.
 pub struct Report<'a> {
+    /// Whose order.
+    pub principal: &'a Principal,
     /// The order, as it stands after this.
     pub record: &'a mut OrderRecord,
     /// What it trades.
@@ -307,6 +309,12 @@ impl Engine {
         self.reports.get(&owner).copied().unwrap_or_default()
     }
 
+    /// Number of the last report of all principals of a firm; 0 before the first.
+    #[must_use]
+    pub fn last_firm_report(&self, firm: &str) -> Sequence {
+        self.firm_reports.get(firm).copied().unwrap_or_default()
+    }
+
     /// Takes a client's order, whose entry was `trail`'s last. What the venue does is appended to `events`.
     ///
     /// # Errors
@@ -481,7 +489,8 @@ impl Engine {
             taker: is_taker(execution, cause),
             firm_report: firm_seq.get(),
         };
-        Some((event, Report { record, instrument, seq, previous_seq, firm_seq, firm_previous_seq }))
+        let report = Report { principal, record, instrument, seq, previous_seq, firm_seq, firm_previous_seq };
+        Some((event, report))
     }
 
     /// The digest of the state as it is now: SHA-256 over the next order's name, the day, how many owners there are and how

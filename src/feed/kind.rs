@@ -53,7 +53,7 @@ impl StreamKind {
             Channel::Definition => Self::Definition,
             Channel::Bbo => Self::Bbo(conflation),
             Channel::Book => Self::Book(depth, conflation),
-            Channel::Orders => return None,
+            Channel::Orders | Channel::DropCopy => return None,
         })
     }
 
@@ -164,6 +164,8 @@ mod tests {
                 assert_eq!(same.channel(), kind.channel());
             }
         }
-        assert_eq!(StreamKind::of(Channel::Orders, Depth::Ten, Conflation::Off), None);
+        for channel in Channel::ALL.iter().filter(|channel| channel.is_private()) {
+            assert_eq!(StreamKind::of(*channel, Depth::Ten, Conflation::Off), None);
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Market {
             Channel::Trades | Channel::Ohlcv1s | Channel::Ohlcv1m | Channel::Status | Channel::Definition => {
                 true
             }
-            Channel::Orders => false,
+            Channel::Orders | Channel::DropCopy => false,
         }
     }
 

@@ -237,7 +237,7 @@ impl Rule {
 impl Deny {
     fn from_text(text: DenyText) -> Self {
         let channels = if text.channels.is_empty() {
-            Channel::ALL.iter().copied().filter(|channel| *channel != Channel::Orders).collect()
+            Channel::ALL.iter().copied().filter(|channel| !channel.is_private()).collect()
         } else {
             text.channels.iter().map(|channel| channel.0).collect()
         };

@@ -277,7 +277,7 @@ impl TryFrom<String> for NameTerm {
     }
 }
 
-/// A channel of market data; `orders` comes with the right to trade and cannot be granted by itself.
+/// A channel of market data; `orders` comes with the right to trade, `drop_copy` with the right of that name, and neither can be granted as a channel.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct MarketChannel(pub(super) Channel);
@@ -288,6 +288,7 @@ impl TryFrom<String> for MarketChannel {
     fn try_from(text: String) -> Result<Self, String> {
         match Channel::parse(&text) {
             Ok(Channel::Orders) => Err("channel `orders` comes with `[rule.orders]`".to_owned()),
+            Ok(Channel::DropCopy) => Err("channel `drop_copy` comes with `drop_copy = true`".to_owned()),
             Ok(channel) => Ok(Self(channel)),
             Err(_) => Err(format!("unknown channel {text:?}")),
         }

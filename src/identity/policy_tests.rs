@@ -166,6 +166,7 @@ fn unknown_keys_and_values_are_errors_with_their_line() {
         ("depth_max = 10", "depht_max = 10", "depht_max"),
         ("\"trades\", \"bbo\"", "\"trades\", \"bba\"", "unknown channel \"bba\""),
         ("\"trades\", \"bbo\"", "\"trades\", \"orders\"", "comes with `[rule.orders]`"),
+        ("\"trades\", \"bbo\"", "\"trades\", \"drop_copy\"", "comes with `drop_copy = true`"),
         ("\"ES*\"", "\"ES *\"", "no symbol pattern"),
         ("depth_max = 10", "depth_max = 11", "none of 10, 50 and 0"),
         ("depth_max = 10", "conflate_ms_min = 200", "none of 0 (every message), 100, 250 and 1000"),

@@ -43,9 +43,11 @@ impl Core {
             }
             ended.entry(channel).or_default().insert(symbol.into(), code);
         }
-        if entitlement.orders.is_none() && self.reports.unsubscribe(session, now) {
-            let code = Code::SubChannelNotEntitled;
-            ended.entry(Channel::Orders).or_default().insert(StreamSymbol::All, code);
+        for channel in [Channel::Orders, Channel::DropCopy] {
+            if !entitlement.may_read_reports(channel) && self.reports.unsubscribe(session, channel, now) {
+                let code = Code::SubChannelNotEntitled;
+                ended.entry(channel).or_default().insert(StreamSymbol::All, code);
+            }
         }
         let flat = ended.iter().flat_map(|(channel, symbols)| {
             let row = move |(symbol, code): (&StreamSymbol, &Code)| {

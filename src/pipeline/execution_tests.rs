@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::replay::{Output as Expected, follow};
-use crate::execute::{Engine, EngineOptions, Outcome, restore};
+use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, restore};
 use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::gate::SessionGate;
 use crate::journal::{self, SessionTrail};
@@ -331,6 +331,37 @@ fn what_a_crash_cuts_off_is_what_the_next_run_writes_first() {
         }
     }
     assert!(due_in_all > 20, "some cut is between an input and its outputs");
+}
+
+#[test]
+fn the_newest_reports_and_their_copies_are_told_again_within_one_bound_of_bytes() {
+    let mut desk = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    desk.trade();
+    desk.trade_on();
+    let all = read(&desk.close());
+    let told = |bytes_max| follow(all.iter().cloned().map(Ok), [0; 32], bytes_max).unwrap().told;
+    let whole = told(usize::MAX);
+    let executions = all.iter().filter(|entry| entry.header.kind == 268).count();
+    assert_eq!(whole.len(), 2 * executions, "each for its owner and for the firm");
+    let numbers = |stream: &ReportStream| {
+        whole.iter().filter(|one| one.stream == *stream).map(|one| one.seq.get()).collect::<Vec<_>>()
+    };
+    for ReportMessage { stream, .. } in &whole {
+        let found = numbers(stream);
+        assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>(), "{stream:?}");
+    }
+    assert_eq!(numbers(&ReportStream::Firm("acme".into())).len(), executions, "both owners are of one firm");
+    let bytes = |told: &[ReportMessage]| told.iter().map(|one| one.text.len()).sum::<usize>();
+    for bytes_max in [0, 1, 700, 5_000, bytes(&whole) - 1, bytes(&whole)] {
+        let kept = told(bytes_max);
+        let left_out = whole.len() - kept.len();
+        assert_eq!(kept, whole[left_out..], "the newest");
+        assert!(bytes(&kept) <= bytes_max);
+        assert!(
+            left_out == 0 || bytes(&whole[left_out - 1..]) > bytes_max,
+            "no fewer than there is room for"
+        );
+    }
 }
 
 #[test]

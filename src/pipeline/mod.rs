@@ -20,6 +20,7 @@ mod orders;
 mod publish;
 mod recovery;
 mod release;
+mod reports;
 mod resume;
 mod resync;
 mod retell;

@@ -56,7 +56,7 @@ struct OfSession {
 }
 
 impl Subscriptions {
-    /// How many stand over all sessions; the private channel does not count.
+    /// How many stand over all sessions; private channels do not count.
     pub(super) const fn count(&self) -> usize {
         self.count
     }
@@ -189,7 +189,7 @@ impl Core {
         if let Err(code) = check_options(request) {
             return self.refuse_subscription(session, id, request, code, batch);
         }
-        if request.channel == Channel::Orders {
+        if request.channel.is_private() {
             return self.subscribe_to_reports(session, id, request, batch);
         }
         let symbols = match self.symbols(session, request) {
@@ -424,7 +424,7 @@ impl Core {
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }
         }
-        if request.channel == Channel::Orders && self.reports.unsubscribe(session, now) {
+        if self.reports.unsubscribe(session, request.channel, now) {
             ended.push(StreamSymbol::All.to_string());
         }
         if ended.is_empty() {
@@ -477,7 +477,7 @@ impl Core {
 /// Refuses what this server does not offer, instead of doing something else in silence.
 fn check_options(request: &Subscribe) -> Result<(), Code> {
     // Execution reports are never left out: who does not read them is closed, and resumes.
-    if request.on_slow == Some(OnSlow::Conflate) && request.channel == Channel::Orders {
+    if request.on_slow == Some(OnSlow::Conflate) && request.channel.is_private() {
         return Err(Code::SubOnSlowNotOffered);
     }
     Ok(())

@@ -266,6 +266,16 @@ impl Entitlement {
         self.orders.as_ref().map_or(ProofDemand::Mac, |rights| rights.proof)
     }
 
+    /// Whether a private channel may be read: one's own reports with the right to trade, those of one's firm with the drop copy.
+    #[must_use]
+    pub const fn may_read_reports(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Orders => self.orders.is_some(),
+            Channel::DropCopy => self.drop_copy,
+            _ => false,
+        }
+    }
+
     /// Whether an operator's verb may be used.
     #[must_use]
     pub fn may_administer(&self, verb: AdminVerb) -> bool {

@@ -28,6 +28,12 @@ impl Principal {
         &self.firm
     }
 
+    /// The firm, to be kept.
+    #[must_use]
+    pub fn firm_shared(&self) -> Arc<str> {
+        Arc::clone(&self.firm)
+    }
+
     /// The user within the firm: the certificate's common name.
     #[must_use]
     pub fn user(&self) -> &str {

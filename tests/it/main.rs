@@ -25,6 +25,7 @@ mod delayed;
 mod delivered;
 mod disk;
 mod door;
+mod drop_copy;
 mod entitlement;
 mod execution;
 mod feed;

@@ -104,7 +104,7 @@ impl Trader {
 }
 
 /// One tick above the best bid, where nobody is: the spread is two ticks at least.
-fn free_price(streams: &Streams) -> String {
+pub(crate) fn free_price(streams: &Streams) -> String {
     let (bids, asks) = streams.book(QUIET).levels();
     let price = units(&bids[0].price) + 1;
     assert!(price < units(&asks[0].price), "no room in the spread");

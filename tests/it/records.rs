@@ -18,7 +18,7 @@ use crate::harness::{Client, Pki, Server};
 use crate::market::trading;
 
 const ESH4: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
-const DBN: &str = "Sec-WebSocket-Protocol: sealfeed.v1.dbn\r\n";
+pub(crate) const DBN: &str = "Sec-WebSocket-Protocol: sealfeed.v1.dbn\r\n";
 const POLICY: &str = r#"
 [[rule]]
 name = "everything"

@@ -192,7 +192,7 @@ from_number!(OrderId TradeId ExecId);
 /// What a stream is about: one instrument, or everything of the channel (`"*"`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamSymbol {
-    /// `"*"`: every instrument; the only stream symbol of the private channel `orders`.
+    /// `"*"`: every instrument; the only stream symbol of the private channels.
     All,
     /// One instrument.
     One(Symbol),

@@ -70,7 +70,7 @@ pub enum Op<'a> {
 pub struct Subscribe {
     /// The kind of stream.
     pub channel: Channel,
-    /// Which instruments; [`Symbols::All`] for the channel `orders`, always.
+    /// Which instruments; [`Symbols::All`] for the private channels, always.
     pub symbols: Symbols,
     /// Levels a side; only for [`Channel::Book`].
     pub depth: Option<Depth>,
@@ -79,7 +79,7 @@ pub struct Subscribe {
     /// Treatment when this reader is slow.
     pub on_slow: Option<OnSlow>,
     /// Where the client's knowledge of a stream ends; symbols of this request only, none twice.
-    /// The key is `None` for `"*"` (channel `orders`).
+    /// The key is `None` for `"*"` (private channels).
     pub resume: Vec<(Option<Symbol>, ResumePoint)>,
 }
 

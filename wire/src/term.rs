@@ -88,6 +88,8 @@ terms! {
         Definition = "definition",
         /// Private: the principal's own execution reports.
         Orders = "orders",
+        /// Private: the execution reports of all principals of the reader's firm.
+        DropCopy = "drop_copy",
     }
 
     /// What happens to a reader who does not keep up.
@@ -230,6 +232,12 @@ impl Channel {
     #[must_use]
     pub const fn is_state(self) -> bool {
         matches!(self, Self::Bbo | Self::Book | Self::Status | Self::Definition)
+    }
+
+    /// Whether the channel brings execution reports: one stream over all symbols, named by [`StreamSymbol::All`](crate::StreamSymbol::All).
+    #[must_use]
+    pub const fn is_private(self) -> bool {
+        matches!(self, Self::Orders | Self::DropCopy)
     }
 }
 

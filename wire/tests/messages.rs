@@ -145,10 +145,10 @@ proptest! {
     #[test]
     fn execution_reports_survive_the_wire(
         header in any_header(), price in any::<i64>(), quantity in any::<u64>(), numbers in any::<[u64; 3]>(),
-        flags in any::<[bool; 6]>(), canceled in prop::option::of(prop::sample::select(CancelReason::ALL)), hash in any::<[u8; 32]>(),
+        flags in any::<[bool; 7]>(), canceled in prop::option::of(prop::sample::select(CancelReason::ALL)), hash in any::<[u8; 32]>(),
     ) {
         let (price, quantity) = (Scaled::shortest(Price::from_nanos(price)), Scaled::shortest(Quantity::from_nanos(quantity)));
-        let [has_fill, is_market, has_cancel, has_reason, has_receipt, has_replace] = flags;
+        let [has_fill, is_market, has_cancel, has_reason, has_receipt, has_replace, is_copy] = flags;
         let fill = Fill { price, quantity, trade_id: TradeId::from(numbers[0]), liquidity: Liquidity::Taker };
         let receipt = Receipt { log: LogId(hash), seq: numbers[1], hash: EntryHash(hash) };
         let exec = Exec {
@@ -171,6 +171,7 @@ proptest! {
             receipt: has_receipt.then_some(receipt),
             cancel_reason: canceled,
             replace_cl_ord_id: has_replace.then(|| ClientOrderId::new("c-3").unwrap()),
+            principal: is_copy.then(|| "acme/desk7".into()),
         };
         check(|out| market::encode_exec(out, &exec), &MarketMessage::Exec(Box::new(exec.clone())));
     }

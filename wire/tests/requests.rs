@@ -53,11 +53,15 @@ fn a_subscription_is_read_with_all_its_options() {
 }
 
 #[test]
-fn the_private_channel_is_subscribed_and_resumed_with_a_star() {
-    let frame = r#"{"op":"subscribe","channel":"orders","symbols":["*"],"resume":{"*":{"epoch":"0000000000000001","seq":0}}}"#;
-    let Op::Subscribe(subscribe) = read(frame) else { panic!() };
-    assert_eq!(subscribe.symbols, Symbols::All);
-    assert_eq!(subscribe.resume, [(None, ResumePoint { epoch: Epoch(1), seq: Sequence::ZERO })]);
+fn private_channels_are_subscribed_and_resumed_with_a_star() {
+    for channel in ["orders", "drop_copy"] {
+        let frame = format!(
+            r#"{{"op":"subscribe","channel":"{channel}","symbols":["*"],"resume":{{"*":{{"epoch":"0000000000000001","seq":0}}}}}}"#
+        );
+        let Op::Subscribe(subscribe) = read(&frame) else { panic!() };
+        assert_eq!((subscribe.channel.as_str(), subscribe.symbols), (channel, Symbols::All));
+        assert_eq!(subscribe.resume, [(None, ResumePoint { epoch: Epoch(1), seq: Sequence::ZERO })]);
+    }
 }
 
 #[test]
@@ -213,7 +217,8 @@ fn the_fields_of_a_subscription_are_checked() {
     check(r#""channel":"bbo","symbols":[""]"#, Code::SubSymbolMalformed);
     check(r#""channel":"bbo","symbols":["A B"]"#, Code::SubSymbolMalformed);
     check(r#""channel":"bbo","symbols":["A\u0000"]"#, Code::SubSymbolMalformed);
-    check(r#""channel":"orders","symbols":["A"]"#, Code::SubOrdersWildcardOnly);
+    check(r#""channel":"orders","symbols":["A"]"#, Code::SubPrivateWildcardOnly);
+    check(r#""channel":"drop_copy","symbols":["A"]"#, Code::SubPrivateWildcardOnly);
     for depth in ["20", "-10", "10.0", "1e1", "65546", "99999999999999999999"] {
         check(&format!(r#""channel":"book","symbols":["A"],"depth":{depth}"#), Code::SubDepthInvalid);
     }
@@ -360,9 +365,9 @@ fn any_subscribe() -> impl Strategy<Value = Subscribe> {
         point.prop_map(|(epoch, seq)| ResumePoint { epoch: Epoch(epoch), seq: Sequence::new(seq).unwrap() });
     (channel, any_symbols(), depth, conflate_ms, on_slow, prop::option::of(point)).prop_map(
         |(channel, symbols, depth, conflate_ms, on_slow, point)| {
-            let symbols = if channel == Channel::Orders { Symbols::All } else { symbols };
+            let symbols = if channel.is_private() { Symbols::All } else { symbols };
             let key = match &symbols {
-                Symbols::All => (channel != Channel::Orders).then(|| symbol("ANY")),
+                Symbols::All => (!channel.is_private()).then(|| symbol("ANY")),
                 Symbols::List(list) => list.first().copied(),
             };
             Subscribe {

@@ -27,6 +27,8 @@ pub enum Event {
     Record(Box<Record>),
     /// An execution report of the private channel `orders`.
     Execution(Box<Exec>),
+    /// An execution report of the private channel `drop_copy`: of any principal of our firm, [`Exec::principal`] says whose.
+    DropCopy(Box<Exec>),
     /// A stream was idle and nothing of it is missing.
     Heartbeat(Heartbeat),
     /// Every bar of a stream of bars up to a time has come.

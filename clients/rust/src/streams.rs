@@ -55,7 +55,11 @@ impl Streams {
             MarketMessage::Definition(message) => self.market(Market::Definition(message), emit),
             MarketMessage::Exec(exec) => {
                 let header = exec.header;
-                self.data(&header, Event::Execution(exec), emit);
+                let event = match header.channel {
+                    Channel::DropCopy => Event::DropCopy(exec),
+                    _ => Event::Execution(exec),
+                };
+                self.data(&header, event, emit);
             }
             MarketMessage::Heartbeat(heartbeat) => {
                 self.beat(&heartbeat, &mut emit);
@@ -133,9 +137,7 @@ impl Streams {
 
 /// The stream that a message belongs to: execution reports have one sequence over all symbols.
 fn stream_of(header: &StreamHeader) -> StreamKey {
-    let symbol = match header.channel {
-        Channel::Orders => StreamSymbol::All,
-        _ => StreamSymbol::One(header.symbol),
-    };
+    let symbol =
+        if header.channel.is_private() { StreamSymbol::All } else { StreamSymbol::One(header.symbol) };
     StreamKey { channel: header.channel, symbol, epoch: header.epoch, delayed_ms: header.delayed_ms }
 }

@@ -147,7 +147,7 @@ const fn schema(channel: Channel) -> Option<Schema> {
         Channel::Ohlcv1m => Some(Schema::Ohlcv1M),
         Channel::Status => Some(Schema::Status),
         Channel::Definition => Some(Schema::Definition),
-        Channel::Orders => None,
+        Channel::Orders | Channel::DropCopy => None,
     }
 }
 

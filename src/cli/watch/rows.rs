@@ -2,7 +2,9 @@
 
 use sealfeed_client::Market;
 use sealfeed_wire::decimal::{Price, Quantity};
-use sealfeed_wire::market::{Bbo, BookDecimals, Definition, Level, Mbo, Ohlcv, Status, StreamHeader, Trade};
+use sealfeed_wire::market::{
+    Bbo, BookDecimals, Definition, Exec, Level, Mbo, Ohlcv, Status, StreamHeader, Trade,
+};
 
 use super::ladder::colour_of;
 use super::show::{price, quantity};
@@ -19,6 +21,31 @@ pub(super) fn of(market: &Market, decimals: BookDecimals) -> Option<(String, Str
         Market::Definition(definition) => definition_row(definition),
         _ => return None,
     })
+}
+
+/// Heading and row of a report of a drop copy.
+pub(super) fn of_copy(report: &Exec) -> (String, String) {
+    let principal = report.principal.as_deref().unwrap_or("-");
+    let (last_quantity, last_price) = report.fill.map_or_else(
+        || ("-".to_owned(), "-".to_owned()),
+        |fill| (fill.quantity.to_string(), fill.price.to_string()),
+    );
+    let row = format!(
+        "{}  {principal:<20}  {:<20}  {:<10}  {:<12}  {}{:<4}\u{1b}[0m  {:>12}  {last_quantity:>12}  {last_price:>14}  {:>12}",
+        start(&report.header),
+        report.cl_ord_id.to_string(),
+        report.header.symbol.to_string(),
+        report.exec.as_str(),
+        colour_of(report.side.into()),
+        report.side,
+        report.quantity.to_string(),
+        report.leaves_quantity.to_string(),
+    );
+    let columns = format!(
+        "{:<20}  {:<20}  {:<10}  {:<12}  {:<4}  {:>12}  {:>12}  {:>14}  {:>12}",
+        "principal", "order", "symbol", "what", "side", "quantity", "last qty", "last price", "leaves"
+    );
+    (heading(&columns), row)
 }
 
 /// What every row begins with.

@@ -5,21 +5,21 @@ use std::io::{IsTerminal as _, Write as _};
 use sealfeed_client::{Event, GapOrigin, Market};
 use sealfeed_wire::decimal::{Price, Quantity};
 use sealfeed_wire::market::{
-    BookDecimals, BookMessage, Delta, Gap, Snapshot, encode_bbo, encode_definition, encode_delta, encode_gap,
-    encode_heartbeat, encode_interval_end, encode_mbo, encode_ohlcv, encode_skipped, encode_slow,
-    encode_snapshot, encode_stale, encode_status, encode_trade,
+    BookDecimals, BookMessage, Delta, Exec, Gap, Snapshot, encode_bbo, encode_definition, encode_delta,
+    encode_exec, encode_gap, encode_heartbeat, encode_interval_end, encode_mbo, encode_ohlcv, encode_skipped,
+    encode_slow, encode_snapshot, encode_stale, encode_status, encode_trade,
 };
 use sealfeed_wire::reply::Encode as _;
 
 use super::ladder::Picture;
 use super::rows;
-use super::{Output, Problem, WatchChannel, write_problem};
+use super::{Output, Problem, write_problem};
 
 /// Where and how data is written.
 pub(super) struct Screen {
     is_json: bool,
     is_terminal: bool,
-    channel: WatchChannel,
+    has_ladder: bool,
     decimals: BookDecimals,
     /// Lines of the ladder that stand on the terminal, to be drawn over.
     ladder_lines: usize,
@@ -27,19 +27,19 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(output: Output, channel: WatchChannel, decimals: BookDecimals) -> Self {
+    pub(super) fn new(output: Output, has_ladder: bool, decimals: BookDecimals) -> Self {
         let is_terminal = std::io::stdout().is_terminal();
         let is_json = match output {
             Output::Auto => !is_terminal,
             Output::Table => false,
             Output::Json => true,
         };
-        Self { is_json, is_terminal, channel, decimals, ladder_lines: 0, has_heading: false }
+        Self { is_json, is_terminal, has_ladder, decimals, ladder_lines: 0, has_heading: false }
     }
 
     /// Whether the ladder is drawn in place, over and over.
     pub(super) fn is_redrawn(&self) -> bool {
-        self.is_terminal && !self.is_json && self.channel == WatchChannel::Book
+        self.is_terminal && !self.is_json && self.has_ladder
     }
 
     /// Writes an event as a JSON line, if that is the form: as the server sent it.
@@ -50,6 +50,7 @@ impl Screen {
         let mut line = Vec::with_capacity(512);
         match event {
             Event::Market(market) => encode_market(&mut line, market, self.decimals),
+            Event::DropCopy(report) => encode_exec(&mut line, report),
             Event::Heartbeat(heartbeat) => encode_heartbeat(&mut line, heartbeat),
             Event::IntervalEnd(end) => encode_interval_end(&mut line, end),
             Event::Stale(stale) => encode_stale(&mut line, stale),
@@ -68,7 +69,16 @@ impl Screen {
         if self.is_json {
             return Ok(());
         }
-        let Some((heading, row)) = rows::of(market, self.decimals) else { return Ok(()) };
+        rows::of(market, self.decimals).map_or(Ok(()), |row| self.headed(&row))
+    }
+
+    /// Writes a report of a drop copy as a row, if that is the form.
+    pub(super) fn copy(&mut self, report: &Exec) -> Result<(), Problem> {
+        if self.is_json { Ok(()) } else { self.headed(&rows::of_copy(report)) }
+    }
+
+    /// Writes a row; its heading, too, if it is the first.
+    fn headed(&mut self, (heading, row): &(String, String)) -> Result<(), Problem> {
         if !self.has_heading {
             self.has_heading = true;
             self.write(&format!("{heading}\n"))?;
@@ -78,7 +88,7 @@ impl Screen {
 
     /// Draws the ladder: over the last one on a terminal, below it elsewhere.
     pub(super) fn ladder(&mut self, picture: &Picture<'_>) -> Result<(), Problem> {
-        if self.is_json || self.channel != WatchChannel::Book {
+        if self.is_json || !self.has_ladder {
             return Ok(());
         }
         let text = picture.render();

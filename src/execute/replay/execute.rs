@@ -8,7 +8,9 @@ use sealfeed_audit::reader::Entry;
 use super::due::{Due, Trail};
 use super::input::{self, Operation};
 use super::{ReExecution, Step};
-use crate::execute::{Answer, Cause, Engine, EngineOptions, Outcome, ReportMessage, Withdrawn, dead_man_due};
+use crate::execute::{
+    Answer, Cause, Engine, EngineOptions, Outcome, ReportMessage, ReportStream, Withdrawn, dead_man_due,
+};
 use crate::journal::{OrderTrail, event};
 use crate::types::{CancelOrder, Code, Instruments, OwnerId, ReplaceOrder, UnixNanos};
 use crate::venue::VenueEvent;
@@ -163,7 +165,11 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
             let Some((event, report)) = engine.report(execution, cause) else { continue };
             if self.told.bytes_max > 0 {
                 let text = report.encode(execution, cause, epoch, at);
-                self.told.push(ReportMessage { owner: execution.owner, seq: report.seq, text });
+                let stream = ReportStream::Owner(execution.owner);
+                self.told.push(ReportMessage { stream, seq: report.seq, text });
+                let text = report.encode_copy(execution, cause, epoch, at);
+                let stream = ReportStream::Firm(report.principal.firm_shared());
+                self.told.push(ReportMessage { stream, seq: report.firm_seq, text });
             }
             self.due.push_back(Due::event(event, Trail::Of(execution.order)));
         }

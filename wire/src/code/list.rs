@@ -168,8 +168,8 @@ pub enum Code {
     SubResumeNotHeld = 3018,
     /// `SF-SUB-019`: the epoch asked for is over.
     SubResumeEpochOver = 3019,
-    /// `SF-SUB-020`: the channel orders takes symbols `["*"]` only.
-    SubOrdersWildcardOnly = 3020,
+    /// `SF-SUB-020`: a private channel takes symbols `["*"]` only.
+    SubPrivateWildcardOnly = 3020,
     /// `SF-SUB-021`: the stream cannot be had as DBN records.
     SubRecordsNotOffered = 3021,
     /// `SF-SUB-022`: more was missed than may wait for the connection.

@@ -156,12 +156,12 @@ pub(super) const TABLE: &[Entry] = &[
         explain: "The reason in a subscribed reply with recovered false: the stream's sequence started again under a new epoch since the position asked for.",
     },
     Entry {
-        code: Code::SubOrdersWildcardOnly,
+        code: Code::SubPrivateWildcardOnly,
         text: "SF-SUB-020",
         retry: Retry::Never,
-        message: "the channel orders takes symbols [\"*\"] only",
+        message: "a private channel takes symbols [\"*\"] only",
         hint: "Send symbols [\"*\"].",
-        explain: "Execution reports have one sequence per principal over all symbols. A part of it would have gaps.",
+        explain: "Execution reports have one sequence over all symbols, per principal on orders and per firm on drop_copy. A part of it would have gaps.",
     },
     Entry {
         code: Code::SubRecordsNotOffered,

@@ -124,6 +124,7 @@ message_fields!(ExecFields {
     receipt: Option<Receipt>,
     cancel_reason: Option<CancelReason>,
     replace_cl_ord_id: Option<ClientOrderId>,
+    principal: Option<Box<str>>,
 });
 
 notice_fields!(BeatFields { seq: Sequence, ts: UnixNanos });
@@ -192,6 +193,7 @@ impl ExecFields {
             receipt: self.receipt,
             cancel_reason: self.cancel_reason,
             replace_cl_ord_id: self.replace_cl_ord_id,
+            principal: self.principal,
         })
     }
 }

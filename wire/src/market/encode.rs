@@ -1,6 +1,6 @@
 //! Data messages into JSON bytes.
 //!
-//! Every identifier's alphabet needs no escaping, so texts are copied as they are. The order of the fields is fixed
+//! Every identifier's and principal's alphabet needs no escaping, so texts are copied as they are. The order of the fields is fixed
 //! (the golden vectors hold it), though JSON readers must not depend on it.
 
 use super::{
@@ -85,6 +85,9 @@ pub fn encode_exec(out: &mut Vec<u8>, exec: &Exec) {
     }
     if let Some(replace) = &exec.replace_cl_ord_id {
         write_text(out, b",\"replace_cl_ord_id\":\"", replace.as_bytes());
+    }
+    if let Some(principal) = &exec.principal {
+        write_text(out, b",\"principal\":\"", principal.as_bytes());
     }
     out.push(b'}');
 }

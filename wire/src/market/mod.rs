@@ -156,14 +156,14 @@ pub enum ExecKind {
     Unknown,
 }
 
-/// An execution report on the private channel `orders`.
+/// An execution report on one of the private channels `orders` and `drop_copy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exec {
-    /// Stream (channel `orders`; one sequence per principal over all symbols) and the order's symbol.
+    /// Stream (`orders`: one sequence per principal over all symbols; `drop_copy`: one per firm) and the order's symbol.
     pub header: StreamHeader,
     /// What happened.
     pub exec: ExecKind,
-    /// Names this report.
+    /// Names this report among those of the order's principal: the same on both channels.
     pub exec_id: ExecId,
     /// The order.
     pub cl_ord_id: ClientOrderId,
@@ -197,6 +197,8 @@ pub struct Exec {
     pub cancel_reason: Option<CancelReason>,
     /// The replace that caused it; `None` if none did.
     pub replace_cl_ord_id: Option<ClientOrderId>,
+    /// Whose order, `firm/user`; `None` on the channel `orders`, where it is the reader's.
+    pub principal: Option<Box<str>>,
 }
 
 /// Why an order, or what was left of one, was canceled.
@@ -255,7 +257,7 @@ pub enum Liquidity {
 pub struct StreamKey {
     /// The kind of stream.
     pub channel: Channel,
-    /// The instrument; [`StreamSymbol::All`] for the channel `orders`.
+    /// The instrument; [`StreamSymbol::All`] for the private channels.
     pub symbol: StreamSymbol,
     /// The run of the sequence.
     pub epoch: Epoch,

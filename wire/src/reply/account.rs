@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use crate::decimal::Quantity;
-use crate::ident::{StreamSymbol, Symbol};
+use crate::ident::StreamSymbol;
 use crate::term::{Channel, Conflation};
 use crate::value::{CertificateHash, RequestId, SessionId, UnixNanos};
 
@@ -77,9 +77,10 @@ pub struct EntitlementChanged {
 impl EntitlementChanged {
     /// Why the subscription to a symbol of a channel has ended; `None` if it goes on, or never stood.
     #[must_use]
-    pub fn ended(&self, channel: Channel, symbol: Symbol) -> Option<&Refused> {
+    pub fn ended(&self, channel: Channel, symbol: impl Into<StreamSymbol>) -> Option<&Refused> {
+        let symbol = symbol.into();
         let mut of_channel = self.ended.iter().filter(|ended| ended.channel == channel);
-        of_channel.find_map(|ended| ended.symbols.get(&StreamSymbol::One(symbol)))
+        of_channel.find_map(|ended| ended.symbols.get(&symbol))
     }
 }
 

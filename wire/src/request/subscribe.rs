@@ -44,8 +44,8 @@ fn streams(fields: &Envelope<'_>) -> Result<(Channel, Symbols), Refusal> {
     let channel = Channel::parse(channel)
         .map_err(|UnknownTerm| Refusal::new(Code::SubChannelUnknown, printable(channel)))?;
     let symbols = symbols(need(fields, SYMBOLS)?)?;
-    if channel == Channel::Orders && symbols != Symbols::All {
-        return Err(Refusal::new(Code::SubOrdersWildcardOnly, "symbols"));
+    if channel.is_private() && symbols != Symbols::All {
+        return Err(Refusal::new(Code::SubPrivateWildcardOnly, "symbols"));
     }
     Ok((channel, symbols))
 }
@@ -99,14 +99,14 @@ fn resume(value: &Value<'_>, channel: Channel, symbols: &Symbols) -> Result<Resu
     listed.sort_unstable();
     for (name, value) in entries {
         let invalid = || Refusal::new(Code::SubResumeInvalid, printable(&name));
-        let symbol = if channel == Channel::Orders && name == "*" {
+        let symbol = if channel.is_private() && name == "*" {
             None
         } else {
             Some(Symbol::new(&name).map_err(|_| invalid())?)
         };
         let fits = match (symbols, symbol) {
             (Symbols::All, None) => true,
-            (Symbols::All, Some(_)) => channel != Channel::Orders,
+            (Symbols::All, Some(_)) => !channel.is_private(),
             (Symbols::List(_), Some(symbol)) => listed.binary_search(&symbol).is_ok(),
             (Symbols::List(_), None) => false,
         };
