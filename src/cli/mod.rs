@@ -41,7 +41,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the server.
     Serve(serve::ServeArgs),
-    /// Follow a symbol.
+    /// Follow a symbol, or the execution reports of a firm.
     Watch(watch::WatchArgs),
     /// Show a book as a ladder, with its last trades.
     Book(book::BookArgs),
