@@ -13,7 +13,7 @@ use crate::execute::replay::{Due, Output as DueOutput};
 use crate::execute::{Cause, Restored, Withdrawn};
 use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{JournalError, state};
-use crate::types::{InstrumentId, MarketEvent, MarketEventKind, Side, UnixNanos};
+use crate::types::{InstrumentId, MarketEvent, MarketEventKind, Phase, Side, UnixNanos};
 use crate::venue::VenueEvent;
 
 /// Entries after which the state is sealed even where little happens: a start looks for the last snapshot from the log's end.
@@ -111,8 +111,8 @@ impl Core {
         Ok(())
     }
 
-    /// Shows the books of the venue as they stand: those of the run before are cleared where the feed goes on with them, like any
-    /// other event, and each order comes anew.
+    /// Shows the books of the venue as they stand, and the phases that are not the ordinary one: books of the run before are cleared where
+    /// the feed goes on with them, like any other event, and each order comes anew.
     fn show_books(&mut self, now: UnixNanos) {
         let instruments = Arc::clone(&self.instruments);
         for instrument in instruments.iter().filter(|one| one.tradable) {
@@ -129,6 +129,10 @@ impl Core {
                 price: order.price,
                 quantity: order.leaves,
             }));
+            if let Some(phase) = self.engine.phase(id).filter(|phase| *phase != Phase::Open) {
+                let (state, reason) = phase.to_status();
+                kinds.push(MarketEventKind::Status { state, reason });
+            }
             self.show(id, kinds, now);
         }
     }
