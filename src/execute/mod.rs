@@ -43,7 +43,7 @@ use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{Event, OrderTrail};
 use crate::types::{
     CancelOrder, CancelReason, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument,
-    InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OwnerId, Phase, Price, Principal, Quantity,
+    InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity,
     ReplaceOrder, Sequence, Side, TimeInForce, UnixNanos,
 };
 use crate::venue::{RESTING_ORDERS_MAX_DEFAULT, RULES, RestingOrder, Venue, VenueEvent};
@@ -206,12 +206,6 @@ impl Engine {
     #[must_use]
     pub const fn inputs(&self) -> u64 {
         self.inputs
-    }
-
-    /// The phase of an instrument that the venue trades.
-    #[must_use]
-    pub fn phase(&self, instrument: InstrumentId) -> Option<Phase> {
-        self.venue.phase(instrument)
     }
 
     /// Every order that rests: instrument by instrument, bids before asks, in the order in which they trade.

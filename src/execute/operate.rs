@@ -4,7 +4,7 @@ use sealfeed_wire::{KillAction, KillTarget, TradingPhase};
 
 use super::{Engine, OrderRecord};
 use crate::gate::AdminCommand;
-use crate::types::{CancelReason, Code, OwnerId, Phase, Principal};
+use crate::types::{CancelReason, Code, InstrumentId, OwnerId, Phase, Principal};
 use crate::venue::VenueEvent;
 
 impl Engine {
@@ -21,6 +21,12 @@ impl Engine {
                 self.venue.set_phase(*instrument, phase_of(*state), events)
             }
         }
+    }
+
+    /// The phase of an instrument; `None` where the venue does not trade it.
+    #[must_use]
+    pub fn phase(&self, instrument: InstrumentId) -> Option<Phase> {
+        self.venue.phase(instrument)
     }
 
     fn kill(

@@ -111,8 +111,8 @@ impl Core {
         Ok(())
     }
 
-    /// Shows the books of the venue as they stand: those of the run before are cleared where the feed goes on with them, like any
-    /// other event, and each order comes anew.
+    /// Shows the books of the venue as they stand, and the phases that are not the ordinary one: books of the run before are cleared where
+    /// the feed goes on with them, like any other event, and each order comes anew.
     fn show_books(&mut self, now: UnixNanos) {
         let instruments = Arc::clone(&self.instruments);
         let resting: Vec<RestingOrder> = self.engine.resting().collect();

@@ -112,7 +112,7 @@ impl Floor {
         }
         drop(clearer);
         floor.book_is(&[], &[]).await;
-        floor.seen.clear();
+        floor.seen.retain(|message| message["type"] != "trade");
         floor
     }
 
@@ -219,6 +219,21 @@ impl Floor {
         let trade = self.next("trade").await;
         let text = |field: &str| trade[field].as_str().unwrap().to_owned();
         format!("{} at {} {}", text("qty"), text("price"), text("side"))
+    }
+
+    /// The next state on the channel `status`, with its reason.
+    pub(crate) async fn state(&mut self) -> String {
+        let status = self.next("status").await;
+        let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", text("state"), text("reason")).trim_end().to_owned()
+    }
+
+    /// The state that the instrument's definition tells.
+    pub(crate) async fn defined_state(&mut self) -> String {
+        let request =
+            json!({"op": "subscribe", "id": "definition", "channel": "definition", "symbols": [QUIET]});
+        self.viewer.send(request.to_string()).await;
+        self.next("definition").await["state"].as_str().unwrap().to_owned()
     }
 
     async fn next(&mut self, kind: &str) -> Value {

@@ -34,6 +34,7 @@ mod index;
 mod leaving;
 mod log;
 mod messages;
+mod operators;
 mod order_command;
 mod order_limits;
 mod order_ops;
