@@ -129,10 +129,10 @@ def event(it):
 ED25519_INFO, P256_INFO = bytes.fromhex("302a300506032b6570032100"), bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 def element(der, at, tag):
     """Where the content of the element of DER at this place begins, and where it ends."""
-    start = at + 2 + {0x81: 1, 0x82: 2}.get(der[at + 1], 0)
-    length = int.from_bytes(der[at + 2:start], "big") if start > at + 2 else der[at + 1]
-    only = length < 128 if start == at + 2 else length >> 8 * (start - at - 3) >= (128 if start == at + 3 else 1)
-    need(der[at] == tag and only and start + length <= len(der), "this DER is not read")
+    more = {0x81: 1, 0x82: 2}.get(der[at + 1], 0)  # bytes of the length behind the first
+    start = at + 2 + more
+    length = int.from_bytes(der[at + 2:start], "big") if more else der[at + 1]
+    need(der[at] == tag and (0, 128, 256)[more] <= length < (128, 256, 65536)[more] and start + length <= len(der), "this DER is not read")
     return start, start + length
 def public_key(der):
     """Kind and bytes of the public key of a certificate (RFC 5280, section 4.1); nothing for other kinds, and for what cannot be read."""
