@@ -140,5 +140,5 @@ async fn an_order_with_a_mac_alone_is_told_as_not_signed() {
         [("order", Some("unsigned")), ("execution", None), ("order", Some("valid")), ("execution", None)];
     assert_eq!(signatures(&report), expected, "{report}");
     let open = report["proof"]["not_proven"].to_string();
-    assert!(open.contains("that the client sent the 1 messages that are not signed"), "{open}");
+    assert!(open.contains("that the client sent the messages that are not signed (1)"), "{open}");
 }

@@ -129,7 +129,9 @@ fn proven(proof: &Proof) -> impl Iterator<Item = String> {
     ];
     let (messages, valid) = (count(proof, |_| true), count(proof, is_valid));
     let signed = (valid > 0).then(|| {
-        format!("{valid} of the {messages} messages bear a signature by the key of the certificate that opened their session")
+        format!(
+            "messages signed by the key of the certificate that opened their session: {valid} of {messages}"
+        )
     });
     let witnessed = proof.witnessed.iter().map(|(name, seconds)| {
         format!("{name} saw this tree at {}, by its clock", utc(seconds.saturating_mul(1_000_000_000)))
@@ -179,14 +181,12 @@ fn not_proven(report: &Report, proof: &Proof) -> Vec<String> {
     let unsigned = count(proof, |of| of == Signature::Unsigned);
     if unsigned > 0 {
         open.push(format!(
-            "that the client sent the {unsigned} messages that are not signed: the server alone says so"
+            "that the client sent the messages that are not signed ({unsigned}): the server alone says so"
         ));
     }
     let unchecked = count(proof, |of| matches!(of, Signature::NoCertificate | Signature::UnknownKey));
     if unchecked > 0 {
-        open.push(format!(
-            "the signatures of {unchecked} messages: they are not checked, for the reasons given there"
-        ));
+        open.push(format!("the signatures that are not checked ({unchecked}), for the reasons given there"));
     }
     if count(proof, is_valid) > 0 {
         open.push("whose key signed: check the chain of certificates against an authority that you know, as README.txt says".to_owned());

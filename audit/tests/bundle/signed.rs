@@ -213,7 +213,10 @@ fn messages_that_the_certificates_key_signed_are_told_as_signed_by_it() {
         let text = bundle_text(&made.report);
         let line = format!("signed by the certificate's key, valid ({})", client.algorithm);
         assert_eq!(text.matches(&line).count(), 3, "{text}");
-        assert!(text.contains("3 of the 3 messages bear a signature by the key"), "{text}");
+        assert!(
+            text.contains("messages signed by the key of the certificate that opened their session: 3 of 3"),
+            "{text}"
+        );
         assert!(!text.contains("not signed"), "{text}");
     }
 }
