@@ -7,7 +7,7 @@ Prints what is proven or what is wrong, and the verdict; exits 0 VERIFIED, 1 REC
 23 UNANCHORED (no key was given, or a witness asked for did not cosign), 2 usage, 66 no such file, 74 it cannot be read."""
 import argparse, base64, re, sys
 from pathlib import Path
-from sealed_basics import NOTE_MAX, H, N, Bad, Key, entry, is_signed, lines, node, number, sha
+from sealed_basics import NOTE_MAX, H, N, P, Bad, Key, entry, is_signed, lines, node, number, sha
 
 BUNDLE_MAX, ENTRY_MAX, PROOF_MAX, PLACE = 64 << 20, 65535, 64 + 64 * 45 + NOTE_MAX, 2**64
 GENESIS, PRUNE, CLOCK, CONNECT, ORDER, REFUSED, EXECUTION, CERTIFICATE = 1, 7, 10, 261, 266, 267, 268, 278
@@ -109,29 +109,99 @@ class Entry:
         self.order = [number(raw, at + step) for step in (0, 8, 16)] if raw[1] & 4 else None
 
 def event(it):
-    """Principal, name and gist of an event of an order."""
+    """Principal, name and gist of an event of an order, whether it makes it, and what the client signed: op, time, nonce, body, signature."""
     need(it.schema in (1, 2), f"entry {it.seq} cannot be read")
+    if it.kind == EXECUTION:
+        principal, _, _, _, what = fields(it.payload, "ttntt", whole=False)
+        return principal, "execution", what, False, None
+    need(it.kind in (ORDER, REFUSED), f"entry {it.seq} is no event of an order")
+    added = "bn" if it.schema == 2 else ""
     if it.kind == ORDER:
-        principal, op, order, _, _, body = fields(it.payload, "ttnnmtnn" + ("bn" if it.schema == 2 else ""))[:6]
-        return principal, "order", f"{op} {body}", op == "order.new" and order == it.order[0]
-    need(it.kind in (REFUSED, EXECUTION), f"entry {it.seq} is no event of an order")
-    found = fields(it.payload, "ttt" if it.kind == REFUSED else "ttntt", whole=False)
-    return (found[0], "order_refused", " ".join(found[1:]), False) if it.kind == REFUSED else (found[0], "execution", found[4], False)
+        principal, op, order, ts, proof, body, _, _, *more = fields(it.payload, "ttnnmtnn" + added)
+        name, what, makes = "order", f"{op} {body}", op == "order.new" and order == it.order[0]
+    else:
+        principal, op, code, ts, proof, body, _, *more = fields(it.payload, "tttnmtn" + added)
+        name, what, makes = "order_refused", f"{op} {code}", False
+    signature = more[0] if more else b""
+    need(len(signature) in (0, 64), f"entry {it.seq} has a signature that is none")
+    return principal, name, what, makes, (op, ts, proof[:16], body, signature)
+
+ED25519_INFO, P256_INFO = bytes.fromhex("302a300506032b6570032100"), bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+def element(der, at, tag):
+    """Where the content of the element of DER at this place begins, and where it ends."""
+    more = {0x81: 1, 0x82: 2}.get(der[at + 1], 0)  # bytes of the length behind the first
+    start = at + 2 + more
+    length = int.from_bytes(der[at + 2:start], "big") if more else der[at + 1]
+    need(der[at] == tag and (0, 128, 256)[more] <= length < (128, 256, 65536)[more] and start + length <= len(der), "this DER is not read")
+    return start, start + length
+def public_key(der):
+    """Kind and bytes of the public key of a certificate (RFC 5280, section 4.1); nothing for other kinds, and for what cannot be read."""
+    try:
+        at, end = element(der, 0, 0x30)
+        inside, after = element(der[:end], at, 0x30)
+        signature = element(der[:end], element(der[:end], after, 0x30)[1], 3)
+        need(signature[1] == end == len(der), "this DER is not read")
+        der, at = der[:after], inside
+        if der[at] == 0xa0: _, at = element(der, at, 0xa0)
+        for tag in (2, 0x30, 0x30, 0x30, 0x30): _, at = element(der, at, tag)
+        info = der[at:element(der, at, 0x30)[1]]
+    except (Bad, IndexError): return None, b""
+    if info.startswith(P256_INFO) and len(info) == 91: return "ECDSA P-256", info[-64:]
+    y, sign = number(info, 12, 32) & 2**255 - 1, info[-1] >> 7
+    canonical = y < P and not (sign and y in (1, P - 1))
+    return ("Ed25519", info[12:]) if info.startswith(ED25519_INFO) and len(info) == 44 and canonical else (None, b"")
+
+P256, P256_ORDER = 2**256 - 2**224 + 2**192 + 2**96 - 1, 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
+P256_B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b
+P256_BASE = (0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296, 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5)
+def p256_plus(p, q):
+    """The sum of two points of the curve; None is the point at infinity."""
+    if p is None or q is None: return q if p is None else p
+    if p[0] == q[0] and (p[1] + q[1]) % P256 == 0: return None
+    slope = (3 * p[0] * p[0] - 3) * pow(2 * p[1], -1, P256) if p == q else (q[1] - p[1]) * pow(q[0] - p[0], -1, P256)
+    x = (slope * slope - p[0] - q[0]) % P256
+    return x, (slope * (p[0] - x) - p[1]) % P256
+def p256_times(factor, p):
+    result = None
+    for bit in f"{factor:b}":
+        result = p256_plus(result, result)
+        if bit == "1": result = p256_plus(result, p)
+    return result
+def p256_is_signed(public, message, signature):
+    """FIPS 186-5, section 6.4.2, with SHA-256; the key is x then y, the signature r then s."""
+    x, y, r, s = (int.from_bytes(part, "big") for part in (public[:32], public[32:], signature[:32], signature[32:]))
+    if max(x, y) >= P256 or (y * y - x * x * x + 3 * x - P256_B) % P256 or not (0 < r < P256_ORDER and 0 < s < P256_ORDER): return False
+    digest, inverse = int.from_bytes(sha(message), "big"), pow(s, -1, P256_ORDER)
+    point = p256_plus(p256_times(digest * inverse % P256_ORDER, P256_BASE), p256_times(r * inverse % P256_ORDER, (x, y)))
+    return point is not None and point[0] % P256_ORDER == r
+
+def told_of(signed, it, leaf):
+    """What to say of the signature of a message, with the certificate that opened its session; a wrong one is an error [13]."""
+    op, ts, nonce, body, signature = signed
+    if not signature: return "not signed"
+    if leaf is None: return "signed, not checked: the bundle does not hold the certificate"
+    kind, key = public_key(leaf)
+    if not kind: return "signed, not checked: no Ed25519 or P-256 key can be read in the certificate"
+    message = f"sealfeed-v1\n{it.session.hex()}\n{ts}\n{nonce.hex()}\n{op}\n{body}".encode()
+    verifies = is_signed if kind == "Ed25519" else p256_is_signed
+    need("\n" not in op and verifies(key, message, signature), f"entry {it.seq}: the signature is not by the key of the certificate over what the entry says")
+    return f"signed by the certificate's key, valid ({kind})"
 
 def tell(entries, origin, ders):
     """What the entries say together [13]: lines to print, the key of the genesis, whether the beginning was pruned."""
-    said, key, pruned, first_use, chains, expected = [], None, 0, {}, {}, {}
+    said, key, pruned, first_use, chains, expected, leaves, signed = [], None, 0, {}, {}, {}, {}, []
     life = [it for it in entries if it.order]
     need(life, "there is no entry of an order")
     for place, it in enumerate(life):
         due = [life[0].order[0], life[place - 1].seq if place else 0, place]
         need(it.order == due, f"the life of the order has a gap: entry {it.seq} is {it.order}, {due} was due")
-        principal, name, what, makes = event(it)
+        principal, name, what, makes, message = event(it)
         need(place or makes and it.kind == ORDER, "the life does not begin with the message that makes the order")
         if not place: owner = principal
         need(principal == owner and (it.session or it.kind == EXECUTION), f"entry {it.seq} is of another principal, or of no session")
         if it.session: first_use.setdefault(it.session, it.seq)
         said.append(f"entry {it.seq} at {it.utc} ns: {name} {what}")
+        if message and it.session: signed.append((message, it))
     said.insert(0, f"order {life[0].order[0]} of {owner}: {len(life)} events, none missing between them")
     clocks, connects = {}, []
     for it in entries:
@@ -172,10 +242,12 @@ def tell(entries, origin, ders):
         mine = it.session and it.schema == 1 and first_use.pop(it.session, 0) > it.seq and principal == owner
         need(mine and chains.get((certificate, it.run), 0) < it.seq, f"entry {it.seq} begins a session that is not the order's, or comes before its certificates")
         presented.add((certificate, it.run))
+        leaves[it.session] = expected.get(f"certificates/{chains.get((certificate, it.run), 0):020}-0.der")
         chain = "its chain is in the bundle" if (certificate, it.run) in chains else "its chain is not in the bundle"
         said.append(f"session {it.session.hex()} from {address}, entry {it.seq}, certificate {certificate}; {chain}")
     need(chains.keys() <= presented, "nobody in the story presented these certificates")
     need(pruned or not first_use, "the connect entry of a session is missing")
+    said += [f"message of entry {it.seq}: {told_of(message, it, leaves.get(it.session))}" for message, it in signed]
     return said, key, pruned
 
 def verify(data, key, witnesses):

@@ -13,6 +13,7 @@ mod oracle;
 mod parquet;
 mod process;
 mod prove;
+mod prove_signed;
 mod query;
 
 mod attacks;

@@ -21,7 +21,7 @@ const MARKET: &str = r#"
 "#;
 
 /// What a command came to: exit code, standard output, standard error.
-fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = run(arguments);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -58,20 +58,20 @@ impl Scene {
         let log = self.log.to_str().unwrap();
         said(&["audit", "prove", log, "--order", order, "-o", output.to_str().unwrap()])
     }
+}
 
-    /// Unpacks a bundle with the tar that everybody has.
-    fn unpack(&self, bundle: &str) -> PathBuf {
-        let folder = self.folder.path().join(format!("{bundle}.d"));
-        fs::create_dir(&folder).unwrap();
-        let mut tar = Command::new("tar");
-        tar.arg("-xf").arg(self.folder.path().join(bundle)).current_dir(&folder);
-        assert!(tar.status().unwrap().success());
-        folder
-    }
+/// Unpacks a bundle of this folder with the tar that everybody has.
+pub(crate) fn unpack(folder: &Path, bundle: &str) -> PathBuf {
+    let files = folder.join(format!("{bundle}.d"));
+    fs::create_dir(&files).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(folder.join(bundle)).current_dir(&files);
+    assert!(tar.status().unwrap().success());
+    files
 }
 
 /// What both verifiers say of a bundle, which must be the same: the exit code, and the library's JSON.
-fn judge(bundle: &Path, programs: &Path, key: Option<&str>) -> (Option<i32>, Value) {
+pub(crate) fn judge(bundle: &Path, programs: &Path, key: Option<&str>) -> (Option<i32>, Value) {
     let with_key: Vec<&str> = key.iter().flat_map(|key| ["--key", *key]).collect();
     let path = bundle.to_str().unwrap();
     let (code, text, _) = said(&[&["audit", "verify", "--json", "--bundle", path], &with_key[..]].concat());
@@ -114,7 +114,7 @@ async fn an_order_of_a_live_server_is_proven_to_an_outsider_who_has_only_bundle_
     assert!(wait_until(LIMIT, is_proven).await);
 
     let key = public_key(&scene.log);
-    let programs = scene.unpack("live.tar");
+    let programs = unpack(scene.folder.path(), "live.tar");
     let (code, report) = judge(&bundle, &programs, Some(&key));
     assert_eq!((code, &report["verdict"]), (Some(0), &json!("VERIFIED")), "{report}");
     let proof = &report["proof"];

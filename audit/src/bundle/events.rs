@@ -7,22 +7,42 @@
 pub(super) const ORDER: u16 = 266;
 /// A session began.
 pub(super) const CONNECT: u16 = 261;
+/// An authentic order message that was refused.
+pub(super) const ORDER_REFUSED: u16 = 267;
 /// What happened to an order.
 pub(super) const EXECUTION: u16 = 268;
 /// The certificates that a client presented.
 pub(super) const CERTIFICATE: u16 = 278;
 /// Version of the payloads described here.
 pub(super) const SCHEMA: u16 = 1;
-/// Version of those of an order's life behind which fields came: a signature and what happens at a disconnect to an `order`.
+/// Version of those of an order's life behind which fields came: a signature to `order` and `order_refused`, among others.
 pub(super) const SCHEMA_OF_ORDERS: u16 = 2;
 
-/// Of an `order` entry: who asked for what, byte for byte as signed.
+/// What a client signed, byte for byte, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signed<'a> {
+    pub(super) op: &'a str,
+    pub(super) ts: u64,
+    pub(super) nonce: &'a [u8; 16],
+    pub(super) body: &'a str,
+    /// By the certificate's key, if there is one.
+    pub(super) signature: Option<&'a [u8; 64]>,
+}
+
+/// Of an `order` entry: who asked for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order<'a> {
     pub(super) principal: &'a str,
-    pub(super) op: &'a str,
     pub(super) order_id: u64,
-    pub(super) body: &'a str,
+    pub(super) signed: Signed<'a>,
+}
+
+/// Of an `order_refused` entry: who asked for what, and the code of the refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OrderRefused<'a> {
+    pub(super) principal: &'a str,
+    pub(super) code: &'a str,
+    pub(super) signed: Signed<'a>,
 }
 
 /// Of a `connect` entry.
@@ -46,18 +66,17 @@ pub(super) struct Certificate<'a> {
 pub(super) fn order(payload: &[u8], schema: u16) -> Option<Order<'_>> {
     let mut fields = Fields(payload);
     let (principal, op, order_id) = (fields.text()?, fields.text()?, fields.number()?);
-    // Time as signed, nonce, MAC.
-    fields.number()?;
-    fields.take(16 + 32)?;
-    let body = fields.text()?;
+    let (ts, nonce, body) = fields.as_signed()?;
     // Received and admitted.
     fields.number()?;
     fields.number()?;
+    let mut signature = None;
     if schema == SCHEMA_OF_ORDERS {
-        fields.bytes()?;
+        signature = fields.signature()?;
+        // What happens at a disconnect.
         fields.number()?;
     }
-    fields.end(Order { principal, op, order_id, body })
+    fields.end(Order { principal, order_id, signed: Signed { op, ts, nonce, body, signature } })
 }
 
 pub(super) fn connect(payload: &[u8]) -> Option<Connect<'_>> {
@@ -91,10 +110,19 @@ pub(super) fn execution(payload: &[u8]) -> Option<(&str, &str)> {
     Some((principal, fields.text()?))
 }
 
-/// Of an `order_refused` entry: who, what was asked, and the code of the refusal.
-pub(super) fn order_refused(payload: &[u8]) -> Option<(&str, &str, &str)> {
+pub(super) fn order_refused(payload: &[u8], schema: u16) -> Option<OrderRefused<'_>> {
     let mut fields = Fields(payload);
-    Some((fields.text()?, fields.text()?, fields.text()?))
+    let (principal, op, code) = (fields.text()?, fields.text()?, fields.text()?);
+    let (ts, nonce, body) = fields.as_signed()?;
+    // Received.
+    fields.number()?;
+    let mut signature = None;
+    if schema == SCHEMA_OF_ORDERS {
+        signature = fields.signature()?;
+        // Whether it is the final answer.
+        fields.number()?;
+    }
+    fields.end(OrderRefused { principal, code, signed: Signed { op, ts, nonce, body, signature } })
 }
 
 /// What is left of a payload.
@@ -133,6 +161,21 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
+    /// Time, nonce and body as signed; the MAC between them is skipped, for nobody but client and server can check it.
+    fn as_signed(&mut self) -> Option<(u64, &'a [u8; 16], &'a str)> {
+        let (ts, nonce) = (self.number()?, self.take(16)?.try_into().ok()?);
+        self.take(32)?;
+        Some((ts, nonce, self.text()?))
+    }
+
+    /// 64 bytes or none; `None` for any other number of them.
+    fn signature(&mut self) -> Option<Option<&'a [u8; 64]>> {
+        match self.bytes()? {
+            [] => Some(None),
+            bytes => bytes.try_into().ok().map(Some),
+        }
+    }
+
     fn end<T>(&self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
     }
@@ -162,7 +205,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_payload_makes_a_reader_panic_or_reserve_memory(payload in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (order(&payload, 1), order(&payload, 2), connect(&payload), certificate(&payload), execution(&payload));
+            let _ = (order(&payload, 1), order(&payload, 2), order_refused(&payload, 1), order_refused(&payload, 2));
+            let _ = (connect(&payload), certificate(&payload), execution(&payload));
         }
     }
 }

@@ -12,13 +12,16 @@ mod indexed;
 mod life;
 mod make;
 mod parts;
+mod public_key;
 mod scan;
+mod signature;
 mod story;
 mod tar;
 
 pub use check::{Given, Proof, Report, check};
 pub use life::{Life, LifeStep};
 pub use make::{Made, MakeError, Wanted, make, make_wanted};
+pub use signature::Signature;
 pub use story::{Certificates, ClockWord, SessionStory, Step, Story};
 
 /// Largest bundle that is made or read, bytes; tens of thousands of events of one order.

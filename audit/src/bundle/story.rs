@@ -1,20 +1,19 @@
 //! What the proven entries of a bundle say together, and whether they say it without a gap.
 //!
 //! Every entry must have a part: the genesis (or the PRUNE that stands for it), the order's life, the sessions it was signed in, the
-//! certificates presented there, the clock before and after. The order in which they must stand is that of the log.
+//! certificates presented there, the clock before and after. The order in which they must stand is that of the log. Signatures of the
+//! client are checked once it is known which certificate opened which session.
 
 use std::collections::BTreeMap;
 
-use super::events::{self, CERTIFICATE, CONNECT, EXECUTION, ORDER};
+use super::events::{self, CERTIFICATE, CONNECT, EXECUTION, ORDER, ORDER_REFUSED, Signed};
+use super::signature::{self, Signature};
 use super::{Life, LifeStep, certificate_name};
 use crate::chain::{Hash, genesis_link, hash_from_hex, hex, log_id, sha256};
 use crate::entry::{EntryRef, Header};
 use crate::fields::FieldsReader;
 use crate::kind::{CLOCK, GENESIS, PRUNE};
 use crate::layout::{Genesis, Prune};
-
-/// An authentic order message that was refused.
-const ORDER_REFUSED: u16 = 267;
 
 /// An order's life, and what was proven around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +49,8 @@ pub struct Step {
     pub event: &'static str,
     /// What was asked, or what happened; from the client where it is a body, so escape it.
     pub what: String,
+    /// Of a message, what its signature came to; `None` for what no client sent.
+    pub signature: Option<Signature>,
 }
 
 /// A session in which messages of the order came.
@@ -127,7 +128,8 @@ pub(super) fn tell(
     if ders.len() != expected_ders.len() || !expected_ders.iter().all(same) {
         return Err("the certificates are not those in the entries".to_owned());
     }
-    sessions(&mut story, entries, &life, chains)?;
+    let leaves = sessions(&mut story, entries, &life, chains)?;
+    signatures(&mut story, &life, &leaves)?;
     Ok(story)
 }
 
@@ -143,14 +145,13 @@ fn follow(story: &mut Story, entries: &[&EntryRef<'_>]) -> Result<(), String> {
         if let Some(gap) = life.gap() {
             return Err(format!("the life of the order has a gap: {gap}"));
         }
-        let (principal, event, what) = event(entry).ok_or_else(|| wrong("it cannot be read"))?;
+        let Event { principal, name, what, makes, .. } =
+            event(entry).ok_or_else(|| wrong("it cannot be read"))?;
         if header.session.is_none() && header.kind != EXECUTION {
             return Err(wrong("the message came in no session"));
         }
         if place == 0 {
-            let order = events::order(entry.payload, header.schema).filter(|_| header.kind == ORDER);
-            let makes = order.is_some_and(|order| order.op == "order.new" && order.order_id == link.id);
-            if !makes {
+            if makes != Some(link.id) {
                 return Err(wrong("the life does not begin with the message that makes the order"));
             }
             (story.order, story.principal) = (link.id, principal.to_owned());
@@ -158,28 +159,71 @@ fn follow(story: &mut Story, entries: &[&EntryRef<'_>]) -> Result<(), String> {
         if link.id != story.order || principal != story.principal {
             return Err(wrong("it is of another order, or of another principal"));
         }
-        story.life.push(Step { seq, utc_ns: header.stamp.utc_ns, event, what });
+        story.life.push(Step { seq, utc_ns: header.stamp.utc_ns, event: name, what, signature: None });
     }
     Ok(())
 }
 
-/// Principal, name and gist of an event of an order.
-fn event<'a>(entry: &EntryRef<'a>) -> Option<(&'a str, &'static str, String)> {
+/// An event of an order.
+struct Event<'a> {
+    principal: &'a str,
+    name: &'static str,
+    what: String,
+    /// The order that it makes, if it makes one.
+    makes: Option<u64>,
+    /// What the client sent, if it is a message.
+    signed: Option<Signed<'a>>,
+}
+
+fn event<'a>(entry: &EntryRef<'a>) -> Option<Event<'a>> {
     let schema = entry.header.schema;
     if !matches!(schema, events::SCHEMA | events::SCHEMA_OF_ORDERS) {
         return None;
     }
     match entry.header.kind {
-        ORDER => events::order(entry.payload, schema)
-            .map(|order| (order.principal, "order", format!("{} {}", order.op, order.body))),
-        ORDER_REFUSED => {
-            let (principal, op, code) = events::order_refused(entry.payload)?;
-            Some((principal, "order_refused", format!("{op} {code}")))
-        }
-        EXECUTION => events::execution(entry.payload)
-            .map(|(principal, exec)| (principal, "execution", exec.to_owned())),
+        ORDER => events::order(entry.payload, schema).map(|order| Event {
+            principal: order.principal,
+            name: "order",
+            what: format!("{} {}", order.signed.op, order.signed.body),
+            makes: (order.signed.op == "order.new").then_some(order.order_id),
+            signed: Some(order.signed),
+        }),
+        ORDER_REFUSED => events::order_refused(entry.payload, schema).map(|refused| Event {
+            principal: refused.principal,
+            name: "order_refused",
+            what: format!("{} {}", refused.signed.op, refused.code),
+            makes: None,
+            signed: Some(refused.signed),
+        }),
+        EXECUTION => events::execution(entry.payload).map(|(principal, exec)| Event {
+            principal,
+            name: "execution",
+            what: exec.to_owned(),
+            makes: None,
+            signed: None,
+        }),
         _ => None,
     }
+}
+
+/// The signature of each message of the life, by the certificate that opened its session.
+fn signatures(story: &mut Story, life: &[&EntryRef<'_>], leaves: &Leaves<'_>) -> Result<(), String> {
+    for (step, entry) in story.life.iter_mut().zip(life) {
+        let (Some(signed), Some(session)) =
+            (event(entry).and_then(|event| event.signed), entry.header.session)
+        else {
+            continue;
+        };
+        let leaf = leaves.get(&session.id).copied();
+        let said = signature::check(&signed, &session.id, leaf).ok_or_else(|| {
+            let seq = step.seq;
+            format!(
+                "entry {seq}: the signature is not by the key of the certificate over what the entry says"
+            )
+        })?;
+        step.signature = Some(said);
+    }
+    Ok(())
 }
 
 fn genesis(story: &mut Story, entry: &EntryRef<'_>, origin: &str) -> Result<(), String> {
@@ -223,11 +267,11 @@ fn clock(story: &mut Story, entry: &EntryRef<'_>, first: &Header, last: &Header)
     Ok(())
 }
 
-/// The chain of a `certificate` entry by the digits of its first, and the files that it must have in the bundle.
+/// The chain of a `certificate` entry by the digits of its first, with that one, and the files that it must have in the bundle.
 fn certificates<'a>(
     entry: &EntryRef<'a>,
     ders: &mut BTreeMap<String, &'a [u8]>,
-) -> Result<(&'a str, Certificates), String> {
+) -> Result<(&'a str, Chain<'a>), String> {
     let seq = entry.header.seq;
     let told = events::certificate(entry.payload).filter(|_| entry.header.schema == events::SCHEMA);
     let told = told.ok_or_else(|| format!("entry {seq} holds no certificates"))?;
@@ -238,23 +282,34 @@ fn certificates<'a>(
     for (place, der) in told.chain.iter().enumerate() {
         ders.insert(certificate_name(seq, place), *der);
     }
-    Ok((told.sha256, Certificates { seq, count: told.chain.len(), left_out: told.left_out }))
+    let said = Certificates { seq, count: told.chain.len(), left_out: told.left_out };
+    Ok((told.sha256, Chain { said, leaf: told.chain.first().copied() }))
 }
 
+/// A chain with the client's own certificate, if that is in it.
+#[derive(Clone, Copy)]
+struct Chain<'a> {
+    said: Certificates,
+    leaf: Option<&'a [u8]>,
+}
+
+/// The certificates that opened sessions, by session.
+type Leaves<'a> = BTreeMap<[u8; 32], &'a [u8]>;
+
 /// Each session in which a message of the order came, with its beginning and its certificate; and no others.
-fn sessions(
+fn sessions<'a>(
     story: &mut Story,
     entries: &Proven<'_>,
     life: &[&EntryRef<'_>],
-    mut chains: BTreeMap<(&str, u64), Certificates>,
-) -> Result<(), String> {
+    mut chains: BTreeMap<(&str, u64), Chain<'a>>,
+) -> Result<Leaves<'a>, String> {
     let mut used: BTreeMap<[u8; 32], u64> = BTreeMap::new();
     for entry in life.iter().rev() {
         if let Some(session) = entry.header.session {
             used.insert(session.id, entry.header.seq);
         }
     }
-    let mut named = Vec::new();
+    let (mut named, mut leaves) = (Vec::new(), Leaves::new());
     for (seq, entry) in entries.iter().filter(|(_, entry)| entry.header.kind == CONNECT) {
         let told = events::connect(entry.payload).filter(|_| entry.header.schema == events::SCHEMA);
         let told = told.ok_or_else(|| format!("entry {seq} is no connect"))?;
@@ -264,21 +319,22 @@ fn sessions(
             return Err(format!("entry {seq} begins a session that is not the order's"));
         }
         let chain = chains.get(&(told.certificate, entry.header.run)).copied();
-        if chain.is_some_and(|chain| chain.seq > *seq) {
+        if chain.is_some_and(|chain| chain.said.seq > *seq) {
             return Err(format!("entry {seq}: its certificates come after it"));
         }
         named.push((told.certificate, entry.header.run));
+        leaves.extend(chain.and_then(|chain| chain.leaf).map(|leaf| (id, leaf)));
         story.sessions.push(SessionStory {
             id: hex(&id),
             connect: *seq,
             address: told.address.to_owned(),
             certificate: told.certificate.to_owned(),
-            chain,
+            chain: chain.map(|chain| chain.said),
         });
     }
     chains.retain(|of, _| !named.contains(of));
     if let Some(chain) = chains.values().next() {
-        return Err(format!("entry {}: nobody in the story presented these certificates", chain.seq));
+        return Err(format!("entry {}: nobody in the story presented these certificates", chain.said.seq));
     }
     match used.first_key_value() {
         Some((id, _)) if story.pruned_before == 0 => {
@@ -286,7 +342,7 @@ fn sessions(
         }
         _ => {
             story.sessions_pruned = used.keys().map(|id| hex(id)).collect();
-            Ok(())
+            Ok(leaves)
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::print::escaped;
 use super::{AskedError, read_key, read_witness_key, utc};
-use crate::bundle::{BUNDLE_BYTES_MAX, Given, Proof, Report, check};
+use crate::bundle::{BUNDLE_BYTES_MAX, Given, Proof, Report, Signature, check};
 use crate::chain::hex;
 use crate::verify::Verdict;
 
@@ -101,6 +101,7 @@ fn tell(proof: &Proof, lines: &mut Vec<String>) {
     for step in &story.life {
         let (seq, time) = (step.seq, utc(step.utc_ns));
         lines.push(format!("  entry        {seq} at {time}: {} {}", step.event, escaped(&step.what)));
+        lines.extend(step.signature.map(|signature| format!("  signature    {signature}")));
     }
     for session in &story.sessions {
         let address = escaped(&session.address);
@@ -126,10 +127,25 @@ fn proven(proof: &Proof) -> impl Iterator<Item = String> {
             proof.story.life.len()
         ),
     ];
+    let (messages, valid) = (count(proof, |_| true), count(proof, is_valid));
+    let signed = (valid > 0).then(|| {
+        format!(
+            "messages signed by the key of the certificate that opened their session: {valid} of {messages}"
+        )
+    });
     let witnessed = proof.witnessed.iter().map(|(name, seconds)| {
         format!("{name} saw this tree at {}, by its clock", utc(seconds.saturating_mul(1_000_000_000)))
     });
-    first.into_iter().chain(witnessed).collect::<Vec<_>>().into_iter()
+    first.into_iter().chain(signed).chain(witnessed).collect::<Vec<_>>().into_iter()
+}
+
+/// Messages of the life whose signature came to this.
+fn count(proof: &Proof, is_so: fn(Signature) -> bool) -> usize {
+    proof.story.life.iter().filter_map(|step| step.signature).filter(|of| is_so(*of)).count()
+}
+
+const fn is_valid(of: Signature) -> bool {
+    matches!(of, Signature::Valid { .. })
 }
 
 fn not_proven(report: &Report, proof: &Proof) -> Vec<String> {
@@ -162,6 +178,19 @@ fn not_proven(report: &Report, proof: &Proof) -> Vec<String> {
             "the certificate chain: the bundle holds only the SHA-256 of the client's certificate".to_owned(),
         );
     }
+    let unsigned = count(proof, |of| of == Signature::Unsigned);
+    if unsigned > 0 {
+        open.push(format!(
+            "that the client sent the messages that are not signed ({unsigned}): the server alone says so"
+        ));
+    }
+    let unchecked = count(proof, |of| matches!(of, Signature::NoCertificate | Signature::UnknownKey));
+    if unchecked > 0 {
+        open.push(format!("the signatures that are not checked ({unchecked}), for the reasons given there"));
+    }
+    if count(proof, is_valid) > 0 {
+        open.push("whose key signed: check the chain of certificates against an authority that you know, as README.txt says".to_owned());
+    }
     if !proof.other_signers.is_empty() {
         let names = proof.other_signers.join(", ");
         open.push(format!(
@@ -187,7 +216,10 @@ pub fn bundle_json(report: &Report) -> String {
     let proof = report.proof.as_ref().map(|proof| {
         let story = &proof.story;
         let life = story.life.iter().map(|step| {
-            json!({"seq": step.seq, "utc_ns": step.utc_ns, "event": step.event, "what": step.what})
+            json!({
+                "seq": step.seq, "utc_ns": step.utc_ns, "event": step.event, "what": step.what,
+                "signature": step.signature.map(Signature::word),
+            })
         });
         let sessions = story.sessions.iter().map(|session| {
             let chain = session.chain.map(|chain| {

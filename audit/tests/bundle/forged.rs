@@ -24,7 +24,7 @@ use crate::support::python;
 /// Name, bundle, key, witnesses, exit code.
 pub(crate) type Case = (String, Vec<u8>, Option<VerifierKey>, Vec<WitnessKey>, i64);
 
-/// Has both verifiers judge all cases: the same verdict, and the one expected.
+/// Has both verifiers judge all cases: the same verdict, and the one expected; and the same of each signature.
 pub(crate) fn agree(cases: &[Case]) {
     let folder = tempfile::tempdir().unwrap();
     let mut arguments = Vec::new();
@@ -48,6 +48,15 @@ pub(crate) fn agree(cases: &[Case]) {
             let answer: serde_json::Value = serde_json::from_str(&answers[place]).unwrap();
             if answer[0].as_i64() != Some(*expected) {
                 wrong.push(format!("{name}: expected {expected}, verify_bundle.py {answer}"));
+            }
+            // Of each signature, too, the two say the same, in the same words.
+            let said = answer[1].as_str().unwrap().lines().filter(|line| line.starts_with("  message of "));
+            let steps = report.proof.iter().flat_map(|proof| &proof.story.life);
+            let signatures = steps.filter_map(|step| {
+                step.signature.map(|signature| format!("  message of entry {}: {signature}", step.seq))
+            });
+            if !said.eq(signatures) {
+                wrong.push(format!("{name}: {answer}, {}", bundle_text(&report)));
             }
         }
     }

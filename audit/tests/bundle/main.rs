@@ -7,6 +7,7 @@ mod forged;
 mod indexed;
 mod interop;
 mod logs;
+mod signed;
 #[path = "../support/mod.rs"]
 mod support;
 
