@@ -108,7 +108,8 @@ async fn self_trade_prevention_cancels_what_its_mode_says_and_others_trade_as_ev
     let mut bob = floor.trader("acme/bob").await;
     let mut erin = floor.trader("acme/erin").await;
     // What bob is told of the order that takes and of his own that rests, and what is left of the book.
-    let cases: [(Option<&str>, &[&str], &[&str], &[&str]); 4] = [
+    type Lines = &'static [&'static str];
+    let cases: [(Option<&str>, Lines, Lines, Lines); 4] = [
         (None, &["t partial_fill 4/2", "t fill 0/6", "m partial_fill 1/4"], &[], &["10.00 1 1"]),
         (Some("cancel_taker"), &["t partial_fill 4/2", "t canceled 0/2 self_trade"], &[], &["10.00 5 1"]),
         (Some("cancel_maker"), &["t partial_fill 4/2", "m canceled 0/0 self_trade"], &["10.00 4 1"], &[]),

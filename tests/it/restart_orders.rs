@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Client, Pki, assert_executes_again};
-use crate::process::{ServerProcess, configure, connect, replay};
+use crate::process::{ServerProcess, configure, connect, replay, run};
 
 const MARKET: &str = r#"
     [[source]]
@@ -109,6 +109,14 @@ async fn lives_through(signal: Signal) {
         (&venues[0]["event"]["continues"], &venues[1]["event"]["continues"]),
         (&json!(false), &json!(true))
     );
+    let table = run(&["audit", "replay", log.to_str().unwrap(), "--kind", "snapshot", "--output", "table"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    let snapshots = replay(&log, &["--kind", "snapshot"]);
+    assert_eq!(table.lines().count(), snapshots.len());
+    for (line, snapshot) in table.lines().zip(&snapshots) {
+        let bytes = snapshot["event"]["bytes"].as_str().unwrap().len() / 2;
+        assert!(line.contains(&format!("bytes=({bytes} bytes) inputs=")), "its size, not its bytes: {line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,8 +252,14 @@ impl Row {
         let shown = |name: &str| !matches!(name, "principal" | "nonce" | "mac");
         let mut details = String::new();
         for (name, value) in self.fields.iter().filter(|(name, _)| shown(name)) {
-            let text =
-                value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string());
+            let text = match value.as_str() {
+                // A part of a state is nothing that people read.
+                Some(hex) if name == "bytes" && self.kind == "snapshot" => {
+                    format!("({} bytes)", hex.len() / 2)
+                }
+                Some(text) => text.escape_debug().to_string(),
+                None => value.to_string(),
+            };
             let text: String = text.chars().take(160).collect();
             details.push_str(&format!("{name}={text} "));
         }

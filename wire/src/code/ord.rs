@@ -361,7 +361,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Later,
         message: "the instrument is halted",
         hint: "Wait for another state on the channel status; cancels are taken.",
-        explain: "Trading of the instrument is interrupted. New orders and replaces are refused, cancels are taken, and what rests stays. The order was not executed.",
+        explain: "Trading of the instrument is interrupted. New orders and replaces are refused, cancels are taken, and what rests stays. The order was not executed and its id is free: the same body may be sent again when the instrument trades.",
     },
     Entry {
         code: Code::OrdInstrumentClosed,

@@ -145,7 +145,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "an operator has stopped this trading",
         hint: "Cancel what rests; wait until the operator releases the kill switch.",
-        explain: "A kill switch is engaged for the principal, its firm, the symbol or everything. New orders and replaces are refused until it is released; cancels pass. `audit replay` shows who engaged it.",
+        explain: "A kill switch is engaged for the principal, its firm, the symbol or everything. New orders and replaces are refused until it is released, over restarts of the server too; cancels pass. The refusal is final: after the release, order under a new id. `audit replay --kind admin` shows who engaged it, and why.",
     },
     Entry {
         code: Code::RskKillTargetInvalid,

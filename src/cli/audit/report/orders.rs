@@ -66,7 +66,8 @@ fn record(row: &Row) -> Vec<String> {
         text("op"),
         text("principal"),
         session.unwrap_or_default(),
-        row.number("order_id").map(|id| id.to_string()).unwrap_or_default(),
+        // 0 where the message is about no order of its own.
+        row.number("order_id").filter(|id| *id != 0).map(|id| id.to_string()).unwrap_or_default(),
         body("cl_ord_id"),
         body("orig_cl_ord_id"),
         body("symbol"),
