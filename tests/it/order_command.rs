@@ -59,6 +59,41 @@ async fn a_dry_run_shows_exactly_what_would_be_signed_and_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_stops_and_lets_go_from_the_command_line() {
+    let operator =
+        "[[rule]]\nname = \"operator\"\nmatch = { user = \"bob\" }\nadmin = [\"kill\", \"trading\"]\n";
+    let scene = Scene::with_policy(&format!("{POLICY}{operator}"), |_| {}).await;
+    let new = |name| ["order", "new", "SEAL", "buy", "5", "0.01", "--id", name];
+    for (line, expected, code) in [
+        (&new("c-1")[..], "accepted", 0),
+        (&["order", "replace", "c-1", "--qty", "3", "--id", "r-1"], "accepted", 0),
+        (&["order", "mass-cancel", "--symbol", "SEAL"], "accepted", 0),
+        (&["order", "dead-man", "60s"], "done", 0),
+        (&["order", "dead-man", "off"], "done", 0),
+        (&["admin", "kill", "--firm", "acme", "--reason", "drill"], "done", 0),
+        (&new("c-2")[..], "rejected", 5),
+        (&["admin", "release", "--firm", "acme", "--reason", "drill"], "done", 0),
+        (&["admin", "trading", "SEAL", "halted", "--reason", "drill"], "done", 0),
+        (&new("c-3")[..], "rejected", 5),
+        (&["admin", "trading", "SEAL", "open", "--reason", "drill"], "done", 0),
+        (&new("c-3")[..], "accepted", 0),
+    ] {
+        let (ended, lines, errors) = run(&scene, line).await;
+        assert_eq!((ended, lines[0]["outcome"].as_str()), (code, Some(expected)), "{line:?}: {errors}");
+        if line[1] == "mass-cancel" {
+            assert_eq!(lines[0]["canceled"], 1);
+        }
+    }
+    let (_, lines, errors) = run(&scene, &["order", "status", "c-1"]).await;
+    assert_eq!(
+        (lines[0]["state"].as_str(), lines[0]["cum_qty"].as_str()),
+        (Some("canceled"), Some("0")),
+        "{errors}"
+    );
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_placed_followed_to_its_end_and_cancelled() {
     let scene = Scene::start(|_| {}).await;
     let (code, lines, errors) =
@@ -94,37 +129,36 @@ async fn an_order_is_placed_followed_to_its_end_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_changed_and_stopped_from_the_command_line() {
-    let operator =
-        "[[rule]]\nname = \"operator\"\nmatch = { user = \"bob\" }\nadmin = [\"kill\", \"trading\"]\n";
-    let scene = Scene::with_policy(&format!("{POLICY}{operator}"), |_| {}).await;
-    let new = |name| ["order", "new", "SEAL", "buy", "5", "0.01", "--id", name];
-    for (line, expected, code) in [
-        (&new("c-1")[..], "accepted", 0),
-        (&["order", "replace", "c-1", "--qty", "3", "--id", "r-1"], "accepted", 0),
-        (&["order", "mass-cancel", "--symbol", "SEAL"], "accepted", 0),
-        (&["order", "dead-man", "60s"], "done", 0),
-        (&["order", "dead-man", "off"], "done", 0),
-        (&["admin", "kill", "--firm", "acme", "--reason", "drill"], "done", 0),
-        (&new("c-2")[..], "rejected", 5),
-        (&["admin", "release", "--firm", "acme", "--reason", "drill"], "done", 0),
-        (&["admin", "trading", "SEAL", "halted", "--reason", "drill"], "done", 0),
-        (&new("c-3")[..], "rejected", 5),
-        (&["admin", "trading", "SEAL", "open", "--reason", "drill"], "done", 0),
-        (&new("c-3")[..], "accepted", 0),
-    ] {
-        let (ended, lines, errors) = run(&scene, line).await;
-        assert_eq!((ended, lines[0]["outcome"].as_str()), (code, Some(expected)), "{line:?}: {errors}");
-        if line[1] == "mass-cancel" {
-            assert_eq!(lines[0]["canceled"], 1);
-        }
+async fn orders_are_replaced_and_cancelled_together_and_a_timer_is_armed_and_disarmed() {
+    let scene = Scene::start(|_| {}).await;
+    let order = ["order", "new", "SEAL", "buy", "5", "0.01", "--id", "one"];
+    assert_eq!(run(&scene, &order).await.0, 0);
+    let (code, lines, errors) = run(&scene, &["order", "replace", "one", "--qty", "3", "--id", "two"]).await;
+    assert_eq!((code, lines[0]["outcome"].as_str()), (0, Some("accepted")), "{errors}");
+    let (_, lines, _) = run(&scene, &["order", "status", "two"]).await;
+    assert_eq!((lines[0]["state"].as_str(), lines[0]["leaves_qty"].as_str()), (Some("new"), Some("3")));
+    let (code, lines, errors) = run(&scene, &["order", "mass-cancel", "--symbol", "SEAL"]).await;
+    assert_eq!((code, lines[0]["canceled"].as_u64()), (0, Some(1)), "{lines:?} {errors}");
+    for time in ["60s", "off"] {
+        let (code, _, errors) = run(&scene, &["order", "dead-man", time]).await;
+        assert_eq!(code, 0, "{errors}");
     }
-    let (_, lines, errors) = run(&scene, &["order", "status", "c-1"]).await;
-    assert_eq!(
-        (lines[0]["state"].as_str(), lines[0]["cum_qty"].as_str()),
-        (Some("canceled"), Some("0")),
-        "{errors}"
-    );
+    let (code, lines, _) = run(&scene, &["order", "replace", "never", "--qty", "3"]).await;
+    assert_eq!((code, lines[0]["code"].as_str()), (5, Some("SF-ORD-036")));
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_operator_learns_so_from_the_verbs_of_operators() {
+    let scene = Scene::start(|_| {}).await;
+    for line in [
+        &["admin", "kill", "--firm", "acme", "--reason", "drill"][..],
+        &["admin", "trading", "SEAL", "halted", "--reason", "drill"],
+    ] {
+        let (code, _, errors) = run(&scene, line).await;
+        assert_eq!(code, 4, "{line:?}: {errors}");
+        assert!(errors.contains("not entitled to this operator verb"), "{line:?}: {errors}");
+    }
     scene.end().await;
 }
 
