@@ -161,17 +161,3 @@ async fn who_is_no_operator_learns_so_from_the_verbs_of_operators() {
     }
     scene.end().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_no_operator_learns_so_from_the_verbs_of_operators() {
-    let scene = Scene::start(|_| {}).await;
-    for line in [
-        &["admin", "kill", "--firm", "acme", "--reason", "drill"][..],
-        &["admin", "trading", "SEAL", "halted", "--reason", "drill"],
-    ] {
-        let (code, _, errors) = run(&scene, line).await;
-        assert_eq!(code, 4, "{line:?}: {errors}");
-        assert!(errors.contains("not entitled to this operator verb"), "{line:?}: {errors}");
-    }
-    scene.end().await;
-}
