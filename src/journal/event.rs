@@ -366,13 +366,15 @@ events! {
         continues: bool,
     }
     /// Instruments of the venue that begins, by their numbers.
-    275 "instruments" + 1 Instruments {
+    275 "instruments" + 2 Instruments {
         /// Number of the first of them.
         first: u32,
         /// The instruments.
         list: Vec<ListedInstrument>,
         /// Of those whose orders have bounds: number, lowest and highest price in 1e-9. In the order of numbers.
         bands: Vec<(u32, i64, i64)>,
+        /// Numbers of those in which orders are filled against a recording, in their order.
+        papers: Vec<u32>,
     }
     /// A principal got its number as an owner of orders.
     276 "owner" Owner {
@@ -511,6 +513,16 @@ events! {
         /// By how much, in milliseconds.
         delayed_ms: u64,
     }
+    /// What a recording showed that orders on paper depend on. An input of the venue: what it displays to the order whose entry is next, or
+    /// what befell orders that rest.
+    289 "paper" Paper {
+        /// Number of the instrument.
+        instrument: u32,
+        /// What it showed, in order. What is displayed to an order stands alone.
+        inputs: Vec<PaperInput>,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
 }
 
 /// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.
@@ -564,6 +576,42 @@ pub struct ListedInstrument {
     pub tick: i64,
     /// Smallest quantity step in 1e-9.
     pub lot: u64,
+}
+
+/// One thing that a recording showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PaperInput {
+    /// What it displays when an order comes.
+    Shown {
+        /// Levels of the other side within the order's limit, best first, as many as it can take: price and quantity in 1e-9.
+        against: Vec<(i64, u64)>,
+        /// Quantity on its own side at its limit in 1e-9.
+        beside: u64,
+        /// Price of the last trade in 1e-9.
+        last_price: Option<i64>,
+    },
+    /// A trade.
+    Trade {
+        /// Price in 1e-9.
+        price: i64,
+        /// Quantity in 1e-9.
+        quantity: u64,
+        /// Whether the order that took was one to sell; `None` if the recording does not say.
+        sells: Option<bool>,
+        /// Whether its level may have shown it before.
+        is_late: bool,
+    },
+    /// A level displays so much now.
+    Level {
+        /// Whether it is an offer.
+        sells: bool,
+        /// Price in 1e-9.
+        price: i64,
+        /// Quantity in 1e-9; 0: the level is gone.
+        quantity: u64,
+    },
+    /// The book begins anew.
+    Clear,
 }
 
 /// One order or cancel of the synthetic market.

@@ -80,6 +80,7 @@ impl Core {
             return Err(JournalError::State(error.to_string()));
         }
         self.show_books(now);
+        self.begin_papers(now, &mut batch)?;
         self.withdraw_synthetic(now, &mut batch)?;
         let owners: Vec<_> = self.engine.owners_with_orders().collect();
         for owner in owners {
@@ -115,7 +116,7 @@ impl Core {
     /// other event, and each order comes anew.
     fn show_books(&mut self, now: UnixNanos) {
         let instruments = Arc::clone(&self.instruments);
-        for instrument in instruments.iter().filter(|one| one.tradable) {
+        for instrument in instruments.iter().filter(|one| one.tradable && !one.paper) {
             let id = instrument.id;
             let shown = |side| self.feed.best(id, side).is_some();
             let mut kinds = Vec::new();

@@ -189,6 +189,7 @@ impl Core {
             tick: None,
             lot: None,
             delayed_ms: None,
+            paper: false,
         };
         let reply = Subscribed {
             id,
