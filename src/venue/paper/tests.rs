@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::types::{
-    BookDecimals, CancelOrder, ClientOrderId, Instrument, Instruments, MarketDepth, NewOrder, OrderKind,
-    OwnerId, ReplaceOrder, Symbol,
+    BookDecimals, CancelOrder, ClientOrderId, Instrument, Instruments, MarketDepth, NewOrder, OrderId,
+    OrderKind, OwnerId, ReplaceOrder, Symbol,
 };
 use model::{Displayed, Model};
 
