@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::data::recorded;
-use crate::harness::{Client, POLICY, Pki, Server};
+use crate::harness::{Client, Logged, POLICY, Pki, Server};
 use crate::orders::assert_accepted;
 
 const ESH4: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
@@ -28,7 +28,7 @@ const BEFORE: usize = 20_000;
 const BETWEEN: usize = 6_000;
 const BID: i8 = b'B'.cast_signed();
 const ASK: i8 = b'A'.cast_signed();
-/// Where nothing rests: a price at which the test says that all before has been published.
+/// Fillers rest at multiples of this price, where the market is not.
 const NOWHERE: i64 = 250_000_000;
 
 struct Recording {
@@ -71,9 +71,10 @@ impl Recording {
     /// Orders that come and go far from the market, more than a batch of the source holds; the last one stays, with this size.
     fn filler(&self, size: u32) -> Vec<MboMsg> {
         let like = if size == 2 { self.before.last() } else { self.between.last() }.unwrap();
+        let place = i64::from(size);
         let one = |order_id: u64, action: u8, size: u32| MboMsg {
             order_id,
-            price: NOWHERE,
+            price: NOWHERE * place,
             size,
             side: BID,
             action: action.cast_signed(),
@@ -82,7 +83,7 @@ impl Recording {
         };
         let name = u64::MAX - u64::from(size) * 1_000;
         let mut filler = vec![one(name, b'A', size)];
-        filler.extend((1..300).flat_map(|place| [one(name + place, b'A', 1), one(name + place, b'C', 1)]));
+        filler.extend((1..300).flat_map(|next| [one(name + next, b'A', 1), one(name + next, b'C', 1)]));
         filler
     }
 }
@@ -258,6 +259,7 @@ impl Trader {
 
     /// Reads until the filler of this size is displayed and so many fills came.
     async fn until(&mut self, size: u32, fills: usize) {
+        let price = text(NOWHERE * i64::from(size));
         let mut is_there = false;
         while !is_there || self.fills.len() < fills {
             let message = self.client.message().await;
@@ -265,7 +267,7 @@ impl Trader {
             self.note(&message);
             let bids = message["bids"].as_array().into_iter().flatten();
             is_there |=
-                bids.map(ToString::to_string).any(|bid| bid.contains(&format!("\"0.25\",\"{size}\"")));
+                bids.map(ToString::to_string).any(|bid| bid.contains(&format!("\"{price}\",\"{size}\"")));
         }
     }
 
@@ -274,6 +276,12 @@ impl Trader {
         let cumulative = status["cum_qty"].as_str().unwrap().parse().unwrap();
         (status["state"].as_str().unwrap().to_owned(), cumulative)
     }
+}
+
+/// A fill as it is sealed: name, quantity, price.
+fn fill(event: &Logged) -> (String, u64, String) {
+    let quantity = event.fields["quantity"].as_u64().unwrap() / 1_000_000_000;
+    (event.text("cl_ord_id").to_owned(), quantity, text(event.fields["price"].as_i64().unwrap()))
 }
 
 fn text(price: i64) -> String {
@@ -347,15 +355,20 @@ async fn orders_on_paper_fill_as_an_independent_pass_over_the_recording_computes
         }
     }
     expected.push(("left".to_owned(), 1, text(asks[2].0)));
-    expected.extend(first.iter().map(|fill| ("waits".to_owned(), *fill, text(bid.price))));
+    let waited = |fills: &[u64]| -> Vec<_> {
+        fills.iter().map(|fill| ("waits".to_owned(), *fill, text(bid.price))).collect()
+    };
+    expected.extend(waited(&first));
     pipe.write(&bytes(&[&recording.between[..], &recording.filler(3)].concat()));
-    bob.until(3, expected.len()).await;
-    assert_eq!(bob.fills, expected);
+    bob.until(3, first.len()).await;
+    assert_eq!(bob.fills, waited(&first));
     let filled: u64 = first.iter().sum();
     assert_eq!(bob.status("waits").await, ("partially_filled".to_owned(), filled));
     drop(pipe);
     drop(bob);
     let (log, folder) = server.finish().await;
+    let fills: Vec<_> = log.iter().filter(|event| event.text("exec").ends_with("fill")).map(fill).collect();
+    assert_eq!(fills, expected);
     let sealed = log.iter().filter(|event| event.kind == "paper").count();
     assert!(sealed > 3 && sealed < recording.between.len() / 2, "{sealed} entries of what was shown");
 
@@ -366,8 +379,7 @@ async fn orders_on_paper_fill_as_an_independent_pass_over_the_recording_computes
     assert_eq!(bob.status("waits").await, ("partially_filled".to_owned(), filled));
     pipe.write(&bytes(&[&recording.before[..], &recording.between, &recording.filler(4)].concat()));
     bob.until(4, second.len()).await;
-    let expected: Vec<_> = second.iter().map(|fill| ("waits".to_owned(), *fill, text(bid.price))).collect();
-    assert_eq!(bob.fills, expected);
+    assert_eq!(bob.fills, waited(&second));
     let (_, cumulative) = bob.status("waits").await;
     assert_eq!(cumulative, bid.leaves - last.leaves);
     drop(pipe);
