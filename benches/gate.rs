@@ -240,6 +240,7 @@ fn instruments() -> Instruments {
         band: None,
         depth: MarketDepth::Orders,
         tradable: true,
+        paper: false,
     };
     instruments.add(build).expect("the only instrument");
     instruments

@@ -142,6 +142,7 @@ fn instruments() -> Instruments {
             band: None,
             depth: MarketDepth::Orders,
             tradable: false,
+            paper: false,
         });
     }
     instruments

@@ -341,6 +341,7 @@ fn instruments() -> Instruments {
         band: None,
         depth: MarketDepth::Orders,
         tradable: true,
+        paper: false,
     });
     instruments
 }

@@ -33,6 +33,7 @@ fn instruments(tick: Price) -> Instruments {
         band: None,
         depth: MarketDepth::Orders,
         tradable: true,
+        paper: false,
     };
     instruments.add(build).unwrap();
     instruments

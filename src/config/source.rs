@@ -123,6 +123,7 @@ macro_rules! playback {
                     repeat: false,
                     wait_for_subscribers: 0,
                     stall_ms: 0,
+                    paper: false,
                 }
             }
 
@@ -164,6 +165,9 @@ pub struct MessagesSourceConfig {
     /// As in a DBN source.
     #[serde(default)]
     pub stall_ms: u64,
+    /// As in a DBN source.
+    #[serde(default)]
+    pub paper: bool,
 }
 
 /// One instrument of a recording of messages.
@@ -201,6 +205,9 @@ pub struct ItchSourceConfig {
     /// As in a DBN source.
     #[serde(default)]
     pub stall_ms: u64,
+    /// As in a DBN source.
+    #[serde(default)]
+    pub paper: bool,
 }
 
 /// The beginning of a day somewhere, in nanoseconds since the Unix epoch.
@@ -245,6 +252,9 @@ pub struct DbnSourceConfig {
     /// Silence after which its instruments are stale, milliseconds of the replay; 0: never.
     #[serde(default)]
     pub stall_ms: u64,
+    /// Whether clients may order in its instruments on paper (`docs/PAPER.md`).
+    #[serde(default)]
+    pub paper: bool,
 }
 
 /// A seeded market of makers and takers.

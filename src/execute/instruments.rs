@@ -20,14 +20,17 @@ pub(super) fn listed_whole(instruments: &Instruments) -> event::Instruments {
 }
 
 fn listed_from<'a>(first: u32, listed: impl Iterator<Item = &'a Instrument>) -> event::Instruments {
-    let (mut list, mut bands) = (Vec::new(), Vec::new());
+    let (mut list, mut bands, mut papers) = (Vec::new(), Vec::new(), Vec::new());
     for instrument in listed {
         list.push(to_listed(instrument));
         if let Some((lowest, highest)) = instrument.band {
             bands.push((instrument.id.0, lowest.nanos(), highest.nanos()));
         }
+        if instrument.paper {
+            papers.push(instrument.id.0);
+        }
     }
-    event::Instruments { first, list, bands }
+    event::Instruments { first, list, bands, papers }
 }
 
 fn to_listed(instrument: &Instrument) -> event::ListedInstrument {
@@ -47,6 +50,7 @@ pub(super) fn add(instruments: &mut Instruments, entry: &event::Instruments) -> 
         return None;
     }
     let mut bands = entry.bands.iter().copied().peekable();
+    let mut papers = entry.papers.iter().copied().peekable();
     for (number, listed) in (entry.first..).zip(&entry.list) {
         let symbol = Symbol::new(&listed.symbol).ok()?;
         let price = Decimals::new(listed.price_decimals)?;
@@ -56,6 +60,10 @@ pub(super) fn add(instruments: &mut Instruments, entry: &event::Instruments) -> 
         }
         let band = bands.next_if(|(banded, ..)| *banded == number);
         if band.is_some_and(|(_, lowest, highest)| lowest > highest) {
+            return None;
+        }
+        let paper = papers.next_if_eq(&number).is_some();
+        if paper && !listed.tradable {
             return None;
         }
         instruments.add(|id| Instrument {
@@ -68,9 +76,10 @@ pub(super) fn add(instruments: &mut Instruments, entry: &event::Instruments) -> 
             // What a source shows has no part in an execution.
             depth: if listed.tradable { MarketDepth::Orders } else { MarketDepth::Trades },
             tradable: listed.tradable,
+            paper,
         })?;
     }
-    bands.next().is_none().then_some(())
+    (bands.next().is_none() && papers.next().is_none()).then_some(())
 }
 
 #[cfg(test)]
@@ -93,6 +102,7 @@ mod tests {
                 band: number.is_multiple_of(3).then_some(band),
                 depth: MarketDepth::Orders,
                 tradable: true,
+                paper: number.is_multiple_of(5),
             };
             instruments.add(build).unwrap();
         }
@@ -100,21 +110,28 @@ mod tests {
     }
 
     #[test]
-    fn bands_come_back_from_the_log_with_their_instruments() {
+    fn bands_and_paper_come_back_from_the_log_with_their_instruments() {
         let before = table(1_203);
         let mut after = Instruments::new();
         for entry in listed(&before) {
             add(&mut after, &entry).unwrap();
         }
-        let bands = |table: &Instruments| table.iter().map(|one| one.band).collect::<Vec<_>>();
-        assert_eq!(bands(&after), bands(&before));
+        let told = |table: &Instruments| table.iter().map(|one| (one.band, one.paper)).collect::<Vec<_>>();
+        assert_eq!(told(&after), told(&before));
         assert_eq!(after.by_id(InstrumentId(3)).unwrap().band.unwrap().0, Price::from_nanos(-4));
     }
 
     #[test]
-    fn a_band_of_no_listed_instrument_or_upside_down_is_refused() {
+    fn a_band_or_paper_of_no_listed_instrument_or_upside_down_is_refused() {
         let entry = listed(&table(4)).next().unwrap();
         assert_eq!(add(&mut Instruments::new(), &entry), Some(()));
+        for papers in [vec![4], vec![1, 1], vec![2, 1]] {
+            let wrong = event::Instruments { papers, ..entry.clone() };
+            assert_eq!(add(&mut Instruments::new(), &wrong), None, "{:?}", wrong.papers);
+        }
+        let mut wrong = event::Instruments { papers: vec![1], ..entry.clone() };
+        wrong.list[1].tradable = false;
+        assert_eq!(add(&mut Instruments::new(), &wrong), None, "on paper, and takes no orders");
         for bands in
             [vec![(4, 1, 2)], vec![(1, 2, 1)], vec![(2, 1, 2), (1, 1, 2)], vec![(1, 1, 2), (1, 1, 2)]]
         {

@@ -1,7 +1,7 @@
 //! The venue with all that turns its inputs into sealed outputs: owners' numbers, names of orders, numbers of reports.
 //!
 //! One [`Engine`] executes in the pipeline, another one executes the same inputs again from the log ([`replay`]): the same code, so
-//! that what differs was not what the log says. Inputs are the entries of kinds `order`, `synthetic`, `day_end` and `owner`;
+//! that what differs was not what the log says. Inputs are the entries of kinds `order`, `synthetic`, `day_end`, `owner` and `paper`;
 //! outputs are `execution`, `order_refused` with an order's link, and `STATE_HASH`. An input's entry stands in the log before its
 //! outputs, and all of them before the next input.
 //!
@@ -15,6 +15,7 @@ mod message;
 mod operate;
 mod order;
 mod owners;
+mod paper;
 mod position;
 mod positions;
 pub mod replay;
@@ -429,8 +430,12 @@ impl Engine {
     /// Makes the report of an execution; `None` where nobody reads one: members of the synthetic market do not.
     pub fn report(&mut self, execution: &Execution, cause: Cause) -> Option<(event::Execution, Report<'_>)> {
         let record = self.orders.get_mut(&execution.order);
+        let mark = self.venue.paper_mark(execution.instrument);
         self.positions
             .apply(execution, record.as_ref().map_or_else(OpenPart::default, |one| one.open_part()));
+        if let Some(price) = mark {
+            self.positions.restore_mark(execution.instrument, price);
+        }
         let principal = self.owners.name(execution.owner)?;
         let record = record?;
         let instrument = self.instruments.by_id(execution.instrument)?;

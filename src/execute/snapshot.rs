@@ -9,7 +9,7 @@ use sealfeed_wire::KillScope;
 
 use super::replay::principal_of;
 use super::{
-    Answer, Engine, EngineOptions, OpenSide, OrderRecord, Origin, Outcome, Position, Row, instruments,
+    Answer, Engine, EngineOptions, OpenSide, OrderRecord, Origin, Outcome, Position, Row, instruments, paper,
 };
 use crate::journal::state::Rows;
 use crate::journal::{OrderTrail, state};
@@ -18,7 +18,9 @@ use crate::types::{
     OrderKind, OrderState, OwnerId, Phase, Price, Quantity, SelfTrade, Sequence, SessionId, Side,
     TimeInForce, UnixNanos,
 };
-use crate::venue::{BookState, Counters, RULES, RestingOrder, RestoreError, Venue, VenueEvent};
+use crate::venue::{
+    BookState, Counters, PaperState, RULES, RestingOrder, RestoreError, RestoreFault, Venue, VenueEvent,
+};
 
 /// Why bytes are no state to go on from.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,7 @@ impl Engine {
                 .map(|(firm, open_orders, rows)| account_to_state(firm.to_owned(), open_orders, rows))
                 .collect(),
             kills: self.kills.iter().map(|(scope, target)| (scope.as_str().to_owned(), target)).collect(),
+            papers: self.venue.papers().map(|paper| paper::to_state(&paper)).collect(),
         };
         // Encoding into memory fails for no value that these types can have.
         state.encode().unwrap_or_default()
@@ -110,8 +113,10 @@ impl Engine {
             state.books.iter().map(book_from_state).collect::<Option<_>>().ok_or(BAD_BOOK)?;
         let resting: Vec<RestingOrder> =
             state.resting.iter().map(resting_from_state).collect::<Option<_>>().ok_or(BAD_BOOK)?;
-        let venue = Venue::restore(&table, state.resting_orders_max, counters, books, resting)
+        let mut venue = Venue::restore(&table, state.resting_orders_max, counters, books, resting)
             .map_err(SnapshotError::Books)?;
+        let papers = state.papers.iter().map(paper::from_state);
+        venue.restore_papers(papers).map_err(|_| BAD_BOOK)?;
         let mut engine = Self::new(Arc::new(table), options);
         engine.venue = venue;
         (engine.next_id, engine.inputs, engine.hashed_at) = (state.next_id, state.inputs, state.hashed_at);
@@ -190,11 +195,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Cancels every order in what `instruments` does not list as traded; to be reported before [`Engine::go_on`].
+    /// Cancels every order in what `instruments` does not list as traded, or as traded otherwise (on paper); to be reported before [`Engine::go_on`].
     pub fn leave_out(&mut self, instruments: &Instruments, events: &mut Vec<VenueEvent>) {
         let is_kept = |id: InstrumentId| {
             let symbol = self.instruments.by_id(id).map(|one| one.symbol);
-            symbol.and_then(|symbol| instruments.by_symbol(symbol.as_str())).is_some_and(|one| one.tradable)
+            let now = symbol.and_then(|symbol| instruments.by_symbol(symbol.as_str()));
+            now.is_some_and(|one| one.tradable && one.paper == self.venue.is_paper(id))
         };
         let leaving: Vec<RestingOrder> =
             self.venue.resting().filter(|order| !is_kept(order.instrument)).collect();
@@ -248,8 +254,19 @@ impl Engine {
         // Within an instrument the order stays.
         resting.sort_by_key(|order| order.instrument);
         let most = options.resting_orders_max.max(most_in_one(&resting));
+        let papers: Vec<PaperState> = self
+            .venue
+            .papers()
+            .filter_map(|paper| {
+                let instrument = moved(paper.instrument)?;
+                let is_kept = instruments.by_id(instrument).is_some_and(|one| one.paper);
+                is_kept.then_some(PaperState { instrument, ..paper })
+            })
+            .collect();
         self.venue = Venue::restore(&instruments, most, self.venue.counters(), books, resting)?
             .with_resting_orders_max(options.resting_orders_max);
+        let unfit = |instrument| RestoreError { what: RestoreFault::Paper, instrument, order: None };
+        self.venue.restore_papers(papers).map_err(unfit)?;
         self.orders.retain(|_, record| match moved(record.instrument) {
             Some(instrument) => {
                 record.instrument = instrument;

@@ -18,6 +18,7 @@ fn instruments() -> Arc<Instruments> {
             band: None,
             depth: MarketDepth::Orders,
             tradable: true,
+            paper: false,
         };
         instruments.add(build).unwrap();
     }

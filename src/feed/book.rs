@@ -146,6 +146,14 @@ impl Book {
         ladder.levels.contains_key(&rank(side, price))
     }
 
+    /// All that rests at a price of one side now.
+    #[must_use]
+    pub fn quantity_at(&self, side: BookSide, price: Price) -> Quantity {
+        let rank = rank(side, price);
+        let total = self.ladder(side).levels.get(&rank).copied().unwrap_or_default();
+        level(side, rank, total).quantity
+    }
+
     /// Whether this order rests.
     #[must_use]
     pub fn has_order(&self, order: OrderId) -> bool {

@@ -123,6 +123,10 @@ impl Market {
         self.trades_counted = trades;
     }
 
+    pub(super) const fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
     pub(super) fn book(&self) -> &Book {
         &self.book
     }

@@ -233,6 +233,12 @@ impl Feed {
         }
     }
 
+    /// Whether what an instrument shows may be out of date: its source stalled or ended, or its book broke a rule.
+    #[must_use]
+    pub fn is_stale(&self, instrument: InstrumentId) -> bool {
+        self.markets.get(instrument.index()).is_none_or(Market::is_stale)
+    }
+
     /// The book of an instrument; empty where its source shows no orders.
     #[must_use]
     pub fn book(&self, instrument: InstrumentId) -> Option<&Book> {

@@ -55,6 +55,7 @@ pub(super) fn feed_with(quantity: Decimals, rings: RingBounds) -> Feed {
             band: (symbol == "O").then_some((Price::from_nanos(1), Price::from_nanos(900))),
             depth,
             tradable: false,
+            paper: false,
         });
         assert!(added.is_some());
     }

@@ -80,6 +80,7 @@ fn instruments() -> Instruments {
             band: None,
             depth: MarketDepth::Orders,
             tradable,
+            paper: false,
         };
         instruments.add(build).unwrap();
     }

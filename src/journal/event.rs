@@ -4,7 +4,11 @@
 //! the end, with a new schema number, and only of types that are one zero byte where they say nothing (`false`, 0, `None`, empty). Values are text where a person will read them, so that a log can be
 //! understood without this program. Nothing here may hold a secret: MACs are evidence, keys never appear.
 
+mod inputs;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use inputs::{PaperInput, SyntheticInput};
 
 /// Declares the events: one struct a kind, and the enum over them with its number and name. `+ n` in front of the struct: the
 /// last n fields came with schema 2.
@@ -366,13 +370,15 @@ events! {
         continues: bool,
     }
     /// Instruments of the venue that begins, by their numbers.
-    275 "instruments" + 1 Instruments {
+    275 "instruments" + 2 Instruments {
         /// Number of the first of them.
         first: u32,
         /// The instruments.
         list: Vec<ListedInstrument>,
         /// Of those whose orders have bounds: number, lowest and highest price in 1e-9. In the order of numbers.
         bands: Vec<(u32, i64, i64)>,
+        /// Numbers of those in which orders are filled against a recording, in their order.
+        papers: Vec<u32>,
     }
     /// A principal got its number as an owner of orders.
     276 "owner" Owner {
@@ -511,6 +517,16 @@ events! {
         /// By how much, in milliseconds.
         delayed_ms: u64,
     }
+    /// What a recording showed that orders on paper depend on. An input of the venue: what it displays to the order whose entry is next, or
+    /// what befell orders that rest.
+    289 "paper" Paper {
+        /// Number of the instrument.
+        instrument: u32,
+        /// What it showed, in order. What is displayed to an order stands alone.
+        inputs: Vec<PaperInput>,
+        /// When the venue took it, nanoseconds.
+        admitted: u64,
+    }
 }
 
 /// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.
@@ -564,33 +580,4 @@ pub struct ListedInstrument {
     pub tick: i64,
     /// Smallest quantity step in 1e-9.
     pub lot: u64,
-}
-
-/// One order or cancel of the synthetic market.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SyntheticInput {
-    /// A new order.
-    New {
-        /// Number of the maker or taker.
-        owner: u32,
-        /// The venue's name for it.
-        order_id: u64,
-        /// Position of the instrument in the `start` event's list.
-        instrument: u32,
-        /// Whether it buys.
-        buys: bool,
-        /// Limit price in 1e-9; `None` for a market order.
-        price: Option<i64>,
-        /// Whether what does not trade at once rests; else it expires.
-        rests: bool,
-        /// Quantity in 1e-9.
-        quantity: u64,
-    },
-    /// A cancel of this order.
-    Cancel {
-        /// Number of the maker.
-        owner: u32,
-        /// Which order.
-        order_id: u64,
-    },
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::event::Instruments;
 
 /// Version of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of a snapshot in one entry; with the rest of the entry below its largest size.
 pub const PART_BYTES_MAX: usize = 60_000;
 
@@ -65,6 +65,19 @@ pub struct State<O = Vec<Order>, A = Vec<Answer>, R = Vec<Resting>> {
     pub firm_accounts: Vec<Account<String>>,
     /// Kill switches that are engaged: scope and target.
     pub kills: Vec<(String, String)>,
+    /// What is kept of instruments on paper, in their order.
+    pub papers: Vec<Paper>,
+}
+
+/// An instrument on paper: what is kept of its recording. Quantities in 1e-9.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Paper {
+    /// Which instrument.
+    pub instrument: u32,
+    /// Levels: whether it is an offer, price in 1e-9, displayed and taken quantity.
+    pub levels: Vec<(bool, i64, u64, u64)>,
+    /// Orders: name, quantity in front, and what of that went without a trade.
+    pub places: Vec<(u64, u64, u64)>,
 }
 
 /// A list that is made while it is written, once.

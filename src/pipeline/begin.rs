@@ -80,6 +80,7 @@ impl Core {
             return Err(JournalError::State(error.to_string()));
         }
         self.show_books(now);
+        self.begin_papers(now, &mut batch)?;
         self.withdraw_synthetic(now, &mut batch)?;
         let owners: Vec<_> = self.engine.owners_with_orders().collect();
         for owner in owners {
@@ -118,13 +119,15 @@ impl Core {
         let resting: Vec<RestingOrder> = self.engine.resting().collect();
         // Both are in the order of instruments.
         let mut resting = resting.into_iter().peekable();
-        for instrument in instruments.iter().filter(|one| one.tradable) {
+        for instrument in instruments.iter().filter(|one| one.tradable && !one.paper) {
             let id = instrument.id;
             let shown = |side| self.feed.best(id, side).is_some();
             let mut kinds = Vec::new();
             if self.goes_on && (shown(Side::Buy) || shown(Side::Sell)) {
                 kinds.push(MarketEventKind::Clear);
             }
+            // Paper orders show in no book.
+            while resting.next_if(|order| order.instrument < id).is_some() {}
             while let Some(order) = resting.next_if(|order| order.instrument == id) {
                 let RestingOrder { id: order, side, price, leaves: quantity, .. } = order;
                 kinds.push(MarketEventKind::Add { order, side, price, quantity });

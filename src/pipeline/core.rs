@@ -13,6 +13,7 @@ use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::begin::Snapshots;
 use super::delayed::DelayedFeeds;
+use super::paper::Papers;
 use super::publish::Publishers;
 use super::recovery::Recoveries;
 use super::reports::Reports;
@@ -61,6 +62,7 @@ pub struct Core {
     pub(super) subscriptions: Subscriptions,
     pub(super) synthetic: SyntheticOrders,
     pub(super) publishers: Publishers,
+    pub(super) papers: Papers,
     /// Room on the log's disk, as last reported to the operator.
     space: Space,
     source_instruments: HashMap<Arc<str>, Vec<InstrumentId>>,
@@ -108,6 +110,7 @@ impl Core {
             subscriptions: Subscriptions::default(),
             synthetic: SyntheticOrders::default(),
             publishers: Publishers::new(&options.publishers),
+            papers: Papers::new(&options.instruments),
             space: Space::default(),
             source_instruments: options.source_instruments.clone(),
             subscription_count: watch::Sender::new(0),
@@ -261,6 +264,7 @@ impl Core {
             SourceBatch::Market(events) => {
                 for event in &events {
                     self.publish(event, now, batch);
+                    self.take_paper_event(event, now, batch)?;
                 }
                 Ok(())
             }

@@ -69,6 +69,7 @@ impl Desk {
                 band: None,
                 depth: MarketDepth::Orders,
                 tradable,
+                paper: false,
             };
             instruments.add(build).unwrap();
         }

@@ -99,6 +99,7 @@ impl Core {
             tick: None,
             lot: None,
             delayed_ms: None,
+            paper: false,
         };
         let reply = Subscribed {
             id,

@@ -17,6 +17,7 @@ mod executions;
 mod order_ops;
 mod order_status;
 mod orders;
+mod paper;
 mod publish;
 mod recovery;
 mod release;

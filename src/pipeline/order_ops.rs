@@ -11,9 +11,12 @@ use super::core::Core;
 use super::orders::{Message, Names, order_event, signature};
 use super::risk_context;
 use crate::execute::{Cause, Engine, Mass, Origin, Outcome, dead_man_due};
+use crate::feed::Feed;
 use crate::gate::{Refused, StandingOrder};
 use crate::journal::{JournalError, OrderTrail, Space, event};
-use crate::types::{CancelOnDisconnect, ClientOrderId, Code, Entitlement, Instruments, ReplaceOrder};
+use crate::types::{
+    CancelOnDisconnect, ClientOrderId, Code, Entitlement, Instruments, OrderKind, ReplaceOrder,
+};
 
 impl Core {
     pub(super) fn new_order(
@@ -26,7 +29,7 @@ impl Core {
             return self.refuse(message, Code::AudLowSpace.into(), batch);
         }
         let (owner, now) = (message.owner, message.now);
-        let (engine, entitlement) = (&self.engine, message.session.entitlement());
+        let (engine, entitlement) = ((&self.engine, &self.feed), message.session.entitlement());
         let admitted = self.gate.admit(
             &message.order,
             owner,
@@ -44,7 +47,15 @@ impl Core {
         };
         let on_disconnect =
             entitlement.orders.as_ref().map(|rights| rights.cancel_on_disconnect).unwrap_or_default();
+        if self.is_paper_unknown(admitted.instrument()) {
+            return self.refuse(message, Code::OrdInstrumentHalted.into(), batch);
+        }
         let order = admitted.into_new_order(self.engine.next_id());
+        let limit = match order.kind {
+            OrderKind::Limit(price) => Some(price),
+            OrderKind::Market => None,
+        };
+        self.show_paper((order.instrument, order.side, limit, order.quantity), now)?;
         let mut trail = OrderTrail::new(order.id.0);
         let origin = Origin { session: message.session.id(), on_disconnect };
         let event = order_event(message, Some(order.id), on_disconnect);
@@ -99,7 +110,7 @@ impl Core {
         if self.journal.space() == Space::Critical {
             return self.refuse(message, Code::AudLowSpace.into(), batch);
         }
-        let (engine, entitlement) = (&self.engine, message.session.entitlement());
+        let (engine, entitlement) = ((&self.engine, &self.feed), message.session.entitlement());
         let standing = |target: &ClientOrderId| {
             standing_order(engine, &self.instruments, message, &entitlement, *target)
         };
@@ -114,6 +125,12 @@ impl Core {
         let Some(mut trail) = self.engine.order(id).map(|record| record.trail) else {
             return self.refuse_for_good(message, names, Code::OrdOrderUnknown, None, batch);
         };
+        if let Some(looks) = self.shown_for_replace(id, &admitted) {
+            if self.is_paper_unknown(looks.0) {
+                return self.refuse(message, Code::OrdInstrumentHalted.into(), batch);
+            }
+            self.show_paper(looks, now)?;
+        }
         let event = order_event(message, Some(id), CancelOnDisconnect::Off);
         let entry = self.journal.record_of_order(&mut trail, Some(&message.session.trail), event)?;
         batch.depends_on(entry);
@@ -222,7 +239,7 @@ impl Core {
 
 /// The order that a replace names, as it stands, with what surrounds it.
 fn standing_order(
-    engine: &Engine,
+    (engine, feed): (&Engine, &Feed),
     instruments: &Arc<Instruments>,
     message: &Message<'_>,
     entitlement: &Entitlement,
@@ -240,6 +257,6 @@ fn standing_order(
         quantity: record.quantity,
         leaves: record.leaves,
         traded: record.cumulative,
-        context: risk_context::of(engine, who, entitlement, instrument, record.side),
+        context: risk_context::of((engine, feed), who, entitlement, instrument, record.side),
     })
 }

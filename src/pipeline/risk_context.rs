@@ -1,26 +1,35 @@
 //! What the gate has to know of the market and of accounts to judge an order.
 
 use crate::execute::{Account, Engine};
+use crate::feed::Feed;
 use crate::gate::{AccountRisk, RiskContext};
 use crate::types::{Entitlement, Instrument, InstrumentId, OwnerId, Principal, RiskBounds, Side};
 
 /// What stands around an order of `owner` on a side of an instrument. Exposure and result are added up over all positions only where the
 /// entitlement bounds them; elsewhere they are left unknown.
 pub(super) fn of(
-    engine: &Engine,
+    (engine, feed): (&Engine, &Feed),
     (owner, principal): (OwnerId, &Principal),
     entitlement: &Entitlement,
     instrument: &Instrument,
     side: Side,
 ) -> RiskContext {
     let positions = engine.positions();
+    let best = |side| {
+        // On paper, what rests in the venue is no market.
+        if instrument.paper {
+            feed.best(instrument.id, side).map(|level| level.price)
+        } else {
+            engine.best_price(instrument.id, side)
+        }
+    };
     let (id, bounds) = (instrument.id, entitlement.orders.as_ref().map(|rights| &rights.bounds));
     let firm_bounds = entitlement.firm.as_ref().map(|firm| &firm.bounds);
     let account = |account: Option<&Account>, bounds| account_risk(engine, account, bounds, id, side);
     RiskContext {
         is_killed: engine.kill_switches().blocks(principal, &instrument.symbol).is_some(),
-        best_opposite: engine.best_price(id, side.opposite()),
-        best_same: engine.best_price(id, side),
+        best_opposite: best(side.opposite()),
+        best_same: best(side),
         last_price: positions.last_price(id),
         principal: AccountRisk {
             open_orders: engine.open_orders(owner),

@@ -507,5 +507,6 @@ fn subscribed(
         tick: instrument.tradable.then(|| Scaled::new(instrument.tick, decimals.price)),
         lot: instrument.tradable.then(|| Scaled::new(instrument.lot, decimals.quantity)),
         delayed_ms: None,
+        paper: instrument.paper,
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn of(
 
 fn is_same(one: &Instrument, other: &Instrument) -> bool {
     // A band bounds orders: it makes no difference to what is published.
-    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable } = one;
+    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable, paper } = one;
     (*id, *symbol, *decimals) == (other.id, other.symbol, other.decimals)
-        && (*tick, *lot, *depth, *tradable) == (other.tick, other.lot, other.depth, other.tradable)
+        && (*tick, *lot, *depth) == (other.tick, other.lot, other.depth)
+        && (*tradable, *paper) == (other.tradable, other.paper)
 }

@@ -80,7 +80,9 @@ impl StartError {
         match self {
             Self::Log(error) | Self::Tape(error) => Some(error.code()),
             Self::Identity(error) => Some(error.code()),
-            Self::Source(SourceError::InstrumentInvalid { .. }) => Some(Code::CfgInstrumentInvalid),
+            Self::Source(SourceError::InstrumentInvalid { .. } | SourceError::PaperWithoutBook { .. }) => {
+                Some(Code::CfgInstrumentInvalid)
+            }
             Self::Source(_) => Some(Code::CfgSourceUnusable),
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
             Self::Listen { .. } => Some(Code::CfgListenFailed),

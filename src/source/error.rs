@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sealfeed_wire::DecimalError;
 use sealfeed_wire::ident::IdentError;
 
-use crate::types::{Code, Symbol};
+use crate::types::{Code, MarketDepth, Symbol};
 
 /// Why a source cannot be opened, or why it ended before its end. Records are counted from 1.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +225,12 @@ pub enum SourceError {
         /// Which of them, and what it may be.
         what: &'static str,
     },
+    /// Orders are to be filled on paper where no book shows what they could be filled against.
+    #[error("{symbol} cannot be traded on paper: its source shows no book, leave `paper` out")]
+    PaperWithoutBook {
+        /// The symbol.
+        symbol: Symbol,
+    },
     /// The timer of the source's thread cannot be started.
     #[error("cannot start the source's timer")]
     Timer(#[source] io::Error),
@@ -264,7 +270,12 @@ impl SourceError {
             | Self::SymbolCount { .. }
             | Self::Principal { .. }
             | Self::Timer(_) => Code::PubSourceUnreadable,
-            Self::InstrumentInvalid { .. } => Code::CfgInstrumentInvalid,
+            Self::InstrumentInvalid { .. } | Self::PaperWithoutBook { .. } => Code::CfgInstrumentInvalid,
         }
     }
+}
+
+/// Refuses an instrument that is to be traded on paper and has no book.
+pub(super) fn check_paper(paper: bool, symbol: Symbol, depth: MarketDepth) -> Result<(), SourceError> {
+    if paper && !depth.has_book() { Err(SourceError::PaperWithoutBook { symbol }) } else { Ok(()) }
 }

@@ -45,7 +45,17 @@ pub fn open_publisher(
         let tick = Price::from_nanos(unit(decimals.price).cast_signed());
         let lot = Quantity::from_nanos(unit(decimals.quantity));
         let id = instruments
-            .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
+            .add(|id| Instrument {
+                id,
+                symbol,
+                decimals,
+                tick,
+                lot,
+                band: None,
+                depth,
+                tradable: false,
+                paper: false,
+            })
             .ok_or(SourceError::SymbolTaken { symbol })?;
         ids.push(id);
     }

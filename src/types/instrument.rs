@@ -54,8 +54,10 @@ pub struct Instrument {
     pub band: Option<(Price, Price)>,
     /// What its source shows.
     pub depth: MarketDepth,
-    /// Whether the embedded venue matches orders in it; recorded instruments are read-only.
+    /// Whether the embedded venue takes orders in it; recorded instruments are read-only unless they are `paper`.
     pub tradable: bool,
+    /// Whether orders in it are filled against what its recording shows, and never against one another. Then it is `tradable`, too.
+    pub paper: bool,
 }
 
 /// All instruments of a server, fixed at start.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::orders::{Links, OrderIndex, Orders};
+use super::paper::Paper;
 use crate::types::{Phase, Price, Side};
 
 /// One instrument's resting orders, and the account of every quantity that ever came in.
@@ -13,7 +14,9 @@ pub(super) struct Book {
     /// Nano-units between two prices at which an auction can trade.
     pub(super) tick: i64,
     pub(super) phase: Phase,
-    /// Price of the last trade.
+    /// Where orders are filled against a recording: what is kept of that.
+    pub(super) paper: Option<Box<Paper>>,
+    /// Price of the last trade; on paper, of the recording's last one as it was sealed.
     pub(super) last_price: Option<Price>,
     /// Nano-units of all orders taken in, and what replaces put on top.
     pub(super) submitted: u128,
@@ -33,6 +36,7 @@ impl Book {
             // A tick of zero is none: the table of instruments has none.
             tick: tick.nanos().max(1),
             phase: Phase::Open,
+            paper: None,
             last_price: None,
             submitted: 0,
             traded: 0,
@@ -137,6 +141,22 @@ impl Ladder {
         self.levels.range(..=worst).flat_map(move |(_, queue)| {
             std::iter::successors(Some(queue.head), move |index| is_order(orders.links(*index).next))
         })
+    }
+
+    /// Whether anything rests at this price.
+    pub(super) fn has_at(&self, price: Price) -> bool {
+        self.levels.contains_key(&self.rank(price))
+    }
+
+    /// Every order at this price, oldest first.
+    pub(super) fn iter_at<'a>(
+        &'a self,
+        price: Price,
+        orders: &'a Orders,
+    ) -> impl Iterator<Item = OrderIndex> + 'a {
+        let is_order = |index: OrderIndex| (index != OrderIndex::NONE).then_some(index);
+        let queue = self.levels.get(&self.rank(price));
+        std::iter::successors(queue.map(|queue| queue.head), move |index| is_order(orders.links(*index).next))
     }
 
     fn append(&mut self, index: OrderIndex, orders: &mut Orders) {

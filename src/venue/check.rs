@@ -60,8 +60,12 @@ impl Venue {
             let best = |side| book.ladder(side).best_within(None).map(|(price, _)| price);
             if let (Some(bid), Some(ask)) = (best(Side::Buy), best(Side::Sell))
                 && matches!(book.phase, Phase::Open | Phase::Closed)
+                && book.paper.is_none()
             {
                 assert!(bid < ask, "the book is crossed: {bid} bid, {ask} asked");
+            }
+            if let Some(paper) = &book.paper {
+                paper.check(book, &self.orders);
             }
             assert_eq!(of_book, book.resting_orders());
             assert!(of_book <= self.resting_orders_max);

@@ -152,6 +152,9 @@ pub enum RestoreFault {
     /// Orders and accounts do not add up.
     #[error("what was taken in is not what rests, traded and was returned")]
     Accounts,
+    /// What is kept of a recording is not that of the orders on paper.
+    #[error("its places on paper are not those of its orders")]
+    Paper,
     /// A book that may not be crossed is.
     #[error("the book is crossed, and not in an auction")]
     Crossed,
@@ -293,7 +296,8 @@ impl Venue {
             let fail = |what, order| RestoreError { what, instrument: InstrumentId(place), order };
             let best = |side| book.ladder(side).best_within(None).map(|(price, _)| price);
             let is_crossed = best(Side::Buy).zip(best(Side::Sell)).is_some_and(|(bid, ask)| bid >= ask);
-            if is_crossed && !matches!(book.phase, Phase::AuctionCall | Phase::Halted) {
+            let may_cross = book.paper.is_some() || matches!(book.phase, Phase::AuctionCall | Phase::Halted);
+            if is_crossed && !may_cross {
                 return Err(fail(RestoreFault::Crossed, None));
             }
             let mut leaves = 0_u128;

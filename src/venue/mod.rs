@@ -14,6 +14,7 @@
 //! - Each instrument has a phase, which says what it takes (`phase`).
 //! - Resting orders are bounded per instrument ([`Venue::with_resting_orders_max`]); beyond that, orders that
 //!   would rest are refused and those that trade go on.
+//! - Where an instrument is traded on paper, orders meet what its recording shows, and never one another (`paper`).
 //! - A refused request changes nothing and reports nothing.
 
 mod auction;
@@ -23,6 +24,7 @@ mod export;
 mod index;
 mod matching;
 mod orders;
+mod paper;
 mod phase;
 mod replace;
 mod state;
@@ -32,11 +34,13 @@ use book::Book;
 pub use event::VenueEvent;
 pub use export::{BookState, Counters, RestingOrder, RestoreError, RestoreFault};
 use orders::{Order, OrderIndex, Orders};
+use paper::Paper;
+pub use paper::{PAPER_LEVELS_MAX, PaperLevel, PaperPlace, PaperState, Recorded, SHOWN_LEVELS_MAX, Shown};
 use state::OrderSum;
 
 use crate::types::{
-    CancelOrder, Code, Execution, ExecutionKind, InstrumentId, Instruments, MarketEventKind, NewOrder,
-    OrderId, OrderKind, OwnerId, Phase, Price, Quantity, SelfTrade, Side, TimeInForce,
+    CancelOrder, Code, Execution, ExecutionKind, Instrument, InstrumentId, Instruments, MarketEventKind,
+    NewOrder, OrderId, OrderKind, OwnerId, Phase, Price, Quantity, SelfTrade, Side, TimeInForce,
 };
 
 /// Resting orders of one instrument unless told otherwise. A full book of them takes about 10 MB.
@@ -71,9 +75,13 @@ impl Venue {
     /// A venue with an empty, open book for every tradable instrument of the table.
     #[must_use]
     pub fn new(instruments: &Instruments) -> Self {
-        let book = |tradable: bool, tick| tradable.then(|| Book::new(tick));
+        let book = |one: &Instrument| {
+            let mut book = one.tradable.then(|| Book::new(one.tick))?;
+            book.paper = one.paper.then(|| Box::new(Paper::default()));
+            Some(book)
+        };
         Self {
-            books: instruments.iter().map(|instrument| book(instrument.tradable, instrument.tick)).collect(),
+            books: instruments.iter().map(book).collect(),
             orders: Orders::default(),
             open_orders: Vec::new(),
             last_trade_id: 0,
@@ -117,6 +125,9 @@ impl Venue {
     pub fn submit(&mut self, order: NewOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
         debug_assert!(!order.quantity.is_zero(), "the gate lets no empty order through");
         let taker = Taker::of(&order);
+        if self.is_paper(order.instrument) {
+            return self.submit_on_paper(taker, events);
+        }
         let phase = self.check_submit(&order, &taker)?;
         let book = book_of(&mut self.books, order.instrument).ok_or(Code::OrdSymbolNotTradable)?;
         book.submitted += u128::from(order.quantity.nanos());
@@ -287,6 +298,9 @@ impl Venue {
         book.unlink(index, &mut self.orders);
         self.orders.remove(index);
         close(&mut self.open_orders, order.owner);
+        if book.paper.is_some() {
+            return book.leave_paper(&order);
+        }
         let (side, price, quantity) = (order.side, order.price, order.leaves);
         let reduce = MarketEventKind::Reduce { order: order.id, side, price, quantity };
         events.push(VenueEvent::market(order.instrument, reduce));
@@ -324,6 +338,22 @@ impl Taker {
             },
             quantity: order.quantity,
             leaves: order.quantity,
+            time_in_force: order.time_in_force,
+            post_only: order.post_only,
+            self_trade: order.self_trade,
+        }
+    }
+
+    /// What is open of an order that rests.
+    const fn of_resting(order: &Order) -> Self {
+        Self {
+            id: order.id,
+            owner: order.owner,
+            instrument: order.instrument,
+            side: order.side,
+            limit: Some(order.price),
+            quantity: order.quantity,
+            leaves: order.leaves,
             time_in_force: order.time_in_force,
             post_only: order.post_only,
             self_trade: order.self_trade,

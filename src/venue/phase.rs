@@ -27,7 +27,7 @@ impl Venue {
     /// already brings nothing about. Events are appended to `events`.
     ///
     /// # Errors
-    /// [`Code::OrdSymbolNotTradable`]: the venue does not trade the instrument.
+    /// [`Code::OrdSymbolNotTradable`]: the venue does not trade the instrument, or on paper, where there is no auction call.
     pub fn set_phase(
         &mut self,
         instrument: InstrumentId,
@@ -36,6 +36,16 @@ impl Venue {
     ) -> Result<(), Code> {
         let before = self.phase(instrument).ok_or(Code::OrdSymbolNotTradable)?;
         if before == phase {
+            return Ok(());
+        }
+        if self.is_paper(instrument) {
+            // What is on paper never trades with itself, and the market hears nothing of it: its status is the recording's.
+            if phase == Phase::AuctionCall {
+                return Err(Code::OrdSymbolNotTradable);
+            }
+            if let Some(book) = super::book_of(&mut self.books, instrument) {
+                book.phase = phase;
+            }
             return Ok(());
         }
         let start = events.len();

@@ -34,6 +34,11 @@ impl Venue {
             quantity: replace.quantity.unwrap_or(order.quantity),
         };
         let traded = minus(order.quantity, order.leaves);
+        if book.paper.is_some() {
+            let wanted =
+                Taker { limit: Some(wanted.price), quantity: wanted.quantity, ..Taker::of_resting(&order) };
+            return self.replace_on_paper(index, wanted, events);
+        }
         let start = events.len();
         if wanted.quantity <= traded {
             self.withdraw(index, ExecutionKind::Canceled { reason: CancelReason::Replaced }, events);
@@ -70,18 +75,8 @@ impl Venue {
             let execution = Execution { leaves, ..order.execution(replaced) };
             events.push(VenueEvent::Execution(execution));
             self.take_out(index, events);
-            let taker = Taker {
-                id: order.id,
-                owner: order.owner,
-                instrument: order.instrument,
-                side: order.side,
-                limit: Some(wanted.price),
-                quantity: wanted.quantity,
-                leaves,
-                time_in_force: order.time_in_force,
-                post_only: order.post_only,
-                self_trade: order.self_trade,
-            };
+            let (limit, quantity) = (Some(wanted.price), wanted.quantity);
+            let taker = Taker { limit, quantity, leaves, ..Taker::of_resting(&order) };
             self.run(taker, phase, events);
         }
         event::mark_last(&mut events[start..]);

@@ -89,7 +89,9 @@ impl Venue {
     /// SHA-256 over: number of the last trade, last priority given and most resting orders of an instrument (8 bytes each); number of
     /// resting orders (8) and the sum over them (32); then for every instrument by its number: 0 where it is not traded, else 1, its
     /// phase (0 open, 1 auction call, 2 halted, 3 closed), 0 before its first trade, else 1 and the price of the last one (8), its
-    /// resting orders (4) and the quantities taken in, traded and returned (16 each). Little-endian.
+    /// resting orders (4) and the quantities taken in, traded and returned (16 each). Little-endian. An instrument on paper has 2 for the
+    /// first 1, and behind the rest: how many levels (8), for each side (0 buy, 1 sell), price, displayed and taken quantity (8 each); how
+    /// many places (8), for each order, what is ahead of it, and what of that went without a trade (8 each).
     ///
     /// Costs one pass over the instruments, none over the orders.
     #[must_use]
@@ -111,7 +113,7 @@ impl Venue {
                 Phase::Halted => 2,
                 Phase::Closed => 3,
             };
-            hash.update([1, phase]);
+            hash.update([if book.paper.is_some() { 2 } else { 1 }, phase]);
             match book.last_price {
                 None => hash.update([0]),
                 Some(price) => {
@@ -122,6 +124,9 @@ impl Venue {
             hash.update(book.resting_orders().to_le_bytes());
             for account in [book.submitted, book.traded, book.returned] {
                 hash.update(account.to_le_bytes());
+            }
+            if let Some(paper) = &book.paper {
+                paper.digest_into(&mut hash);
             }
         }
         hash.finalize().into()

@@ -28,6 +28,7 @@ fn instruments(tradable: &[bool]) -> Instruments {
             band: None,
             depth: MarketDepth::Orders,
             tradable: *tradable,
+            paper: false,
         });
         assert!(added.is_some());
     }

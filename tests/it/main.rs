@@ -43,6 +43,7 @@ mod order_terms;
 mod orders;
 mod orders_life;
 mod outcomes;
+mod paper;
 mod policy_change;
 mod proof;
 mod publish;

@@ -114,6 +114,14 @@ pub struct SubscribedStream {
     /// Delay of the stream in milliseconds; `None`: real time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_ms: Option<u64>,
+    /// Whether orders in the instrument are filled on paper, against what its recording shows; left out where they are not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paper: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A reason in three fields: a refused symbol, or the body of a refused upgrade.

@@ -57,6 +57,19 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
         Ok(())
     }
 
+    pub(super) fn paper(&mut self, entry: &Entry, paper: &event::Paper) -> Step {
+        let engine = self.ready(entry)?;
+        let mut events = Vec::new();
+        let taken = engine.take_paper(paper, &mut events);
+        let is_input = taken.map_err(|what| self.bad_input(entry, what))?;
+        if is_input {
+            self.report.inputs += 1;
+            self.expect(&events, Cause::default(), UnixNanos(paper.admitted));
+            self.expect_state();
+        }
+        Ok(())
+    }
+
     pub(super) fn order(&mut self, entry: &Entry, order: &event::Order) -> Step {
         let engine = self.ready(entry)?;
         let read = match input::read(engine, order, entry.header.session) {

@@ -231,6 +231,7 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
             Event::DayEnd(end) => self.end_day(&entry, &end),
             Event::Order(order) => self.order(&entry, &order),
             Event::Synthetic(batch) => self.synthetic(&entry, &batch),
+            Event::Paper(paper) => self.paper(&entry, &paper),
             Event::Withdrawal(withdrawal) => self.withdraw(&entry, &withdrawal),
             Event::Admin(admin) => self.operate(&entry, &admin),
             Event::Execution(_) => self.compare(entry),
@@ -461,6 +462,7 @@ fn inputs_in(event: &Event) -> u64 {
     match event {
         Event::Order(_) | Event::DayEnd(_) | Event::Withdrawal(_) | Event::Admin(_) => 1,
         Event::Synthetic(batch) => batch.inputs.len() as u64,
+        Event::Paper(paper) => u64::from(!super::paper::is_shown(paper)),
         _ => 0,
     }
 }

@@ -42,9 +42,9 @@ pub(super) struct Facts {
 
 impl Facts {
     /// What is known from the start: all of an instrument of the venue, which trades until it says otherwise, and
-    /// nothing of a recorded one, whose steps are only those of the records seen.
+    /// nothing of a recorded one, on paper or not, whose steps are only those of the records seen.
     pub(super) fn new(instrument: &Instrument) -> Self {
-        let is_ours = instrument.tradable;
+        let is_ours = instrument.tradable && !instrument.paper;
         Self {
             state: if is_ours { TradingState::Trading } else { TradingState::Unknown },
             reason: None,

@@ -17,6 +17,7 @@ pub(super) fn to_tape(instrument: &Instrument) -> TapedInstrument {
         lot: instrument.lot.nanos(),
         depth: depth_name(instrument.depth).to_owned(),
         tradable: instrument.tradable,
+        paper: instrument.paper,
     }
 }
 
@@ -67,6 +68,7 @@ impl Listing {
                 band: None,
                 depth,
                 tradable: taped.tradable,
+                paper: taped.paper,
             })?;
         }
         (self.instruments.count() <= list.total as usize).then_some(())

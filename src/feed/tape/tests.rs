@@ -85,6 +85,7 @@ fn instruments() -> Instruments {
             band: None,
             depth,
             tradable: false,
+            paper: false,
         });
     }
     instruments

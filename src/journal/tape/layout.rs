@@ -187,8 +187,10 @@ pub struct TapedInstrument {
     pub lot: u64,
     /// What its source shows: `orders`, `levels`, `top` or `trades`.
     pub depth: String,
-    /// Whether the embedded venue matches orders in it.
+    /// Whether the embedded venue takes orders in it.
     pub tradable: bool,
+    /// Whether these are filled against what its recording shows.
+    pub paper: bool,
 }
 
 /// The run ended in good order: the keyframe in front of this entry is the state it ended in.

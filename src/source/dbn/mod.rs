@@ -33,7 +33,7 @@ impl Recording {
     pub(super) fn open(config: &DbnSourceConfig, instruments: &mut Instruments) -> Result<Self, SourceError> {
         let surveyed = RecordFile::open(&config.path)?;
         let depth = survey::depth_of(surveyed.metadata())?;
-        let recorded = survey::register(surveyed, instruments)?;
+        let recorded = survey::register(surveyed, instruments, config.paper)?;
         Ok(Self {
             path: config.path.clone(),
             file: RecordFile::open(&config.path)?,

@@ -10,7 +10,7 @@ use ::dbn::{Metadata, SType, Schema};
 
 use crate::types::{Decimals, Instrument, InstrumentId, Instruments, MarketDepth, Symbol};
 
-use super::super::error::SourceError;
+use super::super::error::{SourceError, check_paper};
 use super::super::step::{Step, decimals};
 use super::file::RecordFile;
 use super::row::Row;
@@ -34,6 +34,7 @@ pub(super) fn depth_of(metadata: &Metadata) -> Result<MarketDepth, SourceError> 
 pub(super) fn register(
     mut file: RecordFile,
     instruments: &mut Instruments,
+    paper: bool,
 ) -> Result<BTreeMap<u32, Recorded>, SourceError> {
     let depth = depth_of(file.metadata())?;
     let symbols = symbols(file.metadata())?;
@@ -49,7 +50,7 @@ pub(super) fn register(
             None if survey.is_partial => Step::FINEST,
             None => continue,
         };
-        let (id, price_decimals) = add(instruments, symbol, step, depth)?;
+        let (id, price_decimals) = add(instruments, symbol, step, depth, paper)?;
         recorded.insert(number, Recorded::new(id, price_decimals));
     }
     if recorded.is_empty() {
@@ -64,11 +65,13 @@ fn add(
     symbol: Symbol,
     step: Step,
     depth: MarketDepth,
+    paper: bool,
 ) -> Result<(InstrumentId, Decimals), SourceError> {
+    check_paper(paper, symbol, depth)?;
     let (tick, lot) = (step.tick(), Step::WHOLE.lot());
     let decimals = decimals(tick, lot);
     let id = instruments
-        .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
+        .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: paper, paper })
         .ok_or(SourceError::SymbolTaken { symbol })?;
     Ok((id, decimals.price))
 }

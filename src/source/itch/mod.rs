@@ -120,7 +120,17 @@ fn register(
     let mut registered = BTreeMap::new();
     for (locate, (symbol, stock)) in listed {
         let id = instruments
-            .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
+            .add(|id| Instrument {
+                id,
+                symbol,
+                decimals,
+                tick,
+                lot,
+                band: None,
+                depth,
+                tradable: config.paper,
+                paper: config.paper,
+            })
             .ok_or(SourceError::SymbolTaken { symbol })?;
         registered.insert(locate, (id, stock));
     }

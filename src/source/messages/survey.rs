@@ -10,7 +10,7 @@ use sealfeed_wire::Scaled;
 use crate::config::{InstrumentConfig, MessagesSourceConfig};
 use crate::types::{BookDecimals, Instrument, Instruments, MarketDepth, Symbol};
 
-use super::super::error::SourceError;
+use super::super::error::{SourceError, check_paper};
 use super::super::step::{Step, decimals};
 use super::Exchange;
 use super::books::Recorded;
@@ -36,7 +36,7 @@ pub(super) fn register(
             continue;
         }
         let settings = config.instruments.get(&symbol).copied().unwrap_or_default();
-        recorded.insert(symbol, seen.add(symbol, &settings, instruments)?);
+        recorded.insert(symbol, seen.add(symbol, &settings, config.paper, instruments)?);
     }
     if recorded.is_empty() {
         return Err(fault.unwrap_or(SourceError::Empty));
@@ -140,6 +140,7 @@ impl Seen {
         &self,
         name: Symbol,
         settings: &InstrumentConfig,
+        paper: bool,
         instruments: &mut Instruments,
     ) -> Result<Recorded, SourceError> {
         let depth = match (self.has_book, self.has_top) {
@@ -157,8 +158,19 @@ impl Seen {
         let tick = if Scaled::shortest(tick).decimals > decimals.price { Step::WHOLE.tick() } else { tick };
         let lot = if Scaled::shortest(lot).decimals > decimals.quantity { Step::WHOLE.lot() } else { lot };
         let symbol = settings.symbol.unwrap_or(name);
+        check_paper(paper, symbol, depth)?;
         let id = instruments
-            .add(|id| Instrument { id, symbol, decimals, tick, lot, band: None, depth, tradable: false })
+            .add(|id| Instrument {
+                id,
+                symbol,
+                decimals,
+                tick,
+                lot,
+                band: None,
+                depth,
+                tradable: paper,
+                paper,
+            })
             .ok_or(SourceError::SymbolTaken { symbol })?;
         Ok(Recorded::new(id, depth, decimals))
     }

@@ -197,7 +197,17 @@ impl SyntheticMarket {
 fn instrument(id: InstrumentId, symbol: Symbol, config: &SyntheticSourceConfig) -> Instrument {
     let SyntheticSourceConfig { tick, lot, band, .. } = *config;
     let decimals = decimals(tick, lot);
-    Instrument { id, symbol, decimals, tick, lot, band, depth: MarketDepth::Orders, tradable: true }
+    Instrument {
+        id,
+        symbol,
+        decimals,
+        tick,
+        lot,
+        band,
+        depth: MarketDepth::Orders,
+        tradable: true,
+        paper: false,
+    }
 }
 
 /// What is wrong with tick, lot or band, if anything.
