@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::event::Instruments;
 
 /// Version of the layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 1;
 /// Bytes of a snapshot in one entry; with the rest of the entry below its largest size.
 pub const PART_BYTES_MAX: usize = 60_000;
 

@@ -53,9 +53,8 @@ pub(super) fn of(
 }
 
 fn is_same(one: &Instrument, other: &Instrument) -> bool {
-    // A band bounds orders: it makes no difference to what is published.
-    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable, paper } = one;
+    // What bounds or fills orders makes no difference to what is published, and the tape does not know it.
+    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable, paper: _ } = one;
     (*id, *symbol, *decimals) == (other.id, other.symbol, other.decimals)
-        && (*tick, *lot, *depth) == (other.tick, other.lot, other.depth)
-        && (*tradable, *paper) == (other.tradable, other.paper)
+        && (*tick, *lot, *depth, *tradable) == (other.tick, other.lot, other.depth, other.tradable)
 }

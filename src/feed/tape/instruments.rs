@@ -17,7 +17,6 @@ pub(super) fn to_tape(instrument: &Instrument) -> TapedInstrument {
         lot: instrument.lot.nanos(),
         depth: depth_name(instrument.depth).to_owned(),
         tradable: instrument.tradable,
-        paper: instrument.paper,
     }
 }
 
@@ -68,7 +67,8 @@ impl Listing {
                 band: None,
                 depth,
                 tradable: taped.tradable,
-                paper: taped.paper,
+                // How orders are filled has no part in what was published.
+                paper: false,
             })?;
         }
         (self.instruments.count() <= list.total as usize).then_some(())

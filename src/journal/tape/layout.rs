@@ -189,8 +189,6 @@ pub struct TapedInstrument {
     pub depth: String,
     /// Whether the embedded venue takes orders in it.
     pub tradable: bool,
-    /// Whether these are filled against what its recording shows.
-    pub paper: bool,
 }
 
 /// The run ended in good order: the keyframe in front of this entry is the state it ended in.
