@@ -162,7 +162,8 @@ async fn send(client: &Client, message: &Message) -> Result<ExitCode, Problem> {
     let Message { op, body, what, common } = message;
     client.signed_request(*op, body).await.map_err(|error| Problem::of_request(&error))?;
     if common.signing.output.is_json() {
-        print(&json!({"outcome": "done", "op": op, "reason": common.reason.as_str()}).to_string())?;
+        let reason = common.reason.as_str();
+        print(&json!({"outcome": "done", "op": op, "what": what, "reason": reason}).to_string())?;
     } else {
         print(&format!("done: {what} ({})", common.reason))?;
     }

@@ -83,6 +83,9 @@ async fn an_operator_stops_and_lets_go_from_the_command_line() {
         if line[1] == "mass-cancel" {
             assert_eq!(lines[0]["canceled"], 1);
         }
+        if line[1] == "release" {
+            assert_eq!(lines[0]["what"], "release the kill switch of firm acme");
+        }
     }
     let (_, lines, errors) = run(&scene, &["order", "status", "c-1"]).await;
     assert_eq!(
