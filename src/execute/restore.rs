@@ -61,6 +61,14 @@ pub enum RestoreError {
         /// Why.
         why: String,
     },
+    /// There were orders, and the log's kept part has nothing that an execution could begin with.
+    #[error(
+        "the log's kept part, from entry {first}, has orders and neither the beginning of their venue nor a snapshot of it; put the pruned segments back, or start with a new log"
+    )]
+    NoBeginning {
+        /// First entry that is kept.
+        first: u64,
+    },
     /// Other rules.
     #[error(
         "the venue ran under rules {rules} and did not stop in good order; start and stop the version that wrote the log once, then this one (rules {RULES})"
@@ -112,15 +120,27 @@ enum Beginning {
 
 /// What a segment has that matters here, in order.
 enum Mark {
-    Born { seq: u64, rules: u32 },
-    GoesOn { rules: u32 },
-    Snapshot { seq: u64, inputs: u64, rules: u32 },
+    Born {
+        seq: u64,
+        rules: u32,
+    },
+    GoesOn {
+        rules: u32,
+    },
+    Snapshot {
+        seq: u64,
+        inputs: u64,
+        rules: u32,
+    },
+    /// Somebody ordered; told once.
+    Input,
 }
 
-fn find_beginning(directory: &Path) -> Result<Option<Beginning>, ReadError> {
+fn find_beginning(directory: &Path) -> Result<Option<Beginning>, RestoreError> {
     let segments = reader::segments(directory)?;
     let mut last_inputs = None;
     let mut best = None;
+    let mut has_state = false;
     for (place, first) in segments.iter().enumerate().rev() {
         let next = segments.get(place + 1).copied().unwrap_or(u64::MAX);
         for mark in marks(directory, *first, next)?.into_iter().rev() {
@@ -133,7 +153,7 @@ fn find_beginning(directory: &Path) -> Result<Option<Beginning>, ReadError> {
                         return Ok(best);
                     }
                 }
-                Mark::GoesOn { rules: RULES } => {}
+                Mark::GoesOn { rules: RULES } | Mark::Input => has_state = true,
                 Mark::Snapshot { seq, rules, .. } => {
                     return Ok(best.or(Some(Beginning::OtherRules { rules, snapshot: Some(seq) })));
                 }
@@ -146,7 +166,11 @@ fn find_beginning(directory: &Path) -> Result<Option<Beginning>, ReadError> {
             break;
         }
     }
-    Ok(best)
+    match (best, segments.first()) {
+        // Before its beginning a log holds no orders, unless an older program wrote it, which kept no state.
+        (None, Some(first)) if has_state && *first > 0 => Err(RestoreError::NoBeginning { first: *first }),
+        (best, _) => Ok(best),
+    }
 }
 
 /// The marks of the segment from `first` up to `next`; a snapshot that begins in it is read to its end.
@@ -154,6 +178,7 @@ fn marks(directory: &Path, first: u64, next: u64) -> Result<Vec<Mark>, ReadError
     let mut marks = Vec::new();
     let mut bytes = Vec::new();
     let mut begun = None;
+    let mut has_input = false;
     for entry in entries_from(directory, first)? {
         let Entry { header, payload, .. } = entry?;
         if header.seq >= next && begun.is_none() {
@@ -181,6 +206,10 @@ fn marks(directory: &Path, first: u64, next: u64) -> Result<Vec<Mark>, ReadError
                     }
                     begun = None;
                 }
+            }
+            Ok(Some(Event::Order(_) | Event::Owner(_))) if !has_input => {
+                has_input = true;
+                marks.push(Mark::Input);
             }
             _ => {}
         }

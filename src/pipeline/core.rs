@@ -164,8 +164,8 @@ impl Core {
         }
     }
 
-    /// Lets books and streams go on where an earlier run ended; `false`, and all begins anew, if that had other instruments. Private
-    /// streams begin anew in any case: they are not on the tape.
+    /// Lets books and streams of the market go on where an earlier run ended; `false`, and they begin anew, if that had other
+    /// instruments. Private streams are not on the tape: they go on with the orders, from the log.
     #[must_use]
     pub fn go_on(&mut self, keyframe: &Keyframe) -> bool {
         self.goes_on = self.feed.go_on(keyframe, &self.instruments);

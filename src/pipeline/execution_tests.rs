@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::replay::{Output as Expected, follow};
-use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, restore};
+use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, RestoreError, restore};
 use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::gate::SessionGate;
 use crate::journal::{self, SessionTrail};
@@ -386,6 +386,25 @@ fn a_pruned_log_is_executed_from_its_first_snapshot() {
     *other[last].payload.last_mut().unwrap() ^= 1;
     let Verdict::Diverged(found) = again(&other).verdict else { panic!("it was taken") };
     assert_eq!((found.how, found.seq), (How::Snapshot, other[last].header.seq));
+}
+
+#[test]
+fn orders_whose_beginning_was_pruned_forbid_to_begin_anew() {
+    let mut desk = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    let filler = "x".repeat(10_000);
+    for _ in 0..150 {
+        desk.journal.record(journal::event::Stop { reason: filler.clone() }).unwrap();
+    }
+    desk.order(0, "a-1", "buy", 5, 100, "gtc");
+    let Desk { journal, folder, .. } = desk;
+    journal.stop().unwrap();
+    let log = folder.path().join("log");
+    assert!(restore(&log, [0; 32], 0).unwrap().is_some());
+    let first = sealfeed_audit::reader::segments(&log).unwrap();
+    assert!(first.len() > 1, "the order stands in a later segment");
+    std::fs::remove_file(log.join(format!("segments/{:020}.seg", first[0]))).unwrap();
+    let Err(error) = restore(&log, [0; 32], 0) else { panic!("it began anew") };
+    assert!(matches!(error, RestoreError::NoBeginning { .. }), "{error}");
 }
 
 fn inputs_before(entries: &[Entry]) -> u64 {

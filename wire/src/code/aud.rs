@@ -65,6 +65,6 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "open orders and answers cannot be rebuilt from the audit log",
         hint: "Run sealfeed audit replay --execute on the log; it names the first entry that does not follow from those before.",
-        explain: "At each start the server executes the last inputs of the venue again, from a snapshot of the state in the log, and compares every output. One of them is not what its inputs give, or the log was written under other rules and did not end in good order. To go on would contradict what was answered and reported, so the server writes nothing and ends with exit code 71. If the program was replaced by a version with other rules, start and stop the old one once.",
+        explain: "At each start the server executes the last inputs of the venue again, from a snapshot of the state in the log, and compares every output. One of them is not what its inputs give, or the kept part of a pruned log has orders and no snapshot before them, or the log was written under other rules and did not end in good order. To go on would contradict what was answered and reported, so the server writes nothing and ends with exit code 71. If the program was replaced by a version with other rules, start and stop the old one once.",
     },
 ];
