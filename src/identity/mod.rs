@@ -207,17 +207,18 @@ impl Identity {
     ///
     /// # Errors
     /// [`Code::SesCertificateExpired`], or [`Code::SesCertificateRevoked`] if it or an authority above it was revoked
-    /// or is no longer trusted.
-    pub fn still_valid(&self, identified: &Identified, now: UnixNanos) -> Result<(), Code> {
+    /// or is no longer trusted; and why, for the log: which list, by its number.
+    pub fn still_valid(&self, identified: &Identified, now: UnixNanos) -> Result<(), (Code, String)> {
         if now > identified.not_after {
-            return Err(Code::SesCertificateExpired);
+            let until = format_utc(identified.not_after);
+            return Err((Code::SesCertificateExpired, format!("the certificate was valid until {until}")));
         }
         self.state
             .load()
             .trust
             .authorities
             .check_standing(&identified.issuer, &identified.raw_serial, now)
-            .map_err(|_| Code::SesCertificateRevoked)
+            .map_err(|(_, why)| (Code::SesCertificateRevoked, why))
     }
 
     /// What is in force, for the journal.

@@ -179,7 +179,7 @@ pub fn verdict(
     entitlement: &Entitlement,
     now: UnixNanos,
 ) -> Verdict {
-    if let Err(code) = identity.still_valid(session, now) {
+    if let Err((code, _)) = identity.still_valid(session, now) {
         return Verdict::Ends(Ending::because(code));
     }
     match identity.entitlement(session) {
