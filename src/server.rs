@@ -6,6 +6,9 @@
 
 mod accept;
 mod continuation;
+mod reload;
 mod start;
+mod watch;
 
-pub use start::{Reloaded, Running, StartError, start};
+pub use reload::{ReloadError, Reloaded, Trigger};
+pub use start::{Running, StartError, start};

@@ -85,6 +85,7 @@ fn load(arguments: &ServeArgs) -> Result<(Config, Vec<u8>), ConfigError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
     let mut config = config::load_text(&text, path)?;
+    config.file = Some(path.clone());
     if let Some(path) = &arguments.source {
         config.sources = vec![SourceConfig::Dbn(DbnSourceConfig {
             speed: arguments.speed,

@@ -65,7 +65,8 @@ impl ConfigError {
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    load_text(&text, path)
+    let config = load_text(&text, path)?;
+    Ok(Config { file: Some(path.to_owned()), ..config })
 }
 
 /// As [`load`], from text; `path` is where it would stand.

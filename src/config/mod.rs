@@ -28,6 +28,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Where it was read from; `None` if it was put together by a program.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// The listener.
     pub server: ServerConfig,
     /// Certificates.
@@ -71,6 +74,14 @@ pub struct ServerConfig {
     /// Where the address that was bound is written once the server is ready (for scripts); none by default.
     #[serde(default)]
     pub ready_file: Option<PathBuf>,
+    /// Whether a change of this file, or of a file of `[tls]` or `[identity]`, is acted on at once, as SIGHUP is. On by default: a
+    /// revocation list works from the moment it lands.
+    #[serde(default = "watches_files")]
+    pub watch_files: bool,
+}
+
+const fn watches_files() -> bool {
+    true
 }
 
 /// `[tls]`: files as `pki/pki.sh` makes them, or any PKI's of the same shape.

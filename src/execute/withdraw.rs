@@ -145,6 +145,12 @@ impl Engine {
         self.dead_men.iter().filter(|(_, due)| **due <= now).map(|(owner, _)| *owner).collect()
     }
 
+    /// The resting orders of an owner, in the order in which the venue took them.
+    #[must_use]
+    pub fn resting_of(&self, owner: OwnerId) -> Vec<OrderId> {
+        self.open.get(&owner).into_iter().flatten().copied().collect()
+    }
+
     fn open_of(&self, owner: OwnerId) -> impl Iterator<Item = &OrderRecord> {
         self.open.get(&owner).into_iter().flatten().filter_map(|id| self.orders.get(id))
     }

@@ -39,6 +39,7 @@ pub use principal::{Identified, URI_SCHEME};
 pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,14 +61,13 @@ use verifier::{HandshakeVerifier, Trust};
 
 /// Everything that decides who gets in.
 pub struct Identity {
-    tls: TlsConfig,
-    identity: IdentityConfig,
     clock: Clock,
     state: ArcSwap<State>,
     /// Grows with every reload, after the new state is in force.
     generation: AtomicU64,
-    /// Held by the reload that is under way, so that two cannot put an older list in force between them.
-    reloading: Mutex<()>,
+    /// Where the files are that are in force. Held by the reload that is under way, so that two cannot put an older list in force
+    /// between them.
+    places: Mutex<(TlsConfig, IdentityConfig)>,
 }
 
 /// One consistent set of files.
@@ -115,12 +115,10 @@ impl Identity {
     pub fn load(tls: &TlsConfig, identity: &IdentityConfig, clock: Clock) -> Result<Self, IdentityError> {
         let state = State::load(tls, identity, &clock, clock.now())?;
         Ok(Self {
-            tls: tls.clone(),
-            identity: identity.clone(),
             clock,
             state: ArcSwap::from_pointee(state),
             generation: AtomicU64::new(0),
-            reloading: Mutex::new(()),
+            places: Mutex::new((tls.clone(), identity.clone())),
         })
     }
 
@@ -131,8 +129,22 @@ impl Identity {
     /// [`IdentityError`] as from [`Identity::load`], and for a revocation list older than the one in force; what was
     /// in force stays so.
     pub fn reload(&self, now: UnixNanos) -> Result<Changes, IdentityError> {
-        let _only_one = self.reloading.lock();
-        let next = State::load(&self.tls, &self.identity, &self.clock, now)?;
+        let (tls, identity) = self.places.lock().clone();
+        self.reload_from(&tls, &identity, now)
+    }
+
+    /// As [`Identity::reload`], from the files that these sections name.
+    ///
+    /// # Errors
+    /// As [`Identity::reload`].
+    pub fn reload_from(
+        &self,
+        tls: &TlsConfig,
+        identity: &IdentityConfig,
+        now: UnixNanos,
+    ) -> Result<Changes, IdentityError> {
+        let mut places = self.places.lock();
+        let next = State::load(tls, identity, &self.clock, now)?;
         let before = self.state.load();
         next.trust.authorities.check_not_rolled_back(&before.trust.authorities)?;
         let roles: BTreeSet<FileRole> = next.digests.keys().chain(before.digests.keys()).copied().collect();
@@ -140,6 +152,7 @@ impl Identity {
             roles.into_iter().filter(|role| next.digests.get(role) != before.digests.get(role)).collect();
         let changes = Changes { changed, in_force: next.in_force() };
         self.state.store(Arc::new(next));
+        *places = (tls.clone(), identity.clone());
         // Behind the state: whoever sees the new number finds the new secrets.
         self.generation.fetch_add(1, Ordering::Release);
         Ok(changes)
@@ -299,6 +312,18 @@ impl State {
         );
         InForce { files: self.files.clone(), summary }
     }
+}
+
+/// The files that a load reads, whether they are there or not.
+#[must_use]
+pub fn files(tls: &TlsConfig, identity: &IdentityConfig) -> Vec<PathBuf> {
+    let TlsConfig { certificate, key, client_authorities, client_revocation_lists } = tls;
+    let IdentityConfig { entitlements, master_key, previous_master_key } = identity;
+    [certificate, key, client_authorities, client_revocation_lists, entitlements, master_key]
+        .into_iter()
+        .chain(previous_master_key)
+        .cloned()
+        .collect()
 }
 
 /// The previous master is optional: no file, no previous master.

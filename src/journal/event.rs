@@ -527,6 +527,23 @@ events! {
         /// When the venue took it, nanoseconds.
         admitted: u64,
     }
+    /// A client's certificate does not hold any more: what ended with it. The orders were cancelled by the `withdrawal` in front of it.
+    293 "revocation" Revocation {
+        /// Whose certificate.
+        principal: String,
+        /// Its serial number, hex.
+        serial: String,
+        /// Name of its issuer, escaped.
+        issuer: String,
+        /// SHA-256 of the certificate, hex.
+        certificate: String,
+        /// Why: the revocation list by its number, or whatever else withdrew it.
+        why: String,
+        /// The open sessions that it ended, hex.
+        sessions: Vec<String>,
+        /// The resting orders that were cancelled.
+        orders: Vec<u64>,
+    }
 }
 
 /// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.

@@ -233,6 +233,7 @@ impl Core {
             Command::Entitle { session, entitlement, notice } => {
                 self.entitle(&session, entitlement, *notice, now, batch)?;
             }
+            Command::Revoke(revoked) => self.revoke(&revoked, now, batch)?,
             Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
             Command::Closed { session, delivered, event, is_last } => {
                 self.delivered(&session, &delivered)?;

@@ -186,6 +186,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
         resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(id),
+        is_revoked: std::sync::atomic::AtomicBool::new(false),
     };
     (gate, key, Arc::new(handle))
 }

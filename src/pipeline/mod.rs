@@ -54,7 +54,7 @@ use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
-use crate::types::{Channel, Code, Entitlement, InstrumentId, Sequence, Symbol};
+use crate::types::{Channel, Code, Entitlement, InstrumentId, Principal, Sequence, Symbol};
 
 use batch::Batch;
 
@@ -179,6 +179,8 @@ pub enum Command {
         /// What it is told, but for what ends.
         notice: Box<EntitlementChanged>,
     },
+    /// A certificate holds no more: its orders are cancelled, and all that ended with it is sealed in one entry.
+    Revoke(Box<Revoked>),
     /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
     Closed {
         /// Which one.
@@ -190,6 +192,23 @@ pub enum Command {
         /// Its principal has no other session.
         is_last: bool,
     },
+}
+
+/// A certificate that holds no more.
+#[derive(Debug)]
+pub struct Revoked {
+    /// Whose it was.
+    pub principal: Principal,
+    /// Its serial number, hex.
+    pub serial: String,
+    /// Name of its issuer, escaped.
+    pub issuer: String,
+    /// SHA-256 of it.
+    pub certificate: [u8; 32],
+    /// Why it does not hold.
+    pub why: String,
+    /// Its open sessions: they have been told to end.
+    pub sessions: Vec<Arc<SessionHandle>>,
 }
 
 /// What was read from the tape for one subscription.

@@ -50,6 +50,9 @@ impl Core {
     ) -> Result<(), JournalError> {
         let owner = self.owner(&session.principal)?;
         let message = Message { session, id, order, owner, now };
+        if session.is_revoked() {
+            return self.refuse(&message, Code::SesCertificateRevoked.into(), batch);
+        }
         if let Err(code) = self.gate.spend(&message.order, owner, now) {
             return self.refuse(&message, code.into(), batch);
         }

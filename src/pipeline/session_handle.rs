@@ -1,6 +1,7 @@
 //! What the pipeline knows of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -26,6 +27,8 @@ pub struct SessionHandle {
     pub queue: Arc<OutboundQueue>,
     /// Its events in the log.
     pub trail: SessionTrail,
+    /// Its certificate was withdrawn. Only the pipeline says so, and from then on it takes no order from it.
+    pub(crate) is_revoked: AtomicBool,
 }
 
 impl SessionHandle {
@@ -38,6 +41,16 @@ impl SessionHandle {
     /// Changes that.
     pub(crate) fn set_entitlement(&self, entitlement: Arc<Entitlement>) {
         self.entitlement.store(entitlement);
+    }
+
+    /// From here on, the pipeline takes no order from it, whatever is on the way.
+    pub(super) fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its certificate was withdrawn.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
     }
 
     /// The session's name: the TLS exporter value of its connection.

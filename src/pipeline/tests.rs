@@ -49,6 +49,7 @@ fn closed(number: u64) -> Command {
         resume_bytes_max: 1_000,
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
+        is_revoked: std::sync::atomic::AtomicBool::new(false),
     };
     Command::Closed { session: Arc::new(session), delivered: Vec::new(), event, is_last: true }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::SessionHandle;
 use super::batch::Batch;
 use super::core::Core;
+use super::{Revoked, SessionHandle};
 use crate::execute::{Cause, Withdrawn};
 use crate::journal::{JournalError, event};
 use crate::types::{OwnerId, UnixNanos};
@@ -37,6 +37,42 @@ impl Core {
     pub(super) fn fire_dead_men(&mut self, now: UnixNanos, batch: &mut Batch) -> Result<(), JournalError> {
         let due = self.engine.dead_men(now);
         due.into_iter().try_for_each(|owner| self.withdraw(owner, Withdrawn::DeadMan, now, batch))
+    }
+
+    /// A certificate holds no more: every order of its principal is cancelled, whichever session it came on, and nothing more is taken
+    /// from the sessions of the certificate. One entry says what ended with it; none is written if nothing did.
+    pub(super) fn revoke(
+        &mut self,
+        revoked: &Revoked,
+        now: UnixNanos,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let Revoked { principal, serial, issuer, certificate, why, sessions } = revoked;
+        sessions.iter().for_each(|session| session.revoke());
+        let mut orders = Vec::new();
+        if let Some(owner) = self.engine.owner(principal) {
+            orders = self.engine.resting_of(owner);
+            self.withdraw(owner, Withdrawn::Revoked, now, batch)?;
+            let left = self.engine.resting_of(owner);
+            orders.retain(|order| !left.contains(order));
+        }
+        if sessions.is_empty() && orders.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            %principal, serial, why, sessions = sessions.len(), orders = orders.len(), "a certificate holds no more"
+        );
+        let event = event::Revocation {
+            principal: principal.to_string(),
+            serial: serial.clone(),
+            issuer: issuer.clone(),
+            certificate: sealfeed_wire::hex::encode(certificate),
+            why: why.clone(),
+            sessions: sessions.iter().map(|session| session.id().to_string()).collect(),
+            orders: orders.iter().map(|order| order.0).collect(),
+        };
+        batch.depends_on(self.journal.record(event)?);
+        Ok(())
     }
 
     /// Cancels what was to go with a session that has ended. `is_last`: its principal has no other one.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::accept;
 use super::continuation::{self, Continuation};
+use super::reload::{ReloadError, Reloaded, Reloader, Trigger};
+use super::{accept, watch};
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
@@ -21,13 +22,11 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
-use crate::pipeline::{Command, Core, Pipeline, PipelineOptions, day_of};
-use crate::session::{
-    self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
-};
+use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
+use crate::session::{self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
-use crate::types::{Code, Epoch, InstrumentId, Instruments};
+use crate::types::{Code, Epoch, InstrumentId, Instruments, UnixNanos};
 
 /// Why a server did not start. Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +102,8 @@ pub struct Running {
     sources: Vec<ThreadHandle<()>>,
     stop_sources: Shutdown,
     journal: Journal,
-    reloading: tokio::sync::Mutex<()>,
+    reloader: Arc<Reloader>,
+    watching: JoinHandle<()>,
 }
 
 /// Starts a server; it accepts connections when this returns. `configuration` are the bytes it was read from.
@@ -111,6 +111,8 @@ pub struct Running {
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Result<Running, StartError> {
+    // Before any of them is read: a change from here on is one.
+    let watched = config.server.watch_files.then(|| watch::look(&watch::files(config)));
     let shutdown = Shutdown::new();
     let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
     let identity =
@@ -136,13 +138,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         orders: config.orders.clone(),
         feed: config.feed.clone(),
         epoch: Epoch(now.0),
-        engine: EngineOptions {
-            // Names of orders and trades grow from the microsecond of the start: no two runs of one log share any.
-            first_id: now.0 / 1_000,
-            day: day_of(now),
-            state_hash_inputs: config.orders.state_hash_inputs,
-            ..EngineOptions::default()
-        },
+        engine: engine_options(config, now),
     };
     let mut core = Core::new(&options, journal.clone()).going_on_with(restored);
     let epoch = begin_epoch(&mut core, continuation, options.epoch, &journal)?;
@@ -155,16 +151,19 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone(), flush_interval)
         .map_err(system("the pipeline's threads"))?;
     let stop_sources = Shutdown::new();
-    let outlet = |sender| Outlet { sender, subscribers: subscribers.clone(), stop: stop_sources.clone() };
-    let mut threads = Vec::new();
-    for source in sources {
-        let thread = source.spawn(outlet(pipeline.sources.clone())).map_err(system("a source's thread"))?;
-        threads.push(thread);
-    }
+    let outlet = || Outlet {
+        sender: pipeline.sources.clone(),
+        subscribers: subscribers.clone(),
+        stop: stop_sources.clone(),
+    };
+    let threads = sources.into_iter().map(|source| source.spawn(outlet())).collect::<Result<Vec<_>, _>>();
+    let threads = threads.map_err(system("a source's thread"))?;
     let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
     let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
+    let reloader = Arc::new(Reloader::new(Arc::clone(&context), config, configuration));
+    let watching = tokio::spawn(watch::run(Arc::clone(&reloader), watched));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
     }
@@ -178,8 +177,19 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         sources: threads,
         stop_sources,
         journal,
-        reloading: tokio::sync::Mutex::default(),
+        reloader,
+        watching,
     })
+}
+
+fn engine_options(config: &Config, now: UnixNanos) -> EngineOptions {
+    EngineOptions {
+        // Names of orders and trades grow from the microsecond of the start: no two runs of one log share any.
+        first_id: now.0 / 1_000,
+        day: day_of(now),
+        state_hash_inputs: config.orders.state_hash_inputs,
+        ..EngineOptions::default()
+    }
 }
 
 /// As many as processors that this process may use.
@@ -363,7 +373,7 @@ async fn record_start(
 }
 
 /// Seals which files decide from here on; returns the last entry. Of secrets only the use is recorded.
-fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, JournalError> {
+pub(super) fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, JournalError> {
     for file in &in_force.files {
         journal.record(event::Configuration {
             what: file.role.to_string(),
@@ -376,15 +386,6 @@ fn record_in_force(journal: &Journal, in_force: &InForce) -> Result<u64, Journal
         sha256: String::new(),
         summary: in_force.summary.clone(),
     })
-}
-
-/// What a reload has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Sessions that were ended because their certificate no longer holds or nothing is left of their entitlement.
-    pub sessions_ended: usize,
-    /// Sessions that go on under another entitlement.
-    pub sessions_changed: usize,
 }
 
 impl Running {
@@ -406,50 +407,12 @@ impl Running {
         self.context.registry.sessions()
     }
 
-    /// Reads certificates, revocation lists, keys and policy again. Sessions whose certificate no longer holds, or of whose
-    /// entitlement nothing is left, end; those that have another one go on under it. A file that cannot be used leaves
-    /// everything as it was. One reload at a time; not cancel-safe.
+    /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].
     ///
     /// # Errors
-    /// [`StartError::Identity`] with what is wrong, [`StartError::System`], or [`StartError::Journal`].
-    pub async fn reload(&self) -> Result<Reloaded, StartError> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let now = self.context.clock.now();
-        let context = Arc::clone(&self.context);
-        let reading = tokio::task::spawn_blocking(move || context.identity.reload(now)).await;
-        let read = match reading {
-            Ok(read) => read.map_err(StartError::Identity),
-            // It panicked: what was in force stays so, as for every file that cannot be used.
-            Err(error) => Err(StartError::System {
-                what: "reading the files again",
-                source: std::io::Error::other(error),
-            }),
-        };
-        let changes = match read {
-            Ok(changes) => changes,
-            Err(error) => {
-                let detail = crate::telemetry::chain(&error);
-                tracing::error!(error = detail, "reload refused: what was in force stays in force");
-                self.journal.record(event::Configuration {
-                    what: "reload_refused".to_owned(),
-                    sha256: String::new(),
-                    summary: detail,
-                })?;
-                return Err(error);
-            }
-        };
-        record_in_force(&self.journal, &changes.in_force)?;
-        let context = &self.context;
-        let Swept { ended: sessions_ended, changed } = context
-            .registry
-            .sweep(|session, entitlement| verdict(&context.identity, session, entitlement, now));
-        let sessions_changed = changed.len();
-        for (session, entitlement) in changed {
-            let notice = Box::new(session::changed(context, &entitlement));
-            context.pipeline.send(Command::Entitle { session, entitlement, notice }).await;
-        }
-        tracing::info!(files = changes.changed.len(), sessions_ended, sessions_changed, "reloaded");
-        Ok(Reloaded { sessions_ended, sessions_changed })
+    /// As [`Reloader::reload`].
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.reloader.reload(Trigger::Asked).await
     }
 
     /// Stops: no new connections, every session ends with a close frame, everything recorded leaves, the log is
@@ -464,6 +427,10 @@ impl Running {
             tracing::error!("the listener's task panicked");
         }
         self.stop_sources.stop(StopReason::Requested("stop"));
+        if self.watching.await.is_err() {
+            tracing::error!("the task that watches files panicked");
+        }
+        drop(self.reloader);
         // The sessions' handle to the pipeline goes with the context, so that the pipeline sees its end.
         drop(self.context);
         let (pipeline, shards, sources, journal) = (self.pipeline, self.shards, self.sources, self.journal);

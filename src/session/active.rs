@@ -1,6 +1,7 @@
 //! The state that reaches the gate, and how it begins and ends: its entries, its limits in time, its verdict.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -74,6 +75,7 @@ impl Active {
             resume_bytes_max: context.limits.out_queue_bytes_max / 2,
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
+            is_revoked: AtomicBool::new(false),
         });
         Ok(Self { handle, identity: Arc::new(identity), presented, slot })
     }
@@ -96,7 +98,7 @@ impl Session<Active> {
                 self.state.handle.set_entitlement(entitlement);
                 None
             }
-            Verdict::Ends(ending) => Some(ending),
+            Verdict::Ends(ending, _) => Some(ending),
         };
         let presented = std::mem::take(&mut self.state.presented);
         let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
@@ -171,6 +173,19 @@ pub(super) fn until(then: UnixNanos, now: UnixNanos) -> Duration {
     Duration::from_nanos(then.since(now)).min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }
 
+/// What time alone says of an open session since it was judged last.
+pub fn standing(
+    identity: &Identity,
+    session: &Identified,
+    _entitlement: &Entitlement,
+    now: UnixNanos,
+) -> Verdict {
+    match identity.still_valid(session, now) {
+        Err((code, why)) => Verdict::Ends(Ending::because(code), why),
+        Ok(()) => Verdict::Holds,
+    }
+}
+
 /// What the files in force now say of an open session that has `entitlement`. A certificate that no longer holds, or an
 /// entitlement of which nothing is left, ends it for good; one that is another now goes on with the session.
 pub fn verdict(
@@ -179,11 +194,11 @@ pub fn verdict(
     entitlement: &Entitlement,
     now: UnixNanos,
 ) -> Verdict {
-    if let Err((code, _)) = identity.still_valid(session, now) {
-        return Verdict::Ends(Ending::because(code));
+    if let Err((code, why)) = identity.still_valid(session, now) {
+        return Verdict::Ends(Ending::because(code), why);
     }
     match identity.entitlement(session) {
-        Err(_) => Verdict::Ends(Ending::because(Code::SesEntitlementWithdrawn)),
+        Err(error) => Verdict::Ends(Ending::because(Code::SesEntitlementWithdrawn), error.to_string()),
         Ok(other) if other != *entitlement => Verdict::Changes(Arc::new(other)),
         Ok(_) => Verdict::Holds,
     }

@@ -18,8 +18,8 @@ pub mod upgrade;
 pub mod websocket;
 mod welcome;
 
-pub use active::{Active, verdict};
-pub use registry::{AddressSlot, Registry, RegistryLimits, Swept, Verdict};
+pub use active::{Active, standing, verdict};
+pub use registry::{AddressSlot, Registry, RegistryLimits, RevokedCertificate, Swept, Verdict};
 pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
 pub use welcome::changed;

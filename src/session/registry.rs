@@ -3,11 +3,12 @@
 //! A slot is a value: dropping it gives the place back, on every path. All maps are bounded by
 //! `connections_max`, since every entry belongs to an open connection (rates are forgotten once they are idle).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sealfeed_wire::CloseCode;
 
 use crate::feed::Ending;
 use crate::gate::RateLimiter;
@@ -38,6 +39,7 @@ struct State {
     addresses: HashMap<IpAddr, Address>,
     principals: HashMap<Principal, Counts>,
     sessions: HashMap<u64, Entry>,
+    departed: Departed,
     next_number: u64,
 }
 
@@ -69,8 +71,8 @@ pub enum Verdict {
     Holds,
     /// It goes on under another entitlement.
     Changes(Arc<Entitlement>),
-    /// It ends.
-    Ends(Ending),
+    /// It ends, and why, for the log.
+    Ends(Ending, String),
 }
 
 /// What became of the sessions.
@@ -80,7 +82,13 @@ pub struct Swept {
     pub ended: usize,
     /// Those that go on under another entitlement, which the pipeline has to be told.
     pub changed: Vec<(Arc<SessionHandle>, Arc<Entitlement>)>,
+    /// Certificates that hold no more, which the pipeline has to be told, too: orders go with them.
+    pub revoked: Vec<RevokedCertificate>,
 }
+
+/// Certificates that may have left orders behind when their last session ended; beyond, the oldest one is forgotten, and a later
+/// revocation of it ends no orders.
+const DEPARTED_MAX: usize = 16_384;
 
 /// Addresses whose rate is remembered after their last connection, before the table is swept.
 const IDLE_ADDRESSES_MAX: usize = 65_536;
@@ -162,22 +170,38 @@ impl Registry {
         self.state.lock().leave(handle.number, &handle.principal)
     }
 
-    /// Judges every session by the files in force now. Those that have to end are told here.
+    /// Judges every session by the files in force now. Those that have to end are told here. Certificates whose sessions have
+    /// ended are judged too, as long as their orders may still rest.
     pub fn sweep(&self, verdict: impl Fn(&Identified, &Entitlement) -> Verdict) -> Swept {
         let mut swept = Swept::default();
-        for entry in self.state.lock().sessions.values_mut() {
+        let mut revoked = Revoked::default();
+        let mut state = self.state.lock();
+        for entry in state.sessions.values_mut() {
             match verdict(&entry.identity, &entry.entitlement) {
                 Verdict::Holds => {}
                 Verdict::Changes(other) => {
                     entry.entitlement = Arc::clone(&other);
                     swept.changed.push((Arc::clone(&entry.handle), other));
                 }
-                Verdict::Ends(ending) => {
+                // The one before was told so already, and is on its way out.
+                Verdict::Ends(..) if entry.handle.queue.ending().is_some() => {}
+                Verdict::Ends(ending, why) => {
                     entry.handle.queue.close_with(ending);
                     swept.ended += 1;
+                    if ending.close == CloseCode::CertificateRevoked {
+                        revoked.add(&entry.identity, why, Some(&entry.handle));
+                    }
                 }
             }
         }
+        state.departed.retain(|identity, entitlement| match verdict(identity, entitlement) {
+            Verdict::Ends(ending, why) if ending.close == CloseCode::CertificateRevoked => {
+                revoked.add(identity, why, None);
+                false
+            }
+            Verdict::Ends(..) | Verdict::Holds | Verdict::Changes(_) => true,
+        });
+        swept.revoked = revoked.certificates;
         swept
     }
 
@@ -197,10 +221,80 @@ impl Registry {
 impl State {
     /// Takes a session out, if it is there still; whether its principal has none now.
     fn leave(&mut self, number: u64, principal: &Principal) -> bool {
-        let was_there = self.sessions.remove(&number).is_some();
+        let was_there = match self.sessions.remove(&number) {
+            Some(entry) => {
+                self.departed.remember(entry);
+                true
+            }
+            None => false,
+        };
         let Some(counts) = self.principals.get_mut(principal) else { return true };
         counts.live = counts.live.saturating_sub(u32::from(was_there));
         counts.live == 0
+    }
+}
+
+/// A certificate that holds no more.
+#[derive(Debug)]
+pub struct RevokedCertificate {
+    /// Whose it was.
+    pub identity: Arc<Identified>,
+    /// Why it does not hold.
+    pub why: String,
+    /// Its sessions, which were told to end.
+    pub sessions: Vec<Arc<SessionHandle>>,
+}
+
+/// Those that a sweep finds, each once.
+#[derive(Default)]
+struct Revoked {
+    certificates: Vec<RevokedCertificate>,
+    places: HashMap<[u8; 32], usize>,
+}
+
+impl Revoked {
+    fn add(&mut self, identity: &Arc<Identified>, why: String, session: Option<&Arc<SessionHandle>>) {
+        let next = self.certificates.len();
+        let place = *self.places.entry(identity.fingerprint).or_insert(next);
+        if place == next {
+            let identity = Arc::clone(identity);
+            self.certificates.push(RevokedCertificate { identity, why, sessions: Vec::new() });
+        }
+        if let Some(certificate) = self.certificates.get_mut(place) {
+            certificate.sessions.extend(session.cloned());
+        }
+    }
+}
+
+/// Certificates of sessions that have ended, and whose orders may rest. After a restart there are none: whoever has not come back
+/// since is judged when it does.
+#[derive(Default)]
+struct Departed {
+    certificates: HashMap<[u8; 32], (Arc<Identified>, Arc<Entitlement>)>,
+    /// In the order in which they left, the oldest first; each of the map's once, at least.
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Departed {
+    fn remember(&mut self, entry: Entry) {
+        let Entry { identity, entitlement, .. } = entry;
+        if entitlement.orders.is_none() {
+            return;
+        }
+        let fingerprint = identity.fingerprint;
+        if self.certificates.insert(fingerprint, (identity, entitlement)).is_none() {
+            self.order.push_back(fingerprint);
+        }
+        while self.order.len() > DEPARTED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.certificates.remove(&oldest);
+            }
+        }
+    }
+
+    fn retain(&mut self, mut keeps: impl FnMut(&Arc<Identified>, &Entitlement) -> bool) {
+        self.certificates.retain(|_, (identity, entitlement)| keeps(identity, entitlement));
+        self.order.retain(|fingerprint| self.certificates.contains_key(fingerprint));
     }
 }
 

@@ -55,6 +55,7 @@ mod restart_orders;
 mod resume;
 mod retention;
 mod retold;
+mod revocation;
 mod risk;
 mod slow;
 mod stop;

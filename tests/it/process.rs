@@ -105,6 +105,7 @@ pub(crate) fn configure(folder: &Path, pki: &Path, more: &str) -> PathBuf {
         r#"
         [server]
         listen = "127.0.0.1:0"
+        watch_files = false
         [tls]
         certificate = "{pki}/servers/localhost/server.pem"
         key = "{pki}/servers/localhost/server.key"

@@ -12,7 +12,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sealfeed::clock::Clock;
-use sealfeed_wire::signing::OrderKey;
+use sealfeed_wire::signing::{self, OrderKey};
 
 /// A PKI in a folder, as `pki/pki.sh` makes it.
 pub(crate) struct Pki {
@@ -150,6 +150,13 @@ impl Pki {
         user: &str,
         usage: ExtendedKeyUsagePurpose,
     ) -> Identity {
+        let issuer = self.clients_authority();
+        let (leaf, key) = (leaf(firm, user, usage), KeyPair::generate().unwrap());
+        identity(leaf.signed_by(&key, &issuer).unwrap().der().clone(), &key)
+    }
+
+    /// The authority for clients, able to sign.
+    pub(crate) fn clients_authority(&self) -> Issuer<'static, KeyPair> {
         let folder = self.folder.join("authority/clients");
         let pem = std::fs::read(folder.join("ca.pem")).unwrap();
         let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
@@ -160,10 +167,22 @@ impl Pki {
             let kind = DnType::from_oid(&attribute.attr_type().iter().unwrap().collect::<Vec<u64>>());
             params.distinguished_name.push(kind, attribute.as_str().unwrap());
         }
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::from_pem(&std::fs::read_to_string(folder.join("ca.key")).unwrap()).unwrap();
-        let issuer = Issuer::new(params, key);
-        let (leaf, key) = (leaf(firm, user, usage), KeyPair::generate().unwrap());
-        identity(leaf.signed_by(&key, &issuer).unwrap().der().clone(), &key)
+        Issuer::new(params, key)
+    }
+
+    /// The order key of a certificate, as the script derives it.
+    pub(crate) fn order_key_of(&self, certificate: &CertificateDer<'_>) -> OrderKey {
+        let master = std::fs::read_to_string(self.folder.join("master/current.hex")).unwrap();
+        let master: [u8; 32] = sealfeed_wire::hex::decode(master.trim()).unwrap();
+        let fingerprint = sealfeed_audit::sha256(certificate);
+        let mut key = [0; 32];
+        hkdf::Hkdf::<sha2::Sha256>::new(None, &master)
+            .expand_multi_info(&[signing::ORDER_KEY_INFO, &fingerprint], &mut key)
+            .unwrap();
+        OrderKey::from_bytes(key)
     }
 
     /// Authorities of the server's certificate, which every client trusts.

@@ -118,6 +118,8 @@ impl Server {
         let mut config = load_text(CONFIGURATION, &Pki::get().folder.join("sealfeed.toml")).unwrap();
         config.identity.entitlements = entitlements;
         config.log.directory = folder.path().join("log");
+        // Reloads come when a test says so; tests of the watch switch it on.
+        config.server.watch_files = false;
         change(&mut config);
         let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), clock).await?;
         Ok(Self { address: running.address(), running, config, folder })

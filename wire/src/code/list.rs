@@ -412,6 +412,8 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CFG-034`: the configuration has changed in what only a start reads.
+    CfgNeedsRestart = 8034,
     /// `SF-CLI-001`: messages of a stream did not come.
     CliMessagesMissing = 10001,
     /// `SF-CLI-002`: the connection was lost and did not come back.
