@@ -1,4 +1,4 @@
-//! `sealfeed admin`: what operators sign. Kill switches, and how an instrument of the venue trades.
+//! `sealfeed admin`: what operators sign. Kill switches, how an instrument of the venue trades, and reading files again.
 //!
 //! A command sends one signed message. It says the same thing when it is repeated, so where no answer came it is simply
 //! given again. The server seals it with its reason.
@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use sealfeed_client::Client;
 use sealfeed_wire::{
-    AdminKill, AdminTrading, KillAction, KillScope, KillTarget, OperatorReason, SignedOp, Symbol,
-    TradingPhase,
+    AdminKill, AdminReload, AdminTrading, KillAction, KillScope, KillTarget, OperatorReason, SignedOp,
+    Symbol, TradingPhase,
 };
 use serde_json::json;
 
@@ -32,6 +32,8 @@ enum Command {
     Release(KillArgs),
     /// Change how an instrument of the venue trades.
     Trading(TradingArgs),
+    /// Have the server read its configuration, certificates, revocation lists, keys and policy again, as SIGHUP does.
+    Reload(CommonArgs),
 }
 
 /// Arguments of `admin kill` and `admin release`.
@@ -126,6 +128,16 @@ impl Message {
         Ok(Self { op: SignedOp::AdminKill, body: kill.encode(), what, common })
     }
 
+    fn reload(common: CommonArgs) -> Self {
+        let body = AdminReload { reason: common.reason.clone() }.encode();
+        Self {
+            op: SignedOp::AdminReload,
+            body,
+            what: "the server's files are in force as they are now".to_owned(),
+            common,
+        }
+    }
+
     fn trading(arguments: TradingArgs) -> Self {
         let TradingArgs { symbol, state, common } = arguments;
         let body = AdminTrading { symbol, state, reason: common.reason.clone() }.encode();
@@ -140,6 +152,7 @@ pub(super) fn run(arguments: AdminArgs) -> anyhow::Result<ExitCode> {
         Command::Kill(arguments) => Message::kill(arguments, KillAction::Engage),
         Command::Release(arguments) => Message::kill(arguments, KillAction::Release),
         Command::Trading(arguments) => Ok(Message::trading(arguments)),
+        Command::Reload(arguments) => Ok(Message::reload(arguments)),
     };
     let outcome = message.and_then(|message| runtime.block_on(submit(&message)));
     Ok(outcome.unwrap_or_else(|problem| problem.tell()))
@@ -189,6 +202,7 @@ mod tests {
             Command::Kill(arguments) => Message::kill(arguments, KillAction::Engage),
             Command::Release(arguments) => Message::kill(arguments, KillAction::Release),
             Command::Trading(arguments) => Ok(Message::trading(arguments)),
+            Command::Reload(arguments) => Ok(Message::reload(arguments)),
         };
         message.map(|message| message.body).map_err(|problem| format!("{problem:?}"))
     }
@@ -209,6 +223,7 @@ mod tests {
                 &["trading", "ESH4", "halted", "--reason", "news pending"],
                 r#"{"symbol":"ESH4","state":"halted","reason":"news pending"}"#,
             ),
+            (&["reload", "--reason", "list 12"], r#"{"reason":"list 12"}"#),
         ] {
             assert_eq!(check(line).as_deref(), Ok(body));
         }

@@ -20,6 +20,7 @@ impl Engine {
             AdminCommand::Trading { instrument, state } => {
                 self.venue.set_phase(*instrument, phase_of(*state), events)
             }
+            AdminCommand::Reload => Ok(()),
         }
     }
 

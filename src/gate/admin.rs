@@ -24,6 +24,8 @@ pub enum AdminCommand {
         /// How it trades from now on.
         state: TradingPhase,
     },
+    /// Read files again: nothing that the venue has to do with.
+    Reload,
 }
 
 /// A command of an operator that passed every check. Only [`Gate::admit_admin`] makes one.
@@ -48,7 +50,7 @@ impl AdmittedAdmin {
 }
 
 impl Gate {
-    /// Judges an `admin.kill` or `admin.trading` whose nonce was spent.
+    /// Judges an `admin.kill`, `admin.trading` or `admin.reload` whose nonce was spent.
     ///
     /// # Errors
     /// [`Refused`] by the first check that fails: entitlement, instrument, time.
@@ -63,6 +65,7 @@ impl Gate {
         let (verb, reason) = match body {
             DecodedBody::Kill(kill) => (AdminVerb::Kill, &kill.reason),
             DecodedBody::Trading(trading) => (AdminVerb::Trading, &trading.reason),
+            DecodedBody::Reload(reload) => (AdminVerb::Reload, &reload.reason),
             _ => return Err(Code::SesOpNotOffered.into()),
         };
         if !entitlement.may_administer(verb) {
@@ -95,6 +98,7 @@ pub fn command(body: &DecodedBody, instruments: &Instruments) -> Result<AdminCom
             }
             Ok(AdminCommand::Trading { instrument: instrument.id, state: trading.state })
         }
+        DecodedBody::Reload(_) => Ok(AdminCommand::Reload),
         _ => Err(Code::SesOpNotOffered),
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{
-    AdminKill, AdminTrading, BodyError, ClientOrderId, Code, KeyedMac, Nonce, OrderCancel, OrderDeadMan,
-    OrderKey, OrderMassCancel, OrderNew, OrderReplace, Proof, Publish, SessionId, SessionMac, Signed,
-    SignedOp,
+    AdminKill, AdminReload, AdminTrading, BodyError, ClientOrderId, Code, KeyedMac, Nonce, OrderCancel,
+    OrderDeadMan, OrderKey, OrderMassCancel, OrderNew, OrderReplace, Proof, Publish, SessionId, SessionMac,
+    Signed, SignedOp,
 };
 use sha2::{Digest, Sha256};
 
@@ -151,6 +151,9 @@ pub fn decode(op: SignedOp, body: &str) -> Result<DecodedBody, BodyError> {
         SignedOp::AdminTrading => {
             AdminTrading::decode(body).map(|trading| DecodedBody::Trading(Box::new(trading)))
         }
+        SignedOp::AdminReload => {
+            AdminReload::decode(body).map(|reload| DecodedBody::Reload(Box::new(reload)))
+        }
     }
 }
 
@@ -173,6 +176,8 @@ pub enum DecodedBody {
     Kill(Box<AdminKill>),
     /// `admin.trading`
     Trading(Box<AdminTrading>),
+    /// `admin.reload`
+    Reload(Box<AdminReload>),
 }
 
 impl DecodedBody {
@@ -184,7 +189,7 @@ impl DecodedBody {
             Self::Cancel(cancel) => Some(cancel.cl_ord_id),
             Self::Replace(replace) => Some(replace.cl_ord_id),
             Self::MassCancel(cancel) => Some(cancel.cl_ord_id),
-            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) => None,
+            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) | Self::Reload(_) => None,
         }
     }
 }
@@ -198,7 +203,7 @@ impl DecodedBody {
             Self::Cancel(cancel) => Some((cancel.cl_ord_id, Some(cancel.orig_cl_ord_id))),
             Self::Replace(replace) => Some((replace.cl_ord_id, Some(replace.orig_cl_ord_id))),
             Self::MassCancel(cancel) => Some((cancel.cl_ord_id, None)),
-            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) => None,
+            Self::DeadMan(_) | Self::Publish(_) | Self::Kill(_) | Self::Trading(_) | Self::Reload(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::delayed::DelayedFeeds;
 use super::paper::Papers;
 use super::publish::Publishers;
 use super::recovery::Recoveries;
+use super::reloads::Reloads;
 use super::reports::Reports;
 use super::retell::Retellings;
 use super::subscriptions::Subscriptions;
@@ -80,6 +81,7 @@ pub struct Core {
     /// Sessions that have logged out and not ended yet, and whether their orders are to go with them.
     logged_out: HashMap<u64, bool>,
     pub(super) engine_options: EngineOptions,
+    pub(super) reloads: Reloads,
 }
 
 impl Core {
@@ -123,6 +125,7 @@ impl Core {
             logged_out: HashMap::new(),
             snapshots: Snapshots::every(options.orders.snapshot_inputs),
             engine_options: options.engine,
+            reloads: Reloads::default(),
         }
     }
 
@@ -233,6 +236,7 @@ impl Core {
             Command::Entitle { session, entitlement, notice } => {
                 self.entitle(&session, entitlement, *notice, now, batch)?;
             }
+            Command::Reloaded { session, id, result } => Self::reloaded(&session, id, result, batch),
             Command::Revoke(revoked) => self.revoke(&revoked, now, batch)?,
             Command::Delivered { session, ranges } => self.delivered(&session, &ranges)?,
             Command::Closed { session, delivered, event, is_last } => {

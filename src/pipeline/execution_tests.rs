@@ -15,7 +15,7 @@ use crate::execute::replay::{Output as Expected, follow};
 use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, RestoreError, restore};
 use crate::feed::{Encoding, Inbox, OutboundQueue};
 use crate::gate::SessionGate;
-use crate::journal::{self, SessionTrail};
+use crate::journal::{self, Event, SessionTrail};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
 use crate::types::{
     BookDecimals, Entitlement, Epoch, Instrument, InstrumentId, Instruments, MarketDepth, OrderKind,
@@ -220,6 +220,46 @@ fn every_fate_of_an_order_is_executed_again() {
     assert!(refused >= 2, "the book was full, and a cancel came too late");
     assert_eq!((report.outputs, report.states), (count(268) + refused, count(11)));
     assert!(report.states > 4);
+}
+
+#[test]
+fn nothing_is_taken_from_a_session_whose_certificate_was_withdrawn_and_the_entry_names_its_orders() {
+    let mut desk = Desk::open(TempDir::new().unwrap(), 1_000, MORNING);
+    desk.order(0, "a-1", "buy", 5, 100, "gtc");
+    desk.order(1, "b-1", "buy", 5, 90, "gtc");
+    let session = Arc::clone(&desk.sessions[0].2);
+    let revoked = Revoked {
+        principal: session.principal.clone(),
+        serial: "1f".to_owned(),
+        issuer: "CN=clients".to_owned(),
+        certificate: [7; 32],
+        why: "because".to_owned(),
+        sessions: vec![session],
+    };
+    let mut batch = Batch::default();
+    desk.core.handle(Command::Revoke(Box::new(revoked)), desk.now, &mut batch).unwrap();
+    // It was on its way when the certificate was withdrawn.
+    desk.order(0, "a-2", "buy", 1, 100, "gtc");
+    desk.order(1, "b-2", "buy", 1, 90, "gtc");
+    let entries = read(&desk.close());
+    let events = |kind: u16| {
+        let of_kind = entries.iter().filter(move |entry| entry.header.kind == kind);
+        of_kind.map(|entry| {
+            journal::decode(entry.header.kind, entry.header.schema, &entry.payload).unwrap().unwrap()
+        })
+    };
+    let orders: Vec<u64> = events(266)
+        .filter_map(|event| if let Event::Order(order) = event { Some(order.order_id) } else { None })
+        .collect();
+    let [Event::Revocation(revocation)] = &events(293).collect::<Vec<_>>()[..] else {
+        panic!("not one entry")
+    };
+    assert_eq!((revocation.orders.as_slice(), orders.len()), (&orders[..1], 3));
+    let [Event::OrderRefused(refused)] = &events(267).collect::<Vec<_>>()[..] else {
+        panic!("not one refusal")
+    };
+    assert_eq!((&*refused.code, refused.binds), ("SF-SES-032", false));
+    assert_eq!(again(&entries).verdict, Verdict::Verified);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod paper;
 mod publish;
 mod recovery;
 mod release;
+mod reloads;
 mod reports;
 mod resume;
 mod resync;
@@ -35,6 +36,7 @@ pub use self::core::{Core, PipelineOptions};
 pub use day::day_of;
 pub use delayed::{Delayed, Due};
 pub use recovery::Found;
+pub use reloads::{RELOADS_MAX, ReloadRequest};
 pub use session_handle::SessionHandle;
 
 use std::sync::Arc;
@@ -179,6 +181,15 @@ pub enum Command {
         /// What it is told, but for what ends.
         notice: Box<EntitlementChanged>,
     },
+    /// What became of an operator's [`ReloadRequest`].
+    Reloaded {
+        /// Who asked.
+        session: Arc<SessionHandle>,
+        /// Its name for the request.
+        id: Option<RequestId>,
+        /// Done, or the code of what was wrong.
+        result: Result<(), Code>,
+    },
     /// A certificate holds no more: its orders are cancelled, and all that ended with it is sealed in one entry.
     Revoke(Box<Revoked>),
     /// The session has ended: nothing is sent to it any more. Its end is recorded here, behind all it asked for.
@@ -207,7 +218,7 @@ pub struct Revoked {
     pub certificate: [u8; 32],
     /// Why it does not hold.
     pub why: String,
-    /// Its open sessions: they have been told to end.
+    /// Its open sessions: they are told to end.
     pub sessions: Vec<Arc<SessionHandle>>,
 }
 

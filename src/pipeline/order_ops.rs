@@ -9,10 +9,10 @@ use super::answers::encoded;
 use super::batch::Batch;
 use super::core::Core;
 use super::orders::{Message, Names, order_event, signature};
-use super::risk_context;
+use super::{ReloadRequest, risk_context};
 use crate::execute::{Cause, Engine, Mass, Origin, Outcome, dead_man_due};
 use crate::feed::Feed;
-use crate::gate::{Refused, StandingOrder};
+use crate::gate::{AdminCommand, Refused, StandingOrder};
 use crate::journal::{JournalError, OrderTrail, Space, event};
 use crate::types::{
     CancelOnDisconnect, ClientOrderId, Code, Entitlement, Instruments, OrderKind, ReplaceOrder,
@@ -195,6 +195,14 @@ impl Core {
             Ok(admitted) => admitted,
             Err(refused) => return self.refuse(message, refused, batch),
         };
+        let reload = if *admitted.command() == AdminCommand::Reload {
+            match self.reloads.try_reserve() {
+                Ok(place) => Some(place),
+                Err(code) => return self.refuse(message, code.into(), batch),
+            }
+        } else {
+            None
+        };
         let order = &message.order;
         let event = event::Admin {
             principal: message.session.principal.to_string(),
@@ -207,7 +215,8 @@ impl Core {
             received: order.received().0,
             admitted: message.now.0,
         };
-        batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
+        let entry = self.journal.record_in(&message.session.trail, event)?;
+        batch.depends_on(entry);
         tracing::warn!(
             principal = %message.session.principal, op = order.op().as_str(), reason = %admitted.reason(),
             "an operator's command"
@@ -217,7 +226,14 @@ impl Core {
             self.refuse(message, code.into(), batch)?;
             return self.end_input();
         }
-        batch.send(&message.session.queue, encoded(&Done { id: message.id.clone() }));
+        match reload {
+            // Answered when it has been tried.
+            Some(place) => {
+                let (session, id) = (Arc::clone(message.session), message.id.clone());
+                place.send(ReloadRequest { session, id, entry });
+            }
+            None => batch.send(&message.session.queue, encoded(&Done { id: message.id.clone() })),
+        }
         self.report(&events, Cause::default(), message.now, batch)?;
         self.end_input()
     }

@@ -66,7 +66,9 @@ impl Core {
         let Some((own, target)) = body.names() else {
             return match body {
                 DecodedBody::DeadMan(_) => self.dead_man(&message, batch),
-                DecodedBody::Kill(_) | DecodedBody::Trading(_) => self.operate(&message, batch),
+                DecodedBody::Kill(_) | DecodedBody::Trading(_) | DecodedBody::Reload(_) => {
+                    self.operate(&message, batch)
+                }
                 _ => self.publish_from(&message, batch),
             };
         };

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use super::start::record_in_force;
 use crate::config::{self, Config, ConfigError};
+use crate::feed::Ending;
 use crate::identity::{Changes, Identified, IdentityError};
 use crate::journal::{Journal, JournalError, event};
 use crate::pipeline::{Command, Revoked};
@@ -182,6 +183,8 @@ impl Reloader {
     /// Judges open sessions by what time alone has changed: certificates and authorities that are over, entitlements that begin or
     /// end at a date.
     pub(super) async fn let_time_pass(&self) {
+        // Not beside a reload: each session is told once.
+        let _in_force = self.in_force.lock().await;
         let swept = self.sweep(standing, self.context.clock.now()).await;
         if swept != (Reloaded { sessions_ended: 0, sessions_changed: 0 }) {
             let Reloaded { sessions_ended, sessions_changed } = swept;
@@ -205,9 +208,12 @@ impl Reloader {
                 issuer: identity.issuer_name.clone(),
                 certificate: identity.fingerprint,
                 why,
-                sessions,
+                sessions: sessions.clone(),
             };
             context.pipeline.send(Command::Revoke(Box::new(revoked))).await;
+            // Behind that, so that the end of none of them reaches the pipeline first and takes its orders out of the entry.
+            let ending = Ending::because(Code::SesCertificateRevoked);
+            sessions.iter().for_each(|session| session.queue.close_with(ending));
         }
         let sessions_changed = changed.len();
         for (session, entitlement) in changed {

@@ -9,6 +9,7 @@ use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::continuation::{self, Continuation};
@@ -22,7 +23,7 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
-use crate::pipeline::{Core, Pipeline, PipelineOptions, day_of};
+use crate::pipeline::{Core, Pipeline, PipelineOptions, RELOADS_MAX, day_of};
 use crate::session::{self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
@@ -145,6 +146,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     if let Some((tape, directory)) = tape {
         core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?, directory);
     }
+    let (reload_sender, reload_requests) = mpsc::channel(RELOADS_MAX);
+    let core = core.with_reloads(reload_sender);
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
     let flush_interval = Duration::from_micros(config.feed.flush_interval_us);
@@ -163,7 +166,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
     let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
     let reloader = Arc::new(Reloader::new(Arc::clone(&context), config, configuration));
-    let watching = tokio::spawn(watch::run(Arc::clone(&reloader), watched));
+    let watching = tokio::spawn(watch::run(Arc::clone(&reloader), watched, reload_requests));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
     }

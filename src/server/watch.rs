@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::reload::{Reloader, Trigger};
 use crate::config::Config;
 use crate::identity;
+use crate::pipeline::{Command, ReloadRequest};
+use crate::types::Code;
 
 /// How often files are looked at. A change is acted on within three times that, and the time of a reload.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,7 +25,11 @@ const TIME_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) type Seen = Option<(SystemTime, u64, u64)>;
 
 /// Watches until the stop signal. `seen` is what was in force at first; nothing where files are not watched.
-pub(super) async fn run(reloader: Arc<Reloader>, seen: Option<Vec<(PathBuf, Seen)>>) {
+pub(super) async fn run(
+    reloader: Arc<Reloader>,
+    seen: Option<Vec<(PathBuf, Seen)>>,
+    mut requests: mpsc::Receiver<ReloadRequest>,
+) {
     let shutdown = reloader.context().shutdown.clone();
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -31,6 +38,10 @@ pub(super) async fn run(reloader: Arc<Reloader>, seen: Option<Vec<(PathBuf, Seen
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
+            Some(request) = requests.recv() => {
+                serve(&reloader, request).await;
+                continue;
+            }
             _ = tick.tick() => {}
         }
         if judged.elapsed() >= TIME_INTERVAL {
@@ -46,6 +57,19 @@ pub(super) async fn run(reloader: Arc<Reloader>, seen: Option<Vec<(PathBuf, Seen
             let _ = reloader.reload(Trigger::Files).await;
         }
     }
+}
+
+/// Does what an operator asked for.
+async fn serve(reloader: &Reloader, request: ReloadRequest) {
+    let ReloadRequest { session, id, entry } = request;
+    let context = reloader.context();
+    // If the log fails the server stops.
+    if context.journal.durable(entry).await.is_err() {
+        return;
+    }
+    let reloaded = reloader.reload(Trigger::Operator(session.principal.to_string())).await;
+    let result = reloaded.map(drop).map_err(|error| error.code().unwrap_or(Code::AudLogUnavailable));
+    context.pipeline.send(Command::Reloaded { session, id, result }).await;
 }
 
 /// Every file that a reload reads.

@@ -170,7 +170,8 @@ impl Registry {
         self.state.lock().leave(handle.number, &handle.principal)
     }
 
-    /// Judges every session by the files in force now. Those that have to end are told here. Certificates whose sessions have
+    /// Judges every session by the files in force now. Those that have to end are told here, but for those in [`Swept::revoked`]:
+    /// whoever calls tells them, once the pipeline has been told. Certificates whose sessions have
     /// ended are judged too, as long as their orders may still rest.
     pub fn sweep(&self, verdict: impl Fn(&Identified, &Entitlement) -> Verdict) -> Swept {
         let mut swept = Swept::default();
@@ -186,10 +187,11 @@ impl Registry {
                 // The one before was told so already, and is on its way out.
                 Verdict::Ends(..) if entry.handle.queue.ending().is_some() => {}
                 Verdict::Ends(ending, why) => {
-                    entry.handle.queue.close_with(ending);
                     swept.ended += 1;
                     if ending.close == CloseCode::CertificateRevoked {
                         revoked.add(&entry.identity, why, Some(&entry.handle));
+                    } else {
+                        entry.handle.queue.close_with(ending);
                     }
                 }
             }
@@ -241,7 +243,7 @@ pub struct RevokedCertificate {
     pub identity: Arc<Identified>,
     /// Why it does not hold.
     pub why: String,
-    /// Its sessions, which were told to end.
+    /// Its sessions, which have to be told to end.
     pub sessions: Vec<Arc<SessionHandle>>,
 }
 

@@ -30,7 +30,7 @@ symbols = ["*"]
 [[rule]]
 name = "operators"
 match = { user = "dave" }
-admin = ["kill", "trading"]
+admin = ["kill", "trading", "reload"]
 
 [[rule]]
 name = "traders"

@@ -293,3 +293,32 @@ async fn lives_through_a_restart(change: fn(&mut Config)) {
     assert_eq!((bob.report().await, erin.report().await), ("b fill 0/5".into(), "e fill 0/5".into()));
     floor.end([dave, bob, erin]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_an_operator_asks_for_is_sealed_done_and_answered_with_what_was_wrong() {
+    let floor = Floor::open(POLICY).await;
+    let mut dave = floor.trader("beta/dave").await;
+    let mut bob = floor.trader("acme/bob").await;
+    let body = json!({"reason": "new rules"});
+    let policy = floor.server.config.identity.entitlements.clone();
+    let good = std::fs::read_to_string(&policy).unwrap();
+    std::fs::write(&policy, "[[rule]]\nname = \"half\"\n").unwrap();
+    dave.refused(SignedOp::AdminReload, body.clone(), "SF-CFG-012").await;
+    bob.rests("b-1", "buy", "1", "2.00").await;
+    std::fs::write(&policy, good.replace("match = { role = \"trader\" }", "match = { firm = \"beta\" }"))
+        .unwrap();
+    bob.refused(SignedOp::AdminReload, body.clone(), "SF-ORD-076").await;
+    dave.does(SignedOp::AdminReload, body).await;
+    let (ended, _) = bob.client.ended().await;
+    assert_eq!(ended.code, Some(4503));
+    let events = floor.end([dave]).await;
+    let said = |what: &str| {
+        let of = events.iter().filter(|event| event.kind == "config" && event.text("what") == what);
+        of.map(|event| event.text("summary").to_owned()).collect::<Vec<_>>()
+    };
+    let [refused] = &said("reload_refused")[..] else { panic!("not one refusal") };
+    assert!(refused.starts_with("by operator beta/dave: SF-CFG-012"), "{refused}");
+    let [done] = &said("reloaded")[..] else { panic!("not one reload") };
+    assert!(done.starts_with("by operator beta/dave; files changed: entitlements"), "{done}");
+    assert_eq!(events.iter().filter(|event| event.kind == "admin").count(), 2);
+}

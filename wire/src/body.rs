@@ -8,7 +8,9 @@ use std::borrow::Cow;
 mod admin;
 mod change;
 
-pub use admin::{AdminKill, AdminTrading, KillTarget, OPERATOR_REASON_BYTES_MAX, OperatorReason};
+pub use admin::{
+    AdminKill, AdminReload, AdminTrading, KillTarget, OPERATOR_REASON_BYTES_MAX, OperatorReason,
+};
 pub use change::{DEAD_MAN_MS_MAX, DEAD_MAN_MS_MIN, OrderDeadMan, OrderMassCancel, OrderReplace};
 
 use crate::code::Code;

@@ -39,7 +39,7 @@ pub mod term;
 pub mod value;
 
 pub use body::{
-    AdminKill, AdminTrading, BodyError, KillTarget, OperatorReason, OrderCancel, OrderDeadMan,
+    AdminKill, AdminReload, AdminTrading, BodyError, KillTarget, OperatorReason, OrderCancel, OrderDeadMan,
     OrderMassCancel, OrderNew, OrderReplace,
 };
 pub use close::{CloseCode, Reconnect};

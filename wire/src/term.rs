@@ -172,6 +172,8 @@ terms! {
         Kill = "kill",
         /// `admin.trading`.
         Trading = "trading",
+        /// `admin.reload`.
+        Reload = "reload",
     }
 
     /// What a kill switch is for.
@@ -224,6 +226,8 @@ terms! {
         AdminKill = "admin.kill",
         /// Operators: change how an instrument of the venue trades.
         AdminTrading = "admin.trading",
+        /// Operators: read configuration, certificates, revocation lists, keys and policy again.
+        AdminReload = "admin.reload",
     }
 }
 

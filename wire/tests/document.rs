@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use sealfeed_wire::request::parse;
 use sealfeed_wire::{
-    AdminKill, AdminTrading, BodyError, CloseCode, Code, Op, OrderCancel, OrderDeadMan, OrderMassCancel,
-    OrderNew, OrderReplace, Publish, Reconnect, ServerMessage, Signed, SignedOp,
+    AdminKill, AdminReload, AdminTrading, BodyError, CloseCode, Code, Op, OrderCancel, OrderDeadMan,
+    OrderMassCancel, OrderNew, OrderReplace, Publish, Reconnect, ServerMessage, Signed, SignedOp,
 };
 use serde_json::Value;
 
@@ -110,6 +110,7 @@ fn body_of(signed: &Signed<'_>) -> Result<(), BodyError> {
         SignedOp::Publish => Publish::decode(signed.body).map(drop),
         SignedOp::AdminKill => AdminKill::decode(signed.body).map(drop),
         SignedOp::AdminTrading => AdminTrading::decode(signed.body).map(drop),
+        SignedOp::AdminReload => AdminReload::decode(signed.body).map(drop),
     }
 }
 

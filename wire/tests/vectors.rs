@@ -10,10 +10,10 @@ use sealfeed_wire::reply::{Encode, Refused};
 use sealfeed_wire::request::{encode_signed, parse};
 use sealfeed_wire::signing::{sign, signing_string};
 use sealfeed_wire::{
-    AdminKill, AdminTrading, AnyCode, BookDecimals, CertificateHash, ClientOrderId, Code, Decimals, KeyedMac,
-    Level, MarketMessage, Nonce, Op, OrderCancel, OrderDeadMan, OrderKey, OrderMassCancel, OrderNew,
-    OrderReplace, Price, Proof, Quantity, RequestId, ServerMessage, SessionId, SignedOp, UnixNanos,
-    base64url, hex,
+    AdminKill, AdminReload, AdminTrading, AnyCode, BookDecimals, CertificateHash, ClientOrderId, Code,
+    Decimals, KeyedMac, Level, MarketMessage, Nonce, Op, OrderCancel, OrderDeadMan, OrderKey,
+    OrderMassCancel, OrderNew, OrderReplace, Price, Proof, Quantity, RequestId, ServerMessage, SessionId,
+    SignedOp, UnixNanos, base64url, hex,
 };
 use serde_json::Value;
 
@@ -156,6 +156,7 @@ fn requests_are_read_or_refused_with_their_code() {
             "order.dead_man" => OrderDeadMan::decode(text(case, "body")).map(drop).unwrap_err(),
             "admin.kill" => AdminKill::decode(text(case, "body")).map(drop).unwrap_err(),
             "admin.trading" => AdminTrading::decode(text(case, "body")).map(drop).unwrap_err(),
+            "admin.reload" => AdminReload::decode(text(case, "body")).map(drop).unwrap_err(),
             other => panic!("{other}"),
         };
         assert_eq!(error.code.as_str(), text(case, "code"), "{case}");

@@ -1,4 +1,4 @@
-//! Bodies of what operators sign: `admin.kill` and `admin.trading`. Both carry a reason, which is sealed with them.
+//! Bodies of what operators sign: `admin.kill`, `admin.trading` and `admin.reload`. All carry a reason, which is sealed with them.
 
 use std::fmt;
 
@@ -126,6 +126,19 @@ pub struct AdminTrading {
     pub reason: OperatorReason,
 }
 
+/// Body of `admin.reload`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminReload {
+    /// Why.
+    pub reason: OperatorReason,
+}
+
+const RELOAD: [&str; 1] = ["reason"];
+
+fn place_reload(key: &str) -> Option<usize> {
+    RELOAD.iter().position(|name| *name == key)
+}
+
 const SCOPE: usize = 0;
 const TARGET: usize = 1;
 const ACTION: usize = 2;
@@ -210,6 +223,30 @@ impl AdminTrading {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut body = format!(r#"{{"symbol":"{}","state":"{}","reason":"#, self.symbol, self.state);
+        write_text(&mut body, self.reason.as_str());
+        body.push('}');
+        body
+    }
+}
+
+impl AdminReload {
+    /// Reads the raw body of an `admin.reload` whose proof has verified.
+    ///
+    /// # Errors
+    /// [`BodyError`] with the code of the first thing that is wrong.
+    pub fn decode(body: &str) -> Result<Self, BodyError> {
+        let body = Body::read(body, &RELOAD, place_reload);
+        let read = |body: &Body<'_, { RELOAD.len() }>| {
+            body.check_form()?;
+            Ok(Self { reason: reason(body, 0)? })
+        };
+        read(&body).map_err(|refusal| body.error(refusal))
+    }
+
+    /// The body as JSON, ready to be signed and sent.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut body = r#"{"reason":"#.to_owned();
         write_text(&mut body, self.reason.as_str());
         body.push('}');
         body

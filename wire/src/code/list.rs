@@ -290,6 +290,8 @@ pub enum Code {
     OrdKillTargetInvalid = 4075,
     /// `SF-ORD-076`: the principal is not entitled to this operator verb.
     OrdAdminNotEntitled = 4076,
+    /// `SF-ORD-077`: as many reloads are asked for as can wait.
+    OrdReloadBusy = 4077,
     /// `SF-RSK-001`: the quantity exceeds the limit of one order.
     RskQuantityMax = 5001,
     /// `SF-RSK-002`: the notional value exceeds the limit of one order.

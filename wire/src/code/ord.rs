@@ -435,4 +435,13 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Ask the operator for a rule with admin, or use the certificate that has it.",
         explain: "admin.kill and admin.trading are for principals whose entitlement names the verb; see admin in whoami.",
     },
+    Entry {
+        code: Code::OrdReloadBusy,
+        text: "SF-ORD-077",
+        retry: Retry::Later,
+        message: "as many reloads are asked for as can wait",
+        hint: "Wait for those that were asked for.",
+        explain: "Reloads are done one after another, and each takes everything as it is then. A few may wait; more would do nothing that \
+            those do not.",
+    },
 ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sealfeed_wire::body::{
-    AdminKill, AdminTrading, OrderCancel, OrderDeadMan, OrderMassCancel, OrderNew, OrderReplace,
+    AdminKill, AdminReload, AdminTrading, OrderCancel, OrderDeadMan, OrderMassCancel, OrderNew, OrderReplace,
 };
 use sealfeed_wire::message::ServerMessage;
 use sealfeed_wire::reply;
@@ -111,6 +111,15 @@ impl Client {
     /// [`RequestError`]; after a timeout or a lost connection send it again: it does the same thing once more.
     pub async fn admin_trading(&self, trading: &AdminTrading) -> Result<(), RequestError> {
         self.signed_request(SignedOp::AdminTrading, &trading.encode()).await
+    }
+
+    /// As an operator: has the server read its files again.
+    ///
+    /// # Errors
+    /// [`RequestError`], with the code of what is wrong with a file: nothing has changed then. After a timeout or a lost connection
+    /// send it again: it does the same thing once more.
+    pub async fn admin_reload(&self, reload: &AdminReload) -> Result<(), RequestError> {
+        self.signed_request(SignedOp::AdminReload, &reload.encode()).await
     }
 
     /// Sends a signed request that is answered with `ok`, from an op and the text of its body.
