@@ -64,3 +64,23 @@ impl Core {
         batch.send(&session.queue, answer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_reloads_wait_as_can_and_the_next_one_is_told_to_try_later() {
+        let (sender, mut requests) = mpsc::channel(2);
+        let reloads = Reloads(Some(sender));
+        let first = reloads.try_reserve().unwrap();
+        let _second = reloads.try_reserve().unwrap();
+        assert_eq!(reloads.try_reserve().unwrap_err(), Code::OrdReloadBusy);
+        assert!(Code::OrdReloadBusy.is_retryable());
+        drop(first);
+        assert!(reloads.try_reserve().is_ok());
+        requests.close();
+        assert_eq!(reloads.try_reserve().unwrap_err(), Code::SesDraining);
+        assert_eq!(Reloads::default().try_reserve().unwrap_err(), Code::SesOpNotOffered);
+    }
+}

@@ -302,7 +302,7 @@ async fn a_reload_that_an_operator_asks_for_is_sealed_done_and_answered_with_wha
     let body = json!({"reason": "new rules"});
     let policy = floor.server.config.identity.entitlements.clone();
     let good = std::fs::read_to_string(&policy).unwrap();
-    std::fs::write(&policy, "[[rule]]\nname = \"half\"\n").unwrap();
+    std::fs::write(&policy, "[[rule]]\nname = \"half\"\nmatch = {}\n").unwrap();
     dave.refused(SignedOp::AdminReload, body.clone(), "SF-CFG-012").await;
     bob.rests("b-1", "buy", "1", "2.00").await;
     std::fs::write(&policy, good.replace("match = { role = \"trader\" }", "match = { firm = \"beta\" }"))
@@ -319,6 +319,6 @@ async fn a_reload_that_an_operator_asks_for_is_sealed_done_and_answered_with_wha
     let [refused] = &said("reload_refused")[..] else { panic!("not one refusal") };
     assert!(refused.starts_with("by operator beta/dave: SF-CFG-012"), "{refused}");
     let [done] = &said("reloaded")[..] else { panic!("not one reload") };
-    assert!(done.starts_with("by operator beta/dave; files changed: entitlements"), "{done}");
+    assert!(done.starts_with("by operator beta/dave; files changed: identity.entitlements"), "{done}");
     assert_eq!(events.iter().filter(|event| event.kind == "admin").count(), 2);
 }

@@ -145,7 +145,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "the configuration has changed in what only a start reads",
         hint: "Restart the server, or put the named keys back as they were and reload.",
-        explain: "A reload takes anew what docs/OPERATIONS.md lists: files of certificates, lists, keys and policy, and the limits that it \
+        explain: "A reload takes anew what docs/RELOAD.md lists: files of certificates, lists, keys and policy, and the limits that it \
             names. All other keys decide how the server was put together. A reload is all or nothing, so the rest of the change \
             is not in force either. The entry `config` with `reload_refused` names the keys.",
     },
