@@ -15,7 +15,7 @@ cd "$(dirname "$0")" || exit 2
 readonly SHOWN_LINES=80             # of a failed step's output
 readonly SHOWN_AROUND=6             # after each line that names a failure
 readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
-readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache tape fanout orders)
+readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache identity tape fanout orders)
 
 # Colours would hide the result lines from whoever reads them by machine.
 export CARGO_TERM_COLOR=never

@@ -59,12 +59,12 @@ fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
         policy.path(),
         "[[rule]]\nname = \"all\"\nmatch = {}\nchannels = [\"trades\"]\nsymbols = [\"*\"]\n",
     )?;
-    let tls = TlsConfig {
-        certificate: pki.join("servers/localhost/server.pem"),
-        key: pki.join("servers/localhost/server.key"),
-        client_authorities: pki.join("ca/clients.pem"),
-        client_revocation_lists: pki.join("crl/clients.pem"),
-    };
+    let tls = TlsConfig::new(
+        pki.join("servers/localhost/server.pem"),
+        pki.join("servers/localhost/server.key"),
+        pki.join("ca/clients.pem"),
+        pki.join("crl/clients.pem"),
+    );
     let identity = IdentityConfig {
         entitlements: policy.path().to_owned(),
         master_key: pki.join("master/current.hex"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, LimitsConfig, SourceConfig};
+use super::{Config, LimitsConfig, SourceConfig, TlsConfig};
 use crate::types::Code;
 
 /// Why a configuration is refused. The server does not start with half of one.
@@ -124,7 +124,17 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("tape.compression_level", tape.compression_level.into(), 1..=19, "1 to 19"),
     ];
     in_range(checks)?;
+    check_tls(&config.tls)?;
     check_limits(limits)
+}
+
+fn check_tls(tls: &TlsConfig) -> Result<(), ConfigError> {
+    let checks: [Check; 3] = [
+        ("tls.lifetime_days_max", tls.lifetime_days_max.into(), 1..=3_650, "1 to 3650"),
+        ("tls.rsa_bits_min", tls.rsa_bits_min.into(), 2_048..=8_192, "2048 to 8192"),
+        ("tls.revocation_grace_hours", tls.revocation_grace_hours.into(), 0..=168, "0 to 168"),
+    ];
+    in_range(checks)
 }
 
 fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
@@ -183,6 +193,7 @@ fn resolve(config: &mut Config, folder: &Path) {
         &mut identity.master_key,
         &mut config.log.directory,
     ];
+    paths.extend(tls.deny_list.as_mut());
     paths.extend(identity.previous_master_key.as_mut());
     paths.extend(config.server.ready_file.as_mut());
     paths.extend(config.log.escrow.as_mut());
@@ -279,7 +290,7 @@ mod tests {
     fn the_example_of_the_documentation_is_valid_with_and_without_its_comments() {
         let example = include_str!("../../docs/examples/sealfeed.toml");
         check(example).unwrap();
-        let uncommented = example.replace("# [[source]]", "[[source]]");
+        let uncommented = example.replace("# [[", "[[");
         let all: String = uncommented
             .lines()
             .map(|line| match line.strip_prefix("# ") {

@@ -8,6 +8,7 @@ mod load;
 mod retention;
 mod source;
 mod tape;
+mod tls;
 
 pub use clock::ClockConfig;
 pub use limits::LimitsConfig;
@@ -18,6 +19,7 @@ pub use source::{
     PublishedInstrumentConfig, PublisherSourceConfig, Shows, SourceConfig, Speed, SyntheticSourceConfig,
 };
 pub use tape::{TapeConfig, tape_directory};
+pub use tls::{AuthorityConfig, TlsConfig};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,20 +84,6 @@ pub struct ServerConfig {
 
 const fn watches_files() -> bool {
     true
-}
-
-/// `[tls]`: files as `pki/pki.sh` makes them, or any PKI's of the same shape.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// The server's certificate and its chain, PEM.
-    pub certificate: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
-    /// Authorities whose client certificates are accepted: roots and issuing CAs, PEM.
-    pub client_authorities: PathBuf,
-    /// Revocation lists, PEM: one of every authority that issues, the root's included.
-    pub client_revocation_lists: PathBuf,
 }
 
 /// `[identity]`: policy and order keys.

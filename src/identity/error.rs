@@ -19,6 +19,8 @@ pub enum FileRole {
     ClientAuthorities,
     /// `tls.client_revocation_lists`
     RevocationLists,
+    /// `tls.deny_list`
+    DenyList,
     /// `identity.entitlements`
     Entitlements,
     /// `identity.master_key`
@@ -36,6 +38,7 @@ impl FileRole {
             Self::ServerKey => "tls.key",
             Self::ClientAuthorities => "tls.client_authorities",
             Self::RevocationLists => "tls.client_revocation_lists",
+            Self::DenyList => "tls.deny_list",
             Self::Entitlements => "identity.entitlements",
             Self::MasterKey => "identity.master_key",
             Self::PreviousMasterKey => "identity.previous_master_key",
@@ -224,6 +227,29 @@ pub enum IdentityError {
         /// The number in force.
         in_force: String,
     },
+    /// A table confines an authority in a way that cannot be meant.
+    #[error("[[tls.authority]] table {table}: {what}")]
+    Confinement {
+        /// Position among the tables, from 1.
+        table: usize,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// An entry of the deny-list cannot be meant.
+    #[error("tls.deny_list, line {line}: {what}")]
+    DenyList {
+        /// Where its entry begins.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The deny-list is not TOML, or has a key or value that is not allowed.
+    #[error("tls.deny_list cannot be read")]
+    DenyListSyntax {
+        /// What and where, with the line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
     /// A master secret is not one line of 64 lower-case hexadecimal digits.
     #[error("{role} is not one line of 64 lower-case hexadecimal digits")]
     MasterSecret {
@@ -285,6 +311,8 @@ impl IdentityError {
             | Self::RevocationListUnsupported { .. }
             | Self::RevocationListOutsideValidity { .. }
             | Self::RevocationListRolledBack { .. } => Code::CfgCrlUnusable,
+            Self::Confinement { .. } => Code::CfgAuthorityConfinement,
+            Self::DenyList { .. } | Self::DenyListSyntax { .. } => Code::CfgDenyListUnusable,
             Self::MasterSecret { .. } => Code::CfgMasterSecretUnusable,
             Self::Policy { source } => source.code(),
         }

@@ -36,10 +36,10 @@ fn client(pki: &TestPki, shown: Option<(Vec<CertificateDer<'static>>, &Leaf)>) -
 }
 
 /// What became of a handshake on both sides.
-struct Outcome {
+pub(super) struct Outcome {
     server: ServerConnection,
     client: ClientConnection,
-    result: Result<(), Refusal>,
+    pub(super) result: Result<(), Refusal>,
     alert: Option<AlertDescription>,
 }
 
@@ -76,7 +76,7 @@ fn drive(handshake: Handshake, client: ClientConfig) -> Outcome {
 }
 
 /// Connects with `leaf` and nothing else in the chain.
-fn connect(pki: &TestPki, identity: &Identity, leaf: &Leaf) -> Outcome {
+pub(super) fn connect(pki: &TestPki, identity: &Identity, leaf: &Leaf) -> Outcome {
     let shown = Some((vec![leaf.certificate.clone()], leaf));
     drive(identity.accept(), client(pki, shown))
 }
@@ -323,12 +323,14 @@ fn an_unknown_revocation_status_is_refused() {
     let list = CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
     // Loading refuses a set without the root's list, so the verifier gets it from its parts.
     let authorities = &state.trust.authorities;
-    let paths = tls::verifier_of(&authorities.roots, &authorities.issuing, vec![list]).unwrap();
+    let paths = tls::verifier_of(&authorities.roots, &authorities.issuing, vec![list], true).unwrap();
     let read = |role, name| files::read(role, &pki.path(name)).unwrap();
     let certificates = read(FileRole::ClientAuthorities, "authorities.pem");
     let complete =
-        Authorities::load(&certificates, &read(FileRole::RevocationLists, "lists.pem"), NOW).unwrap();
-    let trust = Arc::new(Trust { authorities: complete, paths });
+        Authorities::load(&certificates, &read(FileRole::RevocationLists, "lists.pem"), &pki.tls(), NOW)
+            .unwrap();
+    let (deny_list, ceilings) = (DenyList::default(), state.trust.ceilings);
+    let trust = Arc::new(Trust { authorities: complete, paths, deny_list, ceilings });
     let slot = RefusalSlot::default();
     let verifier = Arc::new(HandshakeVerifier::new(trust, slot.clone()));
     let handshake = Handshake { config: Arc::new(state.server.config(verifier)), slot };

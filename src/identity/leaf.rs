@@ -1,27 +1,50 @@
 //! One parsed certificate, and what it must be to be let in beyond what path validation demands.
 //!
-//! rustls accepts client certificates without any extended key usage, with further usages beside clientAuth, and
-//! of any lifetime. Here: clientAuth and nothing else; a key of at least 128 bits of strength; a lifetime of at
-//! most [`LIFETIME_S_MAX`].
+//! rustls accepts client certificates without any extended key usage, with further usages beside clientAuth, with a key usage
+//! that forbids signing, with any serial number, and of any lifetime. Here: the form that RFC 5280 demands, clientAuth and
+//! nothing else, a strong key, and a bounded lifetime (`tls.lifetime_days_max`).
 
 use std::fmt::Write;
 
 use sealfeed_wire::Code;
+use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::Oid;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry as oid;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
+use super::der::element;
 use super::refusal::Claim;
 use crate::types::{SignatureKey, UnixNanos};
 
-/// Longest life of a client certificate, in seconds: 825 days, the limit that public CAs kept to when they still
-/// issued for years; the bundled PKI script issues for at most 398.
-pub const LIFETIME_S_MAX: i64 = 825 * 24 * 60 * 60;
+/// Most bytes of a client certificate; one with every field that is read here has a tenth of it.
+const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 
-/// Fewest bits of an RSA modulus: the equal of the 128 bits that P-256 gives (NIST SP 800-57 part 1).
-pub const RSA_BITS_MIN: usize = 3072;
+/// Most bytes of a serial number (RFC 5280, section 4.1.2.2).
+const SERIAL_BYTES_MAX: usize = 20;
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// Extensions that are read, here or by rustls. No other may be critical.
+const READ: [Oid<'static>; 4] = [
+    oid::OID_X509_EXT_KEY_USAGE,
+    oid::OID_X509_EXT_EXTENDED_KEY_USAGE,
+    oid::OID_X509_EXT_SUBJECT_ALT_NAME,
+    oid::OID_X509_EXT_BASIC_CONSTRAINTS,
+];
+
+/// What the operator demands of client certificates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ceilings {
+    /// Longest time from first moment to last, days. The default, 825, is what public CAs kept to when they still issued for
+    /// years; the bundled PKI script issues for at most 398.
+    pub(super) lifetime_days_max: u16,
+    /// Fewest bits of an RSA modulus. The default, 3072, is the equal of the 128 bits that P-256 gives (NIST SP 800-57 part 1).
+    pub(super) rsa_bits_min: u16,
+}
 
 /// Longest subject that is written to logs, in bytes.
 const SUBJECT_BYTES_MAX: usize = 256;
@@ -36,7 +59,11 @@ pub(super) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 
 /// Whom the certificate claims to name: for logs only, never for decisions.
 pub(super) fn claim(certificate: &X509Certificate<'_>) -> Claim {
-    Claim { subject: escape(certificate.subject()), serial: serial_hex(certificate.raw_serial()) }
+    Claim {
+        subject: escape(certificate.subject()),
+        serial: serial_hex(certificate.raw_serial()),
+        issuer: escape(certificate.issuer()),
+    }
 }
 
 /// A serial number without leading zero bytes, as it is compared.
@@ -85,7 +112,7 @@ pub(super) fn escape(name: &X509Name<'_>) -> String {
     if text.is_empty() { "(empty subject)".to_owned() } else { text }
 }
 
-fn short_name(attribute: &x509_parser::der_parser::Oid<'_>) -> Option<&'static str> {
+fn short_name(attribute: &Oid<'_>) -> Option<&'static str> {
     [
         (oid::OID_X509_COMMON_NAME, "CN"),
         (oid::OID_X509_ORGANIZATION_NAME, "O"),
@@ -94,6 +121,48 @@ fn short_name(attribute: &x509_parser::der_parser::Oid<'_>) -> Option<&'static s
     ]
     .into_iter()
     .find_map(|(known, short)| (known == *attribute).then_some(short))
+}
+
+/// SHA-256 of the certificate's `SubjectPublicKeyInfo`: the pin of its key.
+pub(super) fn key_sha256(certificate: &X509Certificate<'_>) -> [u8; 32] {
+    Sha256::digest(certificate.public_key().raw).into()
+}
+
+/// Whether the certificate has the form that RFC 5280 demands where other readers are lenient: what two readers could read in two
+/// ways names nobody.
+pub(super) fn check_form(der: &[u8], certificate: &X509Certificate<'_>) -> Result<(), (Code, &'static str)> {
+    let malformed = |detail| Err((Code::TlsCertificateMalformed, detail));
+    if der.len() > CERTIFICATE_BYTES_MAX {
+        return malformed("the certificate is larger than 16 KiB");
+    }
+    if certificate.version() != X509Version::V3 {
+        return malformed("the certificate is not of X.509 version 3");
+    }
+    let serial = certificate.raw_serial();
+    if serial.iter().all(|byte| *byte == 0) || serial.first().is_some_and(|byte| byte & 0x80 != 0) {
+        return malformed("the serial number is not positive");
+    }
+    if serial.len() > SERIAL_BYTES_MAX {
+        return malformed("the serial number has more than 20 bytes");
+    }
+    let extensions = certificate.extensions();
+    for (index, extension) in extensions.iter().enumerate() {
+        if extensions[..index].iter().any(|before| before.oid == extension.oid) {
+            return malformed("the certificate has an extension twice");
+        }
+        if !READ.contains(&extension.oid) {
+            if extension.critical {
+                return malformed("an extension is critical and not understood here");
+            }
+            continue;
+        }
+        // The parser stops where it has what it looks for; another reader could go on.
+        let is_whole = matches!(element(extension.value), Some((_, _, [])));
+        if !is_whole || matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. }) {
+            return malformed("an extension cannot be parsed");
+        }
+    }
+    Ok(())
 }
 
 /// Whether the certificate is for clients and for nothing else.
@@ -116,11 +185,24 @@ pub(super) fn check_purpose(certificate: &X509Certificate<'_>) -> Result<(), (Co
     if has_others {
         return Err((Code::TlsPurposeWrong, "the extended key usage has more than clientAuth"));
     }
-    Ok(())
+    let usage = certificate
+        .key_usage()
+        .map_err(|_| (Code::TlsCertificateMalformed, "the key usage cannot be read"))?
+        .map(|usage| usage.value);
+    // Absent, it forbids nothing (RFC 5280, section 4.2.1.3).
+    match usage {
+        Some(usage) if !usage.digital_signature() => {
+            Err((Code::TlsPurposeWrong, "the key usage does not allow digital signatures"))
+        }
+        Some(usage) if usage.key_cert_sign() || usage.crl_sign() => {
+            Err((Code::TlsPurposeWrong, "the key usage is that of an authority"))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Whether the key is P-256, P-384, Ed25519, or RSA of at least [`RSA_BITS_MIN`] bits.
-pub(super) fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), (Code, &'static str)> {
+/// Whether the key is P-256, P-384, Ed25519, or RSA of at least `rsa_bits_min` bits.
+pub(super) fn check_key(key: &SubjectPublicKeyInfo<'_>, rsa_bits_min: u16) -> Result<(), (Code, String)> {
     let algorithm = &key.algorithm;
     if algorithm.algorithm == oid::OID_SIG_ED25519 {
         return Ok(());
@@ -129,13 +211,18 @@ pub(super) fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), (Code, &'s
         let curve = algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
         return match curve {
             Some(curve) if curve == oid::OID_EC_P256 || curve == oid::OID_NIST_EC_P384 => Ok(()),
-            _ => Err((Code::TlsKeyWeak, "the curve is neither P-256 nor P-384")),
+            _ => Err((Code::TlsKeyWeak, "the curve is neither P-256 nor P-384".to_owned())),
         };
     }
     match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) if modulus_bits(rsa.modulus) >= RSA_BITS_MIN => Ok(()),
-        Ok(PublicKey::RSA(_)) => Err((Code::TlsKeyWeak, "the RSA key is shorter than 3072 bits")),
-        _ => Err((Code::TlsKeyWeak, "the kind of key is not supported")),
+        Ok(PublicKey::RSA(rsa)) => {
+            let bits = modulus_bits(rsa.modulus);
+            if bits >= usize::from(rsa_bits_min) {
+                return Ok(());
+            }
+            Err((Code::TlsKeyWeak, format!("the RSA key has {bits} bits, fewer than {rsa_bits_min}")))
+        }
+        _ => Err((Code::TlsKeyWeak, "the kind of key is not supported".to_owned())),
     }
 }
 
@@ -158,12 +245,12 @@ fn modulus_bits(modulus: &[u8]) -> usize {
     significant.len() * 8 - leading_zeros
 }
 
-/// Whether the certificate lives no longer than [`LIFETIME_S_MAX`].
-pub(super) fn check_lifetime(certificate: &X509Certificate<'_>) -> Result<(), (Code, &'static str)> {
+/// Whether the certificate lives no longer than `days_max`.
+pub(super) fn check_lifetime(certificate: &X509Certificate<'_>, days_max: u16) -> Result<(), (Code, String)> {
     let validity = certificate.validity();
     let lifetime_s = validity.not_after.timestamp().saturating_sub(validity.not_before.timestamp());
-    if lifetime_s > LIFETIME_S_MAX {
-        return Err((Code::TlsLifetimeTooLong, "the certificate lives longer than 825 days"));
+    if lifetime_s > i64::from(days_max) * DAY_S {
+        return Err((Code::TlsLifetimeTooLong, format!("the certificate lives longer than {days_max} days")));
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Who is there, and what they may do: the only module that reads certificates.
 //!
-//! In: PEM files, the entitlement policy, master secrets. Out: a rustls configuration for each handshake, the
+//! In: PEM files, the deny-list, the entitlement policy, master secrets. Out: a rustls configuration for each handshake, the
 //! [`Identified`] holder of a certificate, its [`Entitlement`], and for every refusal a code. Knows nothing of
 //! sockets or sessions. All files together are one state, checked as a whole and swapped as a whole: a reload that
 //! fails in any file keeps everything that was in force.
 
 mod authorities;
+mod confinement;
+mod deny_list;
+mod der;
 mod error;
 mod files;
 mod leaf;
@@ -24,19 +27,23 @@ mod verifier;
 #[cfg(test)]
 mod handshake_tests;
 #[cfg(test)]
+mod judging_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod test_pki;
 
+pub use authorities::RevocationState;
+pub use deny_list::ENTRIES_MAX as DENY_LIST_ENTRIES_MAX;
 pub use error::{FileRole, IdentityError};
 pub use files::FileRecord;
-pub use leaf::{LIFETIME_S_MAX, RSA_BITS_MIN};
 pub use order_key::OrderKeys;
 pub use policy::{Policy, PolicyError};
 pub use policy_explain::RuleLine;
 pub use policy_file::{PolicyFileError, ROLES, RULES_MAX};
 pub use principal::{Identified, URI_SCHEME};
 pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
+pub use revocation::Standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -44,7 +51,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustls::server::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use sealfeed_wire::Code;
@@ -54,7 +61,9 @@ use crate::clock::{Clock, format_utc};
 use crate::config::{IdentityConfig, TlsConfig};
 use crate::types::{Entitlement, UnixNanos};
 use authorities::Authorities;
+use deny_list::DenyList;
 use error::FileRole as Role;
+use leaf::Ceilings;
 use order_key::{MasterSecret, Masters};
 use tls::ServerTls;
 use verifier::{HandshakeVerifier, Trust};
@@ -65,13 +74,15 @@ pub struct Identity {
     state: ArcSwap<State>,
     /// Grows with every reload, after the new state is in force.
     generation: AtomicU64,
-    /// Where the files are that are in force. Held by the reload that is under way, so that two cannot put an older list in force
-    /// between them.
-    places: Mutex<(TlsConfig, IdentityConfig)>,
+    /// Held by the reload that is under way, so that two cannot put an older list in force between them.
+    reloading: Mutex<()>,
 }
 
 /// One consistent set of files.
 struct State {
+    /// The sections of the configuration by which they were read and judged.
+    tls: TlsConfig,
+    identity: IdentityConfig,
     server: ServerTls,
     trust: Arc<Trust>,
     masters: Masters,
@@ -113,12 +124,14 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] for the first file that is missing, exposed, malformed or contradicts another.
     pub fn load(tls: &TlsConfig, identity: &IdentityConfig, clock: Clock) -> Result<Self, IdentityError> {
-        let state = State::load(tls, identity, &clock, clock.now())?;
+        let now = clock.now();
+        let state = State::load(tls, identity, &clock, now)?;
+        state.trust.authorities.warn_of_grace(now);
         Ok(Self {
             clock,
             state: ArcSwap::from_pointee(state),
             generation: AtomicU64::new(0),
-            places: Mutex::new((tls.clone(), identity.clone())),
+            reloading: Mutex::new(()),
         })
     }
 
@@ -129,30 +142,45 @@ impl Identity {
     /// [`IdentityError`] as from [`Identity::load`], and for a revocation list older than the one in force; what was
     /// in force stays so.
     pub fn reload(&self, now: UnixNanos) -> Result<Changes, IdentityError> {
-        let (tls, identity) = self.places.lock().clone();
-        self.reload_from(&tls, &identity, now)
+        let only_one = self.reloading.lock();
+        let (tls, identity) = {
+            let state = self.state.load();
+            (state.tls.clone(), state.identity.clone())
+        };
+        self.put_in_force(&only_one, &tls, &identity, now)
     }
 
-    /// As [`Identity::reload`], from the files that these sections name.
+    /// As [`Identity::reload`], by other sections of the configuration: both come into force with the files that they name, or
+    /// neither does. Ceilings hold for new connections; files, authorities and their firms for open sessions too.
     ///
     /// # Errors
-    /// As [`Identity::reload`].
-    pub fn reload_from(
+    /// As from [`Identity::reload`].
+    pub fn reconfigure(
         &self,
         tls: &TlsConfig,
         identity: &IdentityConfig,
         now: UnixNanos,
     ) -> Result<Changes, IdentityError> {
-        let mut places = self.places.lock();
+        let only_one = self.reloading.lock();
+        self.put_in_force(&only_one, tls, identity, now)
+    }
+
+    fn put_in_force(
+        &self,
+        _only_one: &MutexGuard<'_, ()>,
+        tls: &TlsConfig,
+        identity: &IdentityConfig,
+        now: UnixNanos,
+    ) -> Result<Changes, IdentityError> {
         let next = State::load(tls, identity, &self.clock, now)?;
         let before = self.state.load();
         next.trust.authorities.check_not_rolled_back(&before.trust.authorities)?;
         let roles: BTreeSet<FileRole> = next.digests.keys().chain(before.digests.keys()).copied().collect();
         let changed =
             roles.into_iter().filter(|role| next.digests.get(role) != before.digests.get(role)).collect();
-        let changes = Changes { changed, in_force: next.in_force() };
+        let changes = Changes { changed, in_force: next.in_force(now) };
+        next.trust.authorities.warn_of_grace(now);
         self.state.store(Arc::new(next));
-        *places = (tls.clone(), identity.clone());
         // Behind the state: whoever sees the new number finds the new secrets.
         self.generation.fetch_add(1, Ordering::Release);
         Ok(changes)
@@ -183,7 +211,7 @@ impl Identity {
             return Err(Refusal::bare(Code::TlsCertificateMalformed, "the certificate cannot be parsed"));
         };
         let refuse = |code, detail| Refusal { code, claim: Some(leaf::claim(&certificate)), detail };
-        state.trust.check_leaf(&certificate, now).map_err(|(code, detail)| refuse(code, detail))?;
+        state.trust.check_leaf(der, &certificate, now).map_err(|(code, detail)| refuse(code, detail))?;
         let fingerprint: [u8; 32] = Sha256::digest(der).into();
         principal::identify(&certificate, fingerprint, state.masters.order_keys(&fingerprint, generation))
             .map_err(|(code, detail)| refuse(code, detail.to_owned()))
@@ -219,33 +247,35 @@ impl Identity {
     /// Whether the certificate of an open session still holds, by the files in force now.
     ///
     /// # Errors
-    /// [`Code::SesCertificateExpired`], or [`Code::SesCertificateRevoked`] if it or an authority above it was revoked
-    /// or is no longer trusted; and why, for the log: which list, by its number.
+    /// [`Code::SesCertificateExpired`], or [`Code::SesCertificateRevoked`] if it or an authority above it was revoked,
+    /// is denied, is no longer trusted or no longer so for its firm; and why, for the log: which list, by its number, or which
+    /// entry of the deny-list.
     pub fn still_valid(&self, identified: &Identified, now: UnixNanos) -> Result<(), (Code, String)> {
         if now > identified.not_after {
             let until = format_utc(identified.not_after);
             return Err((Code::SesCertificateExpired, format!("the certificate was valid until {until}")));
         }
-        self.state
-            .load()
-            .trust
-            .authorities
-            .check_standing(&identified.issuer, &identified.raw_serial, now)
-            .map_err(|(_, why)| (Code::SesCertificateRevoked, why))
+        let state = self.state.load();
+        state.trust.check_open(identified, now).map_err(|(_, why)| (Code::SesCertificateRevoked, why))
     }
 
     /// What is in force, for the journal.
     #[must_use]
     pub fn in_force(&self) -> InForce {
-        self.state.load().in_force()
+        self.state.load().in_force(self.clock.now())
     }
 
-    /// When the first revocation list runs out and everybody whom it covers is refused; alarm well before.
+    /// How the list of each authority stands now, by the names of the authorities.
+    #[must_use]
+    pub fn revocation_state(&self) -> Vec<RevocationState> {
+        let (state, now) = (self.state.load(), self.clock.now());
+        state.trust.authorities.revocation_state(now)
+    }
+
+    /// When the first revocation list runs out, its grace included, and everybody whom it covers is refused; alarm well before.
     #[must_use]
     pub fn revocation_deadline(&self) -> UnixNanos {
-        let state = self.state.load();
-        let deadlines =
-            state.trust.authorities.iter().map(|(_, authority)| authority.revocations.next_update);
+        let deadlines = self.revocation_state().into_iter().map(|state| state.refused_from);
         deadlines.min().unwrap_or_default()
     }
 
@@ -270,41 +300,42 @@ impl State {
         let entitlements = files::read(Role::Entitlements, &identity.entitlements)?;
         let master = files::read(Role::MasterKey, &identity.master_key)?;
         let previous = read_previous(identity)?;
+        let denied = tls.deny_list.as_ref().map(|path| files::read(Role::DenyList, path)).transpose()?;
         let read: Vec<&files::Contents> =
             [&certificate, &key, &client_authorities, &lists, &entitlements, &master]
                 .into_iter()
                 .chain(&previous)
+                .chain(&denied)
                 .collect();
         let digests = read.iter().map(|contents| (contents.role, contents.digest)).collect();
         let files = read.iter().map(|contents| contents.record.clone()).collect();
         let server = ServerTls::load(&certificate, key, clock, now)?;
-        let authorities = Authorities::load(&client_authorities, &lists, now)?;
-        let paths = tls::path_verifier(&authorities)?;
+        let mut authorities = Authorities::load(&client_authorities, &lists, tls, now)?;
+        let paths = tls::path_verifier(&mut authorities)?;
+        let deny_list = denied.as_ref().map(DenyList::parse).transpose()?.unwrap_or_default();
+        let ceilings = Ceilings { lifetime_days_max: tls.lifetime_days_max, rsa_bits_min: tls.rsa_bits_min };
         let policy = Policy::parse(&entitlements.bytes).map_err(|source| IdentityError::Policy { source })?;
         let masters = Masters {
             current: MasterSecret::parse(master)?,
             previous: previous.map(MasterSecret::parse).transpose()?,
         };
-        Ok(Self { server, trust: Arc::new(Trust { authorities, paths }), masters, policy, files, digests })
+        let trust = Arc::new(Trust { authorities, paths, deny_list, ceilings });
+        let (tls, identity) = (tls.clone(), identity.clone());
+        Ok(Self { tls, identity, server, trust, masters, policy, files, digests })
     }
 
-    fn in_force(&self) -> InForce {
-        let mut lists: Vec<String> = self
-            .trust
-            .authorities
-            .iter()
-            .map(|(_, authority)| {
-                let list = &authority.revocations;
-                let (number, until) = (list.number_text(), format_utc(list.next_update));
-                format!("list {number} of {} revokes {} until {until}", authority.name, list.count())
-            })
-            .collect();
-        lists.sort_unstable();
+    fn in_force(&self, now: UnixNanos) -> InForce {
+        let lists: Vec<String> =
+            self.trust.authorities.revocation_state(now).iter().map(ToString::to_string).collect();
         let previous = self.masters.previous.as_ref().map(MasterSecret::name);
         let summary = format!(
-            "{} rules; {}; server certificate {} until {}; order keys from master {}{}",
+            "{} rules; {}; {}server certificate {} until {}; order keys from master {}{}",
             self.policy.count(),
             lists.join("; "),
+            self.tls
+                .deny_list
+                .as_ref()
+                .map_or(String::new(), |_| format!("{} denied; ", self.trust.deny_list.count())),
             self.server.subject,
             format_utc(self.server.not_after),
             self.masters.current.name(),
@@ -314,13 +345,15 @@ impl State {
     }
 }
 
-/// The files that a load reads, whether they are there or not.
+/// Every file that a load reads, in the order of the configuration, for a watch; that of the previous master though it may be
+/// missing.
 #[must_use]
 pub fn files(tls: &TlsConfig, identity: &IdentityConfig) -> Vec<PathBuf> {
-    let TlsConfig { certificate, key, client_authorities, client_revocation_lists } = tls;
     let IdentityConfig { entitlements, master_key, previous_master_key } = identity;
-    [certificate, key, client_authorities, client_revocation_lists, entitlements, master_key]
+    [&tls.certificate, &tls.key, &tls.client_authorities, &tls.client_revocation_lists]
         .into_iter()
+        .chain(&tls.deny_list)
+        .chain([entitlements, master_key])
         .chain(previous_master_key)
         .cloned()
         .collect()

@@ -3,8 +3,9 @@
 //! `CN="alice,OU=admin"` prints like two attributes, so text is not looked at. Exactly one organisation (the firm)
 //! and one common name (the user), at most one organisational unit (the role), each alone in its RDN, each in the
 //! alphabet of [`Principal`], which has no separator, no control character and nothing that looks like another.
-//! A SAN URI `sealfeed://FIRM/USER`, if there is one, must be the only URI and say the same. Names are refused,
-//! never cleaned.
+//! A SAN URI `sealfeed://FIRM/USER`, if there is one, must be the only URI and say the same. Beside it the SAN may have DNS
+//! names, e-mail and IP addresses, which nobody reads; other forms could name somebody else to another reader. Names are
+//! refused, never cleaned.
 
 use sealfeed_wire::Code;
 use x509_parser::certificate::X509Certificate;
@@ -13,6 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry as oid;
 use x509_parser::x509::X509Name;
 
+use super::der::element;
 use super::leaf;
 use super::order_key::OrderKeys;
 use crate::types::{Principal, Role, SignatureKey, UnixNanos};
@@ -43,6 +45,8 @@ pub struct Identified {
     pub subject: String,
     /// The subject of its issuer, likewise.
     pub issuer_name: String,
+    /// SHA-256 of the certificate's `SubjectPublicKeyInfo`: what a deny-list names as `key_sha256`.
+    pub key_sha256: [u8; 32],
     pub(super) issuer: Box<[u8]>,
     pub(super) raw_serial: Box<[u8]>,
 }
@@ -70,6 +74,9 @@ pub(super) fn from_subject(subject: &X509Name<'_>) -> Result<(Principal, Option<
     if subject.iter_rdn().any(|rdn| rdn.iter().count() != 1) {
         return Err((Code::TlsAttributeRefused, "the subject has a multi-valued name"));
     }
+    if !is_read_whole(subject) {
+        return Err((Code::TlsAttributeRefused, "the subject has something that is no attribute"));
+    }
     let firm = only(subject, &oid::OID_X509_ORGANIZATION_NAME)?
         .ok_or((Code::TlsPrincipalMissing, "the subject has no organisation"))?;
     let user = only(subject, &oid::OID_X509_COMMON_NAME)?
@@ -79,6 +86,23 @@ pub(super) fn from_subject(subject: &X509Name<'_>) -> Result<(Principal, Option<
     let principal = Principal::new(firm, user).ok_or(outside)?;
     let role = role.map(|role| Role::new(role).ok_or(outside)).transpose()?;
     Ok((principal, role))
+}
+
+/// Whether the subject is exactly the attributes that were read of it, each a set of one. The parser stops without a word at the
+/// first thing that it does not understand: another reader could find somebody else behind it.
+fn is_read_whole(subject: &X509Name<'_>) -> bool {
+    let Some((0x30, mut sets, [])) = element(subject.as_raw()) else { return false };
+    let mut count = 0;
+    while let Some((0x31, set, behind)) = element(sets) {
+        let Some((0x30, attribute, [])) = element(set) else { return false };
+        let Some((0x06, _, value)) = element(attribute) else { return false };
+        if !matches!(element(value), Some((_, _, []))) {
+            return false;
+        }
+        count += 1;
+        sets = behind;
+    }
+    sets.is_empty() && count == subject.iter_rdn().count()
 }
 
 /// The value of the only attribute of this type; `None` if there is none.
@@ -113,7 +137,18 @@ fn check_uris(names: &[GeneralName<'_>], principal: &Principal) -> Result<(), Na
             GeneralName::Invalid(..) => {
                 return Err((Code::TlsAttributeRefused, "the subject alternative name is malformed"));
             }
-            _ => {}
+            GeneralName::DNSName(text) | GeneralName::RFC822Name(text) => {
+                if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err((Code::TlsAttributeRefused, "a SAN name is not printable ASCII"));
+                }
+            }
+            GeneralName::IPAddress(_) => {}
+            _ => {
+                return Err((
+                    Code::TlsAttributeRefused,
+                    "the SAN has a name that is no URI, DNS name, e-mail or IP address",
+                ));
+            }
         }
     }
     Ok(())
@@ -137,6 +172,7 @@ pub(super) fn identify(
         signature_key: leaf::signature_key(certificate.public_key()),
         subject: leaf::escape(certificate.subject()),
         issuer_name: leaf::escape(certificate.issuer()),
+        key_sha256: leaf::key_sha256(certificate),
         issuer: certificate.issuer().as_raw().into(),
         raw_serial: leaf::serial(certificate.raw_serial()).into(),
     })
@@ -170,8 +206,8 @@ mod tests {
 
     fn check(rdns: &[Vec<Vec<u8>>]) -> Result<String, Code> {
         let der = subject(rdns);
-        let (rest, name) = X509Name::from_der(&der).unwrap();
-        assert!(rest.is_empty());
+        // What is left unread of a subject with something odd in it stays behind, and is for `from_subject` to notice.
+        let (_, name) = X509Name::from_der(&der).unwrap();
         from_subject(&name)
             .map(|(principal, role)| {
                 format!("{principal} {}", role.map_or(String::new(), |role| role.as_str().to_owned()))
@@ -212,6 +248,21 @@ mod tests {
     fn a_multi_valued_name_is_refused() {
         let both = vec![attribute(CN, UTF8, b"desk7"), attribute(OU, UTF8, b"trader")];
         assert_eq!(check(&[one(O, b"acme"), both]), Err(Code::TlsAttributeRefused));
+    }
+
+    #[test]
+    fn a_subject_that_the_parser_reads_only_in_part_is_refused() {
+        let odd = der(0x30, &[der(6, &[0x55, 4, CN]), der(UTF8, b"x"), der(UTF8, b"y")].concat());
+        let spare = [attribute(CN, UTF8, b"desk7"), der(UTF8, b"x")].concat();
+        for rdns in [
+            vec![one(O, b"acme"), one(CN, b"desk7"), vec![]],
+            vec![one(O, b"acme"), one(CN, b"desk7"), vec![], one(CN, b"admin")],
+            vec![one(O, b"acme"), one(CN, b"desk7"), vec![der(UTF8, b"x")], one(CN, b"admin")],
+            vec![one(O, b"acme"), one(CN, b"desk7"), vec![odd]],
+            vec![one(O, b"acme"), vec![spare]],
+        ] {
+            assert_eq!(check(&rdns), Err(Code::TlsAttributeRefused), "{rdns:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Claim {
     pub subject: String,
     /// The serial number, lower-case hexadecimal, without leading zeros.
     pub serial: String,
+    /// The issuer, escaped and cut likewise.
+    pub issuer: String,
 }
 
 impl Refusal {
@@ -42,7 +44,9 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.code.as_str(), self.detail)?;
         match &self.claim {
-            Some(claim) => write!(f, " (claimed {}, serial {})", claim.subject, claim.serial),
+            Some(claim) => {
+                write!(f, " (claimed {}, serial {} of {})", claim.subject, claim.serial, claim.issuer)
+            }
             None => Ok(()),
         }
     }

@@ -1,9 +1,13 @@
 //! One revocation list: who signed it, when it holds, whom it names.
 //!
 //! Lists are enforced twice: by path validation in every handshake, and from this parsed form for sessions that are
-//! open already. A list past its `nextUpdate` lets nobody in (there is no grace), while open sessions go on: ending
-//! them all because a file was not renewed would be the greater harm, and a revocation that came in time has ended
-//! them already.
+//! open already. A list past its `nextUpdate`, and past the grace that the operator gave it (`tls.revocation_grace_hours`, none
+//! by default), lets nobody in, while open sessions go on: ending them all because a file was not renewed would be the greater
+//! harm, and a revocation that came in time has ended them already. One rule holds everywhere, [`RevocationList::standing`]: at
+//! a start, at a reload, in a handshake.
+//!
+//! A list is in memory twice: as its serial numbers here (for a list of 100,000 with serials of 20 bytes some 6 MB), and as rustls's
+//! own copy with a record for each (some 15 MB). Both look a serial up without reading the list.
 
 use std::collections::HashSet;
 
@@ -34,7 +38,28 @@ pub(super) struct RevocationList {
     sha256: [u8; 32],
 }
 
+/// Whether a list counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not yet time for the next one.
+    Current,
+    /// It should have been replaced, and counts by grace.
+    InGrace,
+    /// It counts no longer: whoever it covers is refused.
+    Expired,
+}
+
 impl RevocationList {
+    /// Whether it counts `now`. The moment of `nextUpdate` is late already, as rustls has it.
+    pub(super) fn standing(&self, now: UnixNanos, grace_ns: u64) -> Standing {
+        standing(self.next_update, now, grace_ns)
+    }
+
+    /// First moment at which it counts no longer.
+    pub(super) fn counts_until(&self, grace_ns: u64) -> UnixNanos {
+        self.next_update.plus_ns(grace_ns)
+    }
+
     /// Whether it names the certificate of this serial number.
     pub(super) fn contains(&self, serial: &[u8]) -> bool {
         self.serials.contains(leaf::serial(serial))
@@ -57,6 +82,16 @@ impl RevocationList {
     }
 }
 
+fn standing(next_update: UnixNanos, now: UnixNanos, grace_ns: u64) -> Standing {
+    if now < next_update {
+        Standing::Current
+    } else if now < next_update.plus_ns(grace_ns) {
+        Standing::InGrace
+    } else {
+        Standing::Expired
+    }
+}
+
 /// Parses the list at `position` (from 1) of the file.
 pub(super) fn parse<'a>(
     der: &'a CertificateRevocationListDer<'static>,
@@ -68,12 +103,13 @@ pub(super) fn parse<'a>(
     }
 }
 
-/// Checks that `authority` signed `list`, that it is a complete list of a kind we enforce, and that it holds now.
+/// Checks that `authority` signed `list`, that it is a complete list of a kind we enforce, and that it counts now.
 pub(super) fn check(
     list: &CertificateRevocationList<'_>,
     der: &CertificateRevocationListDer<'static>,
     authority: &X509Certificate<'_>,
     now: UnixNanos,
+    grace_ns: u64,
 ) -> Result<RevocationList, IdentityError> {
     let name = leaf::escape(authority.subject());
     let signed = signature::is_signed_by(
@@ -99,7 +135,9 @@ pub(super) fn check(
     let number_text = number.to_string();
     let this_update = leaf::nanos(list.last_update());
     let next_update = leaf::nanos(next_update);
-    if this_update > now.plus_ns(ISSUED_AHEAD_NS_MAX) || now > next_update {
+    if this_update > now.plus_ns(ISSUED_AHEAD_NS_MAX)
+        || standing(next_update, now, grace_ns) == Standing::Expired
+    {
         return Err(IdentityError::RevocationListOutsideValidity {
             authority: name,
             number: number_text,

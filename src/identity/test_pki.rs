@@ -195,12 +195,12 @@ impl TestPki {
     }
 
     pub(super) fn tls(&self) -> TlsConfig {
-        TlsConfig {
-            certificate: self.path("server.pem"),
-            key: self.path("server.key"),
-            client_authorities: self.path("authorities.pem"),
-            client_revocation_lists: self.path("lists.pem"),
-        }
+        TlsConfig::new(
+            self.path("server.pem"),
+            self.path("server.key"),
+            self.path("authorities.pem"),
+            self.path("lists.pem"),
+        )
     }
 
     pub(super) fn identity(&self) -> IdentityConfig {

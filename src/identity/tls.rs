@@ -143,9 +143,14 @@ fn check_chain(
     Ok((leaf::nanos(first.validity().not_after), leaf::escape(first.subject())))
 }
 
-/// Path validation over these authorities: whole chain, every list, unknown and expired refused.
-pub(super) fn path_verifier(authorities: &Authorities) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
-    verifier_of(&authorities.roots, &authorities.issuing, authorities.lists.clone())
+/// Path validation over these authorities: whole chain, every list, unknown status refused. rustls knows no grace: without
+/// one it refuses lists that are out of date, too; with one that is left to [`Authorities::check_lists`], which always asks.
+/// Takes the lists out of `authorities`: rustls keeps a copy of its own.
+pub(super) fn path_verifier(
+    authorities: &mut Authorities,
+) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
+    let lists = std::mem::take(&mut authorities.lists);
+    verifier_of(&authorities.roots, &authorities.issuing, lists, authorities.grace_ns == 0)
 }
 
 /// As [`path_verifier`], from the parts.
@@ -153,6 +158,7 @@ pub(super) fn verifier_of(
     roots: &[CertificateDer<'static>],
     issuing: &[CertificateDer<'static>],
     lists: Vec<CertificateRevocationListDer<'static>>,
+    enforce_expiration: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
     let mut store = RootCertStore::empty();
     for root in roots {
@@ -164,10 +170,9 @@ pub(super) fn verifier_of(
         .filter_map(|der| leaf::parse(der))
         .map(|certificate| DistinguishedName::from(certificate.subject().as_raw().to_vec()))
         .collect();
-    WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
         .add_root_hint_subjects(issuer_names)
-        .with_crls(lists)
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(|source| IdentityError::Verifier { source })
+        .with_crls(lists);
+    let builder = if enforce_expiration { builder.enforce_revocation_expiration() } else { builder };
+    builder.build().map_err(|source| IdentityError::Verifier { source })
 }

@@ -17,6 +17,9 @@ use sealfeed_wire::Code;
 use x509_parser::certificate::X509Certificate;
 
 use super::authorities::Authorities;
+use super::deny_list::{DenyList, Subjects};
+use super::leaf::Ceilings;
+use super::principal::Identified;
 use super::refusal::{self, Refusal, RefusalSlot};
 use super::{leaf, principal};
 use crate::types::UnixNanos;
@@ -27,25 +30,65 @@ pub(super) struct Trust {
     pub(super) authorities: Authorities,
     /// rustls's own verifier over the same roots and lists.
     pub(super) paths: Arc<dyn ClientCertVerifier>,
+    pub(super) deny_list: DenyList,
+    pub(super) ceilings: Ceilings,
 }
 
 impl Trust {
-    /// Everything but path, signatures and order: purpose, key, lifetime, dates, revocation and names.
+    /// Everything but path, signatures and order: form, dates, lists, deny-list, purpose, key, lifetime, names, and whether
+    /// the authorities may vouch for the firm.
     ///
     /// Run in the handshake and again when the connection is identified, with the files in force by then.
     pub(super) fn check_leaf(
         &self,
+        der: &[u8],
         certificate: &X509Certificate<'_>,
         now: UnixNanos,
     ) -> Result<(), (Code, String)> {
         let fixed = |(code, detail): (Code, &'static str)| (code, detail.to_owned());
+        let issuer = certificate.issuer().as_raw();
+        leaf::check_form(der, certificate).map_err(fixed)?;
         leaf::check_dates(certificate, now).map_err(fixed)?;
-        self.authorities.check_standing(certificate.issuer().as_raw(), certificate.raw_serial(), now)?;
+        self.authorities.check_lists(issuer, now)?;
+        self.authorities.check_standing(issuer, certificate.raw_serial(), now)?;
+        let name = principal::name(certificate);
+        let denied = || {
+            let subjects = Subjects {
+                raw_serial: certificate.raw_serial(),
+                issuer: &leaf::escape(certificate.issuer()),
+                subject: &leaf::escape(certificate.subject()),
+                key_sha256: leaf::key_sha256(certificate),
+                principal: name.as_ref().ok().map(|(principal, _)| principal.to_string()),
+            };
+            self.deny_list.find(&subjects, now)
+        };
+        if let Some(why) = self.deny_list.is_any().then(denied).flatten() {
+            return Err((Code::TlsCertificateDenied, why));
+        }
         leaf::check_purpose(certificate).map_err(fixed)?;
-        leaf::check_key(certificate.public_key()).map_err(fixed)?;
-        leaf::check_lifetime(certificate).map_err(fixed)?;
-        principal::name(certificate).map_err(fixed)?;
-        Ok(())
+        leaf::check_key(certificate.public_key(), self.ceilings.rsa_bits_min)?;
+        leaf::check_lifetime(certificate, self.ceilings.lifetime_days_max)?;
+        let (principal, _) = name.map_err(fixed)?;
+        self.authorities.check_firm(issuer, principal.firm())
+    }
+
+    /// Whether the certificate of an open session still holds but for its dates: whether no list names it or an authority above
+    /// it, the operator does not deny it, and its authorities may still vouch for its firm.
+    pub(super) fn check_open(&self, identified: &Identified, now: UnixNanos) -> Result<(), (Code, String)> {
+        self.authorities.check_standing(&identified.issuer, &identified.raw_serial, now)?;
+        if self.deny_list.is_any() {
+            let subjects = Subjects {
+                raw_serial: &identified.raw_serial,
+                issuer: &identified.issuer_name,
+                subject: &identified.subject,
+                key_sha256: identified.key_sha256,
+                principal: Some(identified.principal.to_string()),
+            };
+            if let Some(why) = self.deny_list.find(&subjects, now) {
+                return Err((Code::TlsCertificateDenied, why));
+            }
+        }
+        self.authorities.check_firm(&identified.issuer, identified.principal.firm())
     }
 }
 
@@ -72,7 +115,7 @@ fn alert(code: Code) -> TlsError {
         Code::TlsCertificateMalformed => CertificateError::BadEncoding,
         Code::TlsCertificateExpired => CertificateError::Expired,
         Code::TlsCertificateNotYetValid => CertificateError::NotValidYet,
-        Code::TlsCertificateRevoked => CertificateError::Revoked,
+        Code::TlsCertificateRevoked | Code::TlsCertificateDenied => CertificateError::Revoked,
         Code::TlsIssuerUnknown => CertificateError::UnknownIssuer,
         Code::TlsPurposeWrong => CertificateError::InvalidPurpose,
         _ => CertificateError::ApplicationVerificationFailure,
@@ -102,19 +145,24 @@ impl ClientCertVerifier for HandshakeVerifier {
             self.refuse(None, Code::TlsCertificateMalformed, "the certificate cannot be parsed".to_owned());
             return Err(alert(Code::TlsCertificateMalformed));
         };
+        // What rustls would read leniently, or call by another name, is refused by its own.
+        leaf::check_form(end_entity, &certificate).map_err(|(code, detail)| {
+            self.refuse(Some(&certificate), code, detail.to_owned());
+            alert(code)
+        })?;
         let issuing = &self.trust.authorities.issuing;
         let verified = self.trust.paths.verify_client_cert(end_entity, issuing, now);
         let now = UnixNanos(now.as_secs().saturating_mul(1_000_000_000));
         let verified = verified.inspect_err(|error| {
             let code = refusal::classify(error).code;
-            let detail = match self.trust.check_leaf(&certificate, now) {
+            let detail = match self.trust.check_leaf(end_entity, &certificate, now) {
                 // Our own words say more: which list, by which number.
                 Err((ours, detail)) if ours == code => detail,
                 _ => error.to_string(),
             };
             self.refuse(Some(&certificate), code, detail);
         })?;
-        self.trust.check_leaf(&certificate, now).map_err(|(code, detail)| {
+        self.trust.check_leaf(end_entity, &certificate, now).map_err(|(code, detail)| {
             self.refuse(Some(&certificate), code, detail);
             alert(code)
         })?;

@@ -132,7 +132,7 @@ events! {
         summary: String,
     }
     /// A TLS handshake was refused, or broke off. What the peer claims is not proven.
-    259 "handshake_refused" HandshakeRefused {
+    259 "handshake_refused" + 1 HandshakeRefused {
         /// Address and port of the peer.
         address: String,
         /// Code of the reason.
@@ -143,6 +143,8 @@ events! {
         claimed_serial: String,
         /// Detail for the operator, escaped.
         detail: String,
+        /// Issuer the certificate claims, escaped; empty if none came, and in entries of schema 1.
+        claimed_issuer: String,
     }
     /// The HTTP upgrade was refused.
     260 "upgrade_refused" UpgradeRefused {

@@ -123,16 +123,17 @@ async fn handshake(
 }
 
 fn record(refusal: Refusal, address: SocketAddr, context: &SessionContext) {
-    let (claimed_subject, claimed_serial) =
-        refusal.claim.map(|claim| (claim.subject, claim.serial)).unwrap_or_default();
+    let (claimed_subject, claimed_serial, claimed_issuer) =
+        refusal.claim.map(|claim| (claim.subject, claim.serial, claim.issuer)).unwrap_or_default();
     let (code, detail) = (refusal.code.as_str(), refusal.detail);
-    tracing::info!(%address, code, claimed_subject, detail, "handshake refused");
+    tracing::info!(%address, code, claimed_subject, claimed_serial, claimed_issuer, detail, "handshake refused");
     let event = event::HandshakeRefused {
         address: address.to_string(),
         code: code.to_owned(),
         claimed_subject,
         claimed_serial,
         detail,
+        claimed_issuer,
     };
     // The journal tells the server to stop when it fails; the connection is refused either way.
     let _ = context.summary.record(address.ip(), event);

@@ -155,7 +155,7 @@ impl Reloader {
         let context = Arc::clone(&self.context);
         let config = next.as_ref().map_or(&in_force.config, |next| &next.config);
         let (tls, identity) = (config.tls.clone(), config.identity.clone());
-        let reading = tokio::task::spawn_blocking(move || context.identity.reload_from(&tls, &identity, now));
+        let reading = tokio::task::spawn_blocking(move || context.identity.reconfigure(&tls, &identity, now));
         // If it panicked, what was in force stays so, as for every file that cannot be used.
         let changes = reading.await.map_err(ReloadError::Panicked)?.map_err(ReloadError::Identity)?;
         if let Some(next) = next {

@@ -61,6 +61,7 @@ mod slow;
 mod stop;
 mod tape;
 mod tape_prune;
+mod torture;
 mod upgrade;
 mod whole;
 mod witness;

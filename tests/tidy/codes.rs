@@ -11,8 +11,6 @@ use crate::tree::File;
 /// an error: it has to go.
 const EXEMPT: &[(Code, &str)] = &[
     (Code::TlsPrincipalAmbiguous, "comes with rules that map a subject to a principal"),
-    (Code::TlsChainInvalid, "rustls tells no fault of a chain apart from an unknown issuer"),
-    (Code::TlsIssuerNotAllowedForFirm, "comes with authorities that are confined to firms"),
     (Code::SesAddressSessionsFull, "connections of an address are counted before TLS: SF-TLS-013"),
     (Code::SesOperatorEnded, "comes with the admin listener"),
     (Code::SesSuperseded, "comes with the policy of simultaneous sessions"),

@@ -140,6 +140,22 @@ pub(super) const TABLE: &[Entry] = &[
         explain: "The file of client CAs is empty, malformed, or holds a certificate that is no CA.",
     },
     Entry {
+        code: Code::CfgAuthorityConfinement,
+        text: "SF-CFG-018",
+        retry: Retry::Never,
+        message: "an authority is confined to firms in a way that cannot be meant",
+        hint: "Name one authority of tls.client_authorities by exactly one of subject and sha256, and its firms.",
+        explain: "A table [[tls.authority]] names no authority of tls.client_authorities, or two, or one that another table names too; or it has both or neither of subject and sha256, no firms, or a firm that no certificate can name. `subject` is the text that the log prints, such as `CN=Acme Clients`; where two authorities print alike only sha256 tells them apart.",
+    },
+    Entry {
+        code: Code::CfgDenyListUnusable,
+        text: "SF-CFG-019",
+        retry: Retry::Never,
+        message: "the deny-list cannot be used",
+        hint: "Correct the entry that the message names by its line.",
+        explain: "The file that tls.deny_list names is no TOML, has an unknown key, or has an entry without exactly one of serial, key_sha256, principal and subject, without a printable reason, or with a value of the wrong form. The server does not start without the list, and a running one goes on with the list that it has: a person whom the new list names is not refused until it is right.",
+    },
+    Entry {
         code: Code::CfgNeedsRestart,
         text: "SF-CFG-034",
         retry: Retry::Never,

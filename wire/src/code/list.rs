@@ -52,6 +52,8 @@ pub enum Code {
     TlsIssuerNotAllowedForFirm = 1023,
     /// `SF-TLS-024`: the peer left before the handshake was complete.
     TlsPeerLeft = 1024,
+    /// `SF-TLS-025`: the certificate stands in the server's deny-list.
+    TlsCertificateDenied = 1025,
     /// `SF-SES-001`: there is nothing at this path.
     SesPathUnknown = 2001,
     /// `SF-SES-002`: the request is not a valid WebSocket upgrade.
@@ -414,6 +416,10 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CFG-018`: an authority is confined to firms in a way that cannot be meant.
+    CfgAuthorityConfinement = 8018,
+    /// `SF-CFG-019`: the deny-list cannot be used.
+    CfgDenyListUnusable = 8019,
     /// `SF-CFG-034`: the configuration has changed in what only a start reads.
     CfgNeedsRestart = 8034,
     /// `SF-CLI-001`: messages of a stream did not come.

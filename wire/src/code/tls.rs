@@ -152,7 +152,7 @@ pub(super) const TABLE: &[Entry] = &[
         text: "SF-TLS-019",
         retry: Retry::Never,
         message: "the certificate's key is too weak",
-        hint: "Use P-256, P-384, Ed25519 or RSA of at least 3072 bits.",
+        hint: "Use P-256, P-384, Ed25519 or RSA of the length that the server demands, 3072 bits unless it is configured.",
         explain: "The public key of the certificate, or of a CA above it, is below the strength that the server demands.",
     },
     Entry {
@@ -194,5 +194,13 @@ pub(super) const TABLE: &[Entry] = &[
         message: "the peer left before the handshake was complete",
         hint: "Look at the client's own log for the reason.",
         explain: "The client closed the connection or sent an alert in mid-handshake. Often it did not accept the server's certificate: wrong CA file on the client, or a host name that is not in the certificate.",
+    },
+    Entry {
+        code: Code::TlsCertificateDenied,
+        text: "SF-TLS-025",
+        retry: Retry::Never,
+        message: "the certificate stands in the server's deny-list",
+        hint: "Ask the operator why, then get a new certificate.",
+        explain: "The operator refuses this certificate, its key, its subject or its principal by an entry of the file that tls.deny_list names, whatever the authority's revocation list says. The log record names the entry and its reason. To let the holder in again take the entry out, or let its `until` pass.",
     },
 ];
