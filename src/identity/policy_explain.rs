@@ -6,7 +6,7 @@ use sealfeed_wire::Conflation;
 
 use super::policy::Policy;
 use crate::types::{
-    CancelOnDisconnect, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits,
+    CancelOnDisconnect, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits, UnixNanos,
 };
 
 /// One effect of one rule on a principal, for `whoami` and for operators.
@@ -19,11 +19,11 @@ pub struct RuleLine {
 }
 
 impl Policy {
-    /// Every effect of every rule on a principal, in the order of the file, denies behind them, the firm's bounds last.
+    /// Every effect of every rule on a principal at this time, in the order of the file, denies behind them, the firm's bounds last.
     #[must_use]
-    pub fn explain(&self, principal: &Principal, role: Option<&Role>) -> Vec<RuleLine> {
+    pub fn explain(&self, principal: &Principal, role: Option<&Role>, now: UnixNanos) -> Vec<RuleLine> {
         let mut lines = Vec::new();
-        let matching = || self.rules.iter().filter(|rule| rule.matches.covers(principal, role));
+        let matching = || self.rules_about(principal, role).filter(|rule| rule.dates.cover(now));
         for rule in matching() {
             let mut add = |effect| lines.push(RuleLine { rule: Arc::clone(&rule.name), effect });
             if let Some(grant) = &rule.grant {
@@ -47,7 +47,7 @@ impl Policy {
                 add(describe_limits(limits));
             }
         }
-        for deny in self.denies.iter().filter(|deny| deny.matches.covers(principal, role)) {
+        for deny in self.denies_about(principal, role).filter(|deny| deny.dates.cover(now)) {
             lines.push(RuleLine {
                 rule: Arc::clone(&deny.grant.rule),
                 effect: describe("may not read", &deny.grant),

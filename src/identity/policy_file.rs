@@ -11,6 +11,8 @@
 //! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
 //! conflate_ms_min = 0                                # fastest bbo and book: 0 (default: every message), 100, 250 or 1000
 //! delay = "15m"                                      # how late it is delivered: "1s" to "24h"; absent: in real time
+//! valid_from = 2026-01-01                            # from the first instant of this day, UTC; or 2026-01-01T08:00:00Z; absent: always
+//! valid_to = 2027-12-31                              # to the last instant of this day; of a date-time: until then
 //! drop_copy = true                                   # may read the execution reports of its whole firm; absent: its own
 //! admin = ["kill", "trading"]                        # verbs of an operator: kill switches, trading status; absent: none
 //!
@@ -42,7 +44,7 @@
 //! name = "no-single-stocks"
 //! match = { firm = "acme" }
 //! channels = ["book"]                                # absent: all
-//! symbols = ["AAPL"]
+//! symbols = ["AAPL"]                                 # valid_from and valid_to as in a rule
 //!
 //! [[firm]]                                           # bounds on all principals of a firm together
 //! name = "acme"
@@ -62,6 +64,7 @@ use std::collections::HashSet;
 use sealfeed_wire::{Channel, Code, Conflation};
 use serde::Deserialize;
 
+use super::policy_dates::{Dates, ValidFrom, ValidTo};
 pub(super) use super::policy_file_orders::{FirmText, OrdersText, PerSecond, Verb};
 use crate::types::principal::is_name;
 
@@ -159,6 +162,12 @@ pub enum PolicyFileError {
         /// The firm.
         name: String,
     },
+    /// A rule has ended before it begins.
+    #[error("rule `{rule}` never holds: its valid_to does not lie behind its valid_from")]
+    NeverHolds {
+        /// Which rule.
+        rule: String,
+    },
     /// More rules than [`RULES_MAX`].
     #[error("the policy has {count} rules, denies and firms, at most {RULES_MAX} are allowed")]
     TooMany {
@@ -174,6 +183,7 @@ impl PolicyFileError {
         match self {
             Self::NameTwice { .. } | Self::FirmTwice { .. } => Code::CfgRulesAmbiguous,
             Self::NotText | Self::Parse { .. } => Code::CfgSyntaxInvalid,
+            Self::NeverHolds { .. } => Code::CfgRuleDates,
             _ => Code::CfgRuleInvalid,
         }
     }
@@ -216,6 +226,8 @@ pub(super) struct RuleText {
     pub(super) admin: Vec<Verb>,
     #[serde(default)]
     pub(super) drop_copy: bool,
+    pub(super) valid_from: Option<ValidFrom>,
+    pub(super) valid_to: Option<ValidTo>,
     pub(super) orders: Option<OrdersText>,
     pub(super) publish: Option<PublishText>,
     pub(super) limits: Option<LimitsText>,
@@ -235,6 +247,8 @@ pub(super) struct DenyText {
     pub(super) depth_max: DepthMax,
     #[serde(default)]
     pub(super) conflate_ms_min: ConflateMin,
+    pub(super) valid_from: Option<ValidFrom>,
+    pub(super) valid_to: Option<ValidTo>,
 }
 
 /// `None`: anything.
@@ -422,6 +436,14 @@ impl PolicyFile {
             order_symbols.chain(publish_symbols).chain(deny_symbols).find(|(_, symbols)| symbols.is_empty())
         {
             return Err(PolicyFileError::NoSymbols { rule: name.clone() });
+        }
+        let of_rules = self.rules.iter().map(|rule| (&rule.name, &rule.valid_from, &rule.valid_to));
+        let of_denies = self.denies.iter().map(|deny| (&deny.name, &deny.valid_from, &deny.valid_to));
+        let is_never = |(_, from, to): &(_, &Option<ValidFrom>, &Option<ValidTo>)| {
+            !Dates::from_text(from.as_ref(), to.as_ref()).are_possible()
+        };
+        if let Some((name, ..)) = of_rules.chain(of_denies).find(is_never) {
+            return Err(PolicyFileError::NeverHolds { rule: name.clone() });
         }
         for rule in &self.rules {
             let rule_name = || rule.name.clone();

@@ -1,8 +1,11 @@
 //! What rules give, and which files are refused.
 
 use super::*;
-use crate::types::ProofDemand;
+use crate::types::{AdminVerb, ProofDemand, SessionLimits};
 use sealfeed_wire::Depth;
+
+/// 2026-11-26.
+pub(super) const NOW: UnixNanos = UnixNanos(1_795_651_200_000_000_000);
 
 const FILE: &str = r#"
 [[rule]]
@@ -46,7 +49,7 @@ fn who(text: &str) -> (Principal, Option<Role>) {
 
 fn check(file: &str, principal: &str) -> Result<Entitlement, PolicyError> {
     let (principal, role) = who(principal);
-    Policy::parse(file.as_bytes()).unwrap().entitlement(&principal, role.as_ref())
+    Policy::parse(file.as_bytes()).unwrap().entitlement(&principal, role.as_ref(), NOW)
 }
 
 /// The code and the whole chain of messages with which a file is refused.
@@ -146,7 +149,7 @@ fn who_matches_no_rule_has_nothing() {
 #[test]
 fn every_effect_is_explained_with_its_rule() {
     let (principal, role) = who("acme/desk1 trader");
-    let lines = Policy::parse(FILE.as_bytes()).unwrap().explain(&principal, role.as_ref());
+    let lines = Policy::parse(FILE.as_bytes()).unwrap().explain(&principal, role.as_ref(), NOW);
     let text: Vec<String> = lines.iter().map(|line| format!("{}: {}", line.rule, line.effect)).collect();
     assert_eq!(
         text,
@@ -235,7 +238,7 @@ fn the_documented_example_is_a_policy() {
     let policy = Policy::parse(file.as_bytes()).unwrap();
     assert_eq!(policy.count(), 2);
     let (principal, role) = who("acme/desk7 trader");
-    let entitlement = policy.entitlement(&principal, role.as_ref()).unwrap();
+    let entitlement = policy.entitlement(&principal, role.as_ref(), NOW).unwrap();
     assert!(entitlement.may_trade("SEAL").is_ok());
     assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).is_ok());
     assert_eq!(entitlement.orders.unwrap().price_collar_bps, 500);
@@ -248,17 +251,20 @@ fn the_right_to_publish_is_granted_by_symbol_and_explained() {
         "[[rule]]\nname = \"index\"\nmatch = { user = \"calc\" }\n[rule.publish]\nsymbols = [\"IDX*\"]\n";
     let policy = Policy::parse(text.as_bytes()).unwrap();
     let calc = Principal::new("acme", "calc").unwrap();
-    let entitlement = policy.entitlement(&calc, None).unwrap();
+    let entitlement = policy.entitlement(&calc, None, NOW).unwrap();
     assert_eq!(entitlement.may_publish("IDX.A"), Ok(()));
     assert_eq!(entitlement.may_publish("OTHER"), Err(Code::PubSymbolNotEntitled));
     assert_eq!(Entitlement::default().may_publish("IDX"), Err(Code::PubNotEntitled));
-    let lines = policy.explain(&calc, None);
+    let lines = policy.explain(&calc, None, NOW);
     assert_eq!(lines.iter().map(|line| line.effect.as_str()).collect::<Vec<_>>(), ["may publish IDX*"]);
     for wrong in ["symbols = []", "symbols = [\"I X\"]", "symbol = [\"IDX\"]", ""] {
         assert!(Policy::parse(text.replace("symbols = [\"IDX*\"]", wrong).as_bytes()).is_err(), "{wrong:?}");
     }
     let twice = text.to_owned() + &text.replace("index", "again");
-    assert!(Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None).is_err(), "a contradiction");
+    assert!(
+        Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None, NOW).is_err(),
+        "a contradiction"
+    );
 }
 
 #[test]
@@ -272,10 +278,10 @@ fn a_delay_is_a_whole_number_of_seconds_minutes_or_hours_up_to_a_day() {
     let alice = Principal::new("acme", "alice").unwrap();
     for (delay, delay_ms) in [("1s", 1_000), ("15m", 900_000), ("24h", 86_400_000), ("86400s", 86_400_000)] {
         let policy = policy(delay).unwrap();
-        let entitlement = policy.entitlement(&alice, None).unwrap();
+        let entitlement = policy.entitlement(&alice, None, NOW).unwrap();
         let access = entitlement.may_subscribe(Channel::Trades, "X", Depth::Full, Conflation::Off).unwrap();
         assert_eq!(access.delay_ms, delay_ms, "{delay}");
-        assert!(policy.explain(&alice, None)[0].effect.ends_with(" s late"));
+        assert!(policy.explain(&alice, None, NOW)[0].effect.ends_with(" s late"));
     }
     for delay in ["", "s", "0s", "015m", "15", "15 m", "-1m", "1.5m", "25h", "1d", "99999999999999999999h"] {
         assert!(policy(delay).is_err(), "{delay:?}");

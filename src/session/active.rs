@@ -182,7 +182,7 @@ pub fn verdict(
     if let Err((code, _)) = identity.still_valid(session, now) {
         return Verdict::Ends(Ending::because(code));
     }
-    match identity.entitlement(session) {
+    match identity.entitlement_at(session, now) {
         Err(_) => Verdict::Ends(Ending::because(Code::SesEntitlementWithdrawn)),
         Ok(other) if other != *entitlement => Verdict::Changes(Arc::new(other)),
         Ok(_) => Verdict::Holds,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, Depth, ProofDemand, Quantity};
 
+use super::UnixNanos;
 use super::risk::{CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
 
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
@@ -27,6 +28,9 @@ pub struct Entitlement {
     pub firm: Option<Arc<FirmLimits>>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,
+    /// The next instant at which this may be another one, because a rule begins or ends then: open sessions are judged again.
+    /// `None`: not before the policy itself changes.
+    pub changes_at: Option<UnixNanos>,
 }
 
 /// One line of market data entitlement.

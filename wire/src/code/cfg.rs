@@ -139,4 +139,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Name a PEM file with at least one CA certificate.",
         explain: "The file of client CAs is empty, malformed, or holds a certificate that is no CA.",
     },
+    Entry {
+        code: Code::CfgRuleDates,
+        text: "SF-CFG-024",
+        retry: Retry::Never,
+        message: "the dates of an entitlement rule are the wrong way round",
+        hint: "Let valid_to lie behind valid_from; the message names the rule.",
+        explain: "A rule or a deny ends before or as it begins, so that it would never hold. A date as valid_to includes its whole day, a date-time is the first instant at which the rule holds no more. All times are UTC.",
+    },
 ];

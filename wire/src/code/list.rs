@@ -130,6 +130,8 @@ pub enum Code {
     SesPositionLost = 2038,
     /// `SF-SES-039`: the client left without a close frame.
     SesPeerLeft = 2039,
+    /// `SF-SES-040`: what the certificate is entitled to does not hold at this time.
+    SesEntitlementOutOfDates = 2040,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.
@@ -412,6 +414,8 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CFG-024`: the dates of an entitlement rule are the wrong way round.
+    CfgRuleDates = 8024,
     /// `SF-CLI-001`: messages of a stream did not come.
     CliMessagesMissing = 10001,
     /// `SF-CLI-002`: the connection was lost and did not come back.
