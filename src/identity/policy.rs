@@ -2,7 +2,7 @@
 //!
 //! Market data of all matching rules adds up; a deny wins over every rule. Rights to trade and session limits do not
 //! add up: if two matching rules set either, nobody can say which was meant, and the principal is refused with both
-//! named. A principal whom no rule matches has nothing. Verbs of operators and the drop copy add up, like market data. What a `[[firm]]`
+//! named; so it is if two set a flag (`professional`, `display`) differently. A principal whom no rule matches has nothing. Verbs of operators and the drop copy add up, like market data. What a `[[firm]]`
 //! table bounds holds for every principal of the firm, whatever rules match; no two tables are about one firm. A rule or a deny outside its dates
 //! is as if it were not there.
 
@@ -13,6 +13,7 @@ use sealfeed_wire::{Channel, Code, Conflation};
 
 use super::policy_file::{PolicyFile, PolicyFileError};
 use super::policy_index::Index;
+use super::policy_products::Products;
 use super::policy_rule::{Deny, Rule, firm_limits, verbs};
 use crate::clock::format_utc;
 use crate::types::{Entitlement, FirmLimits, Grant, OrderRights, Principal, Role, SymbolPatterns, UnixNanos};
@@ -36,12 +37,12 @@ pub enum PolicyError {
         /// `begins at ...` or `ended at ...`, RFC 3339, UTC.
         when: String,
     },
-    /// Two rules set what only one may set.
+    /// Two rules set what only one may set, or a flag differently.
     #[error("rules `{first}` and `{second}` both set {section} for {principal}")]
     Ambiguous {
         /// Who.
         principal: Principal,
-        /// `orders` or `limits`.
+        /// `orders`, `publish` or `limits`, which only one may set; `professional` or `display`, which they set differently.
         section: &'static str,
         /// The rule that stands first in the file.
         first: Arc<str>,
@@ -79,8 +80,11 @@ impl Policy {
     /// [`PolicyFileError`], with the line or the rule.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyFileError> {
         let file = PolicyFile::parse(bytes)?;
-        let rules: Vec<Rule> = file.rules.into_iter().map(Rule::from_text).collect();
-        let denies: Vec<Deny> = file.denies.into_iter().map(Deny::from_text).collect();
+        let mut products = Products::new(file.products);
+        let rules = file.rules.into_iter().map(|rule| Rule::from_text(rule, &mut products));
+        let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
+        let denies = file.denies.into_iter().map(|deny| Deny::from_text(deny, &mut products));
+        let denies: Vec<Deny> = denies.collect::<Result<_, _>>()?;
         Ok(Self {
             rules_index: Index::new(rules.iter().map(|rule| rule.matches.names())),
             rules,
@@ -162,6 +166,12 @@ impl Policy {
                 .collect(),
             firm: orders.and_then(|_| self.firms.get(principal.firm())).cloned(),
             limits: limits.cloned().unwrap_or_default(),
+            professional: agreed(
+                principal,
+                "professional",
+                matching().map(|rule| (&rule.name, rule.professional)),
+            )?,
+            display: agreed(principal, "display", matching().map(|rule| (&rule.name, rule.display)))?,
             changes_at: self.next_change(principal, role, now),
         };
         if entitlement.is_empty() {
@@ -221,6 +231,30 @@ fn only<'a, T>(
             second: Arc::clone(second),
         }),
     }
+}
+
+/// What all that say it say alike; two that say different things are a contradiction.
+fn agreed<'a>(
+    principal: &Principal,
+    section: &'static str,
+    flags: impl Iterator<Item = (&'a Arc<str>, Option<bool>)>,
+) -> Result<Option<bool>, PolicyError> {
+    let mut said: Option<(&Arc<str>, bool)> = None;
+    for (rule, flag) in flags.filter_map(|(rule, flag)| Some((rule, flag?))) {
+        match said {
+            Some((first, other)) if other != flag => {
+                return Err(PolicyError::Ambiguous {
+                    principal: principal.clone(),
+                    section,
+                    first: Arc::clone(first),
+                    second: Arc::clone(rule),
+                });
+            }
+            Some(_) => {}
+            None => said = Some((rule, flag)),
+        }
+    }
+    Ok(said.map(|(_, flag)| flag))
 }
 
 /// Whoever may trade may read the private channel of its own execution reports.

@@ -34,6 +34,13 @@ impl Dates {
     pub(super) fn next_change(self, now: UnixNanos) -> Option<UnixNanos> {
         [self.from, self.to].into_iter().flatten().filter(|instant| *instant > now).min()
     }
+
+    /// Whether there is an instant inside both.
+    pub(super) fn meet(self, other: Self) -> bool {
+        let from = self.from.max(other.from);
+        let to = [self.to, other.to].into_iter().flatten().min();
+        Self { from, to }.are_possible()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -141,5 +148,7 @@ mod tests {
         assert_eq!([9, 10, 19, 20].map(next), [Some(10), Some(20), Some(20), None]);
         assert!(Dates::default().cover(at(0)) && Dates::default().next_change(at(0)).is_none());
         assert!(!Dates { from: Some(at(5)), to: Some(at(5)) }.are_possible());
+        assert!(!dates.meet(Dates { from: Some(at(20)), to: None }));
+        assert!(dates.meet(Dates { from: Some(at(19)), to: None }) && dates.meet(Dates::default()));
     }
 }

@@ -6,11 +6,13 @@ use sealfeed_wire::Channel;
 
 use super::policy_dates::Dates;
 use super::policy_file::{
-    DenyText, FirmText, LimitsText, MatchText, NameTerm, OrdersText, Pattern, RuleText,
+    DenyText, FirmText, LimitsText, MatchText, NameTerm, OrdersText, PublishText, RuleText,
 };
+use super::policy_file_error::PolicyFileError;
+use super::policy_products::{Products, patterns};
 use crate::types::{
     AdminVerb, DuplicateLimit, FirmLimits, Grant, OrderRights, Principal, PublishRights, RiskBounds, Role,
-    SessionLimits, SymbolPatterns,
+    SessionLimits,
 };
 
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Rule {
     /// Each verb once, in the order of [`AdminVerb::ALL`].
     pub(super) admin: Vec<AdminVerb>,
     pub(super) drop_copy: bool,
+    pub(super) professional: Option<bool>,
+    pub(super) display: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -66,29 +70,30 @@ impl Match {
 }
 
 impl Rule {
-    pub(super) fn from_text(text: RuleText) -> Self {
+    pub(super) fn from_text(text: RuleText, products: &mut Products) -> Result<Self, PolicyFileError> {
         let name: Arc<str> = text.name.into();
+        let symbols = products.join(&name, text.symbols, &text.products)?;
         let grant = (!text.channels.is_empty()).then(|| Grant {
             rule: Arc::clone(&name),
             channels: text.channels.iter().map(|channel| channel.0).collect(),
-            symbols: patterns(text.symbols),
+            symbols,
             depth_max: text.depth_max.0,
             conflate_min: text.conflate_ms_min.0,
             delay_ms: text.delay.0,
         });
-        Self {
+        Ok(Self {
             matches: Match::from_text(text.matches),
             dates: Dates::from_text(text.valid_from.as_ref(), text.valid_to.as_ref()),
             grant,
-            orders: text.orders.map(|orders| order_rights(orders, &name)),
-            publish: text
-                .publish
-                .map(|publish| PublishRights { rule: Arc::clone(&name), symbols: patterns(publish.symbols) }),
+            publish: text.publish.map(|publish| publish_rights(publish, &name, products)).transpose()?,
+            orders: text.orders.map(|orders| order_rights(orders, &name, products)).transpose()?,
             limits: text.limits.map(|limits| session_limits(&limits)),
             admin: verbs(|verb| text.admin.iter().any(|listed| listed.0 == verb)),
             drop_copy: text.drop_copy,
+            professional: text.professional,
+            display: text.display,
             name,
-        }
+        })
     }
 
     /// Whether whom it matches may do anything by it.
@@ -102,24 +107,25 @@ impl Rule {
 }
 
 impl Deny {
-    pub(super) fn from_text(text: DenyText) -> Self {
+    pub(super) fn from_text(text: DenyText, products: &mut Products) -> Result<Self, PolicyFileError> {
+        let symbols = products.join(&text.name, text.symbols, &text.products)?;
         let channels = if text.channels.is_empty() {
             Channel::ALL.iter().copied().filter(|channel| !channel.is_private()).collect()
         } else {
             text.channels.iter().map(|channel| channel.0).collect()
         };
-        Self {
+        Ok(Self {
             matches: Match::from_text(text.matches),
             dates: Dates::from_text(text.valid_from.as_ref(), text.valid_to.as_ref()),
             grant: Grant {
                 rule: text.name.into(),
                 channels,
-                symbols: patterns(text.symbols),
+                symbols,
                 depth_max: text.depth_max.0,
                 conflate_min: text.conflate_ms_min.0,
                 delay_ms: 0,
             },
-        }
+        })
     }
 }
 
@@ -128,15 +134,24 @@ pub(super) fn verbs(is_listed: impl Fn(AdminVerb) -> bool) -> Vec<AdminVerb> {
     AdminVerb::ALL.iter().copied().filter(|verb| is_listed(*verb)).collect()
 }
 
-fn patterns(texts: Vec<Pattern>) -> SymbolPatterns {
-    SymbolPatterns::new(texts.into_iter().map(|pattern| pattern.0))
+fn publish_rights(
+    text: PublishText,
+    rule: &Arc<str>,
+    products: &mut Products,
+) -> Result<PublishRights, PolicyFileError> {
+    let symbols = products.join(rule, text.symbols, &text.products)?;
+    Ok(PublishRights { rule: Arc::clone(rule), symbols })
 }
 
-fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
+fn order_rights(
+    text: OrdersText,
+    rule: &Arc<str>,
+    products: &mut Products,
+) -> Result<OrderRights, PolicyFileError> {
     let duplicates = text.duplicates_max.zip(text.duplicates_ms);
-    OrderRights {
+    Ok(OrderRights {
         rule: Arc::clone(rule),
-        symbols: patterns(text.symbols),
+        symbols: products.join(rule, text.symbols, &text.products)?,
         quantity_max: text.quantity_max.0,
         notional_max: text.notional_max,
         open_orders_max: text.open_orders_max,
@@ -151,7 +166,7 @@ fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
         },
         cancel_on_disconnect: text.cancel_on_disconnect.0,
         proof: text.proof.0,
-    }
+    })
 }
 
 pub(super) fn firm_limits(text: FirmText) -> (Arc<str>, Arc<FirmLimits>) {
@@ -174,6 +189,7 @@ fn session_limits(text: &LimitsText) -> SessionLimits {
     let default = SessionLimits::default();
     SessionLimits {
         sessions_max: text.sessions_max.map_or(default.sessions_max, |count| count.0),
+        sessions_policy: text.sessions_policy.map_or(default.sessions_policy, |policy| policy.0),
         subscriptions_max: text.subscriptions_max.map_or(default.subscriptions_max, |count| count.0),
         messages_per_second: text.messages_per_second.map_or(default.messages_per_second, |rate| rate.0),
     }

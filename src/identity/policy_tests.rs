@@ -1,7 +1,7 @@
 //! What rules give, and which files are refused.
 
 use super::*;
-use crate::types::{AdminVerb, ProofDemand, SessionLimits};
+use crate::types::{AdminVerb, ProofDemand, SessionLimits, SessionsPolicy};
 use sealfeed_wire::Depth;
 
 /// 2026-11-26.
@@ -331,4 +331,127 @@ admin = ["trading", "kill"]
     assert!(check(file, "acme/desk1").is_err(), "nobody else has anything");
     let (code, _) = refused(&file.replace("\"kill\"]", "\"shout\"]"));
     assert_eq!(code, Code::CfgSyntaxInvalid);
+}
+
+/// A policy that takes symbols from products in every place where they may stand.
+const PRODUCTS: &str = r#"
+[[product]]
+name = "index"
+symbols = ["ES*", "NQZ6"]
+
+[[product]]
+name = "metals"
+symbols = ["GC*"]
+
+[[rule]]
+name = "desks"
+match = { firm = "acme" }
+channels = ["trades", "book"]
+symbols = ["SEAL"]
+products = ["index", "metals"]
+[rule.orders]
+products = ["index"]
+[rule.publish]
+products = ["metals"]
+
+[[deny]]
+name = "no-metal-books"
+match = { firm = "acme" }
+channels = ["book"]
+products = ["metals"]
+"#;
+
+#[test]
+fn a_product_stands_for_its_symbols_wherever_symbols_may_stand() {
+    let entitlement = check(PRODUCTS, "acme/desk1").unwrap();
+    let may_read =
+        |channel, symbol| entitlement.may_subscribe(channel, symbol, Depth::Full, Conflation::Off).is_ok();
+    for symbol in ["SEAL", "ESH7", "NQZ6", "GCZ6"] {
+        assert!(may_read(Channel::Trades, symbol), "{symbol}");
+        assert_eq!(may_read(Channel::Book, symbol), symbol != "GCZ6", "{symbol}");
+    }
+    assert!(!may_read(Channel::Trades, "NQH7"));
+    assert!(entitlement.may_trade("ESH7").is_ok() && entitlement.may_trade("SEAL").is_err());
+    assert!(entitlement.may_publish("GCZ6").is_ok() && entitlement.may_publish("ESH7").is_err());
+}
+
+#[test]
+fn a_product_that_is_missing_twofold_or_empty_is_refused_with_its_name() {
+    for (good, bad, code, expected) in [
+        (
+            "products = [\"index\"]",
+            "products = [\"indx\"]",
+            Code::CfgProductUnknown,
+            "`desks` names the product `indx`",
+        ),
+        ("name = \"metals\"", "name = \"index\"", Code::CfgRulesAmbiguous, "named `index`"),
+        ("name = \"metals\"", "name = \"me tals\"", Code::CfgRuleInvalid, "[[product]] table 2"),
+        ("[\"GC*\"]", "[]", Code::CfgRuleInvalid, "`metals` has an empty list"),
+        (
+            "channels = [\"book\"]\nproducts = [\"metals\"]",
+            "channels = [\"book\"]",
+            Code::CfgRuleInvalid,
+            "no products",
+        ),
+    ] {
+        let file = PRODUCTS.replace(good, bad);
+        assert_ne!(file, PRODUCTS, "{good} is in the file");
+        let (found, text) = refused(&file);
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(expected), "{bad}: {text}");
+    }
+}
+
+#[test]
+fn a_list_with_more_symbols_than_anybody_could_be_shown_is_refused() {
+    let many: Vec<String> = (0..4_096).map(|number| format!("\"S{number}\"")).collect();
+    let file = |own: &str| {
+        format!(
+            "[[product]]\nname = \"all\"\nsymbols = [{}]\n[[rule]]\nname = \"r\"\nmatch = {{}}\nchannels = [\"bbo\"]\nproducts = [\"all\"]\nsymbols = [{own}]\n",
+            many.join(",")
+        )
+    };
+    let entitlement = check(&file(""), "acme/x").unwrap();
+    assert!(entitlement.may_subscribe(Channel::Bbo, "S4095", Depth::Full, Conflation::Off).is_ok());
+    let (code, text) = refused(&file("\"ONE\""));
+    assert_eq!(code, Code::CfgRuleInvalid);
+    assert!(text.contains("there are 4097 symbols") && text.contains("at most 4096"), "{text}");
+}
+
+#[test]
+fn flags_about_the_user_add_up_where_they_agree_and_are_a_contradiction_where_they_do_not() {
+    let flags = |name: &str, line: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nmatch = {{ firm = \"acme\" }}\n{line}\n")
+    };
+    let file = |second: &str| FILE.to_owned() + &flags("f1", "professional = true") + &flags("f2", second);
+    let entitlement = check(&file("professional = true\ndisplay = false"), "acme/desk1 trader").unwrap();
+    assert_eq!((entitlement.professional, entitlement.display), (Some(true), Some(false)));
+    let error = check(&file("professional = false"), "acme/desk1 trader").unwrap_err();
+    assert_eq!(error.to_string(), "rules `f1` and `f2` both set professional for acme/desk1");
+    assert_eq!(check(FILE, "acme/desk1 trader").unwrap().professional, None);
+    let only_flags = flags("f1", "display = true");
+    assert!(
+        matches!(check(&only_flags, "acme/x"), Err(PolicyError::NothingGranted { .. })),
+        "flags are no right"
+    );
+    let (principal, role) = who("acme/desk1 viewer");
+    let policy = Policy::parse(file("display = false").as_bytes()).unwrap();
+    let lines = policy.explain(&principal, role.as_ref(), NOW);
+    let effects: Vec<&str> = lines.iter().map(|line| line.effect.as_str()).collect();
+    assert!(
+        effects.contains(&"counts as professional use") && effects.contains(&"counts as non-display use")
+    );
+}
+
+#[test]
+fn a_rule_says_what_becomes_of_one_session_too_many() {
+    let with = |line: &str| FILE.replace("sessions_max = 2", &format!("sessions_max = 2\n{line}"));
+    let policy = |file: &str| check(file, "acme/desk1 trader").unwrap().limits.sessions_policy;
+    assert_eq!(policy(FILE), SessionsPolicy::Refuse);
+    for expected in SessionsPolicy::ALL {
+        assert_eq!(policy(&with(&format!("sessions_policy = \"{}\"", expected.as_str()))), expected);
+    }
+    let (code, text) = refused(&with("sessions_policy = \"evcit\""));
+    assert_eq!(code, Code::CfgSyntaxInvalid);
+    assert!(text.contains("none of refuse, evict and count"), "{text}");
 }

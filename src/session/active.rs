@@ -64,7 +64,7 @@ impl Active {
     ) -> Result<Self, Refused> {
         let slot = context
             .registry
-            .begin(&identity.principal, entitlement.limits.sessions_max)
+            .begin(&identity.principal, &entitlement.limits)
             .map_err(|code| Refused::new(code, "as many sessions as the entitlement allows"))?;
         let handle = Arc::new(SessionHandle {
             number: slot.number,
@@ -132,6 +132,9 @@ impl Session<Active> {
         presented: Vec<CertificateDer<'static>>,
     ) -> Result<(), JournalError> {
         let Self { context, address, state } = self;
+        let entitlement = state.handle.entitlement();
+        let (professional, display) = (entitlement.professional, entitlement.display);
+        drop(entitlement);
         context.journal.record_certificate(state.identity.fingerprint, &presented)?;
         drop(presented);
         let entry = context.journal.record_in(
@@ -143,6 +146,10 @@ impl Session<Active> {
                 certificate: sealfeed_wire::hex::encode(&state.identity.fingerprint),
                 user_agent: user_agent.to_owned(),
                 protocol: protocol(state.handle.encoding).to_owned(),
+                role: state.identity.role.as_ref().map(|role| role.as_str().to_owned()).unwrap_or_default(),
+                sessions: state.slot.at_once,
+                professional,
+                display,
             },
         )?;
         context.journal.durable(entry).await

@@ -56,6 +56,7 @@ mod resume;
 mod retention;
 mod retold;
 mod risk;
+mod simultaneous;
 mod slow;
 mod stop;
 mod tape;

@@ -140,6 +140,14 @@ pub(super) const TABLE: &[Entry] = &[
         explain: "The file of client CAs is empty, malformed, or holds a certificate that is no CA.",
     },
     Entry {
+        code: Code::CfgProductUnknown,
+        text: "SF-CFG-023",
+        retry: Retry::Never,
+        message: "an entitlement rule names a product that there is not",
+        hint: "Correct the name, or add a [[product]] table with it.",
+        explain: "`products` of a rule, a deny, [rule.orders] or [rule.publish] names groups of symbols, each defined in a [[product]] table of the same file. One of the names has no such table.",
+    },
+    Entry {
         code: Code::CfgRuleDates,
         text: "SF-CFG-024",
         retry: Retry::Never,

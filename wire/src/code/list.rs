@@ -414,6 +414,8 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CFG-023`: an entitlement rule names a product that there is not.
+    CfgProductUnknown = 8023,
     /// `SF-CFG-024`: the dates of an entitlement rule are the wrong way round.
     CfgRuleDates = 8024,
     /// `SF-CLI-001`: messages of a stream did not come.
