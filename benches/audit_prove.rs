@@ -109,6 +109,10 @@ fn bundle() -> (Vec<u8>, VerifierKey) {
         certificate: sha256,
         user_agent: text(""),
         protocol: text("sealfeed.v1.json"),
+        role: text("trader"),
+        sessions: 1,
+        professional: None,
+        display: None,
     };
     let connect = Draft { session: Some(SessionLink { id: session, event: 0 }), ..draft(connect) };
     log.append(connect).unwrap();

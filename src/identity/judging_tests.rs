@@ -360,13 +360,12 @@ fn another_configuration_comes_into_force_as_a_whole_and_ends_sessions_of_firms_
     let error = identity.reconfigure(&tls, &pki.identity(), NOW).unwrap_err();
     assert_eq!(error.code(), Code::CfgFileUnreadable);
     assert_eq!(identity.still_valid(&identified, NOW), Ok(()));
-    assert!(!identity.watched_files().contains(&pki.path("deny.toml")));
     pki.write("deny.toml", "");
     identity.reconfigure(&tls, &pki.identity(), NOW).unwrap();
     let (code, why) = identity.still_valid(&identified, NOW).unwrap_err();
     assert_eq!(code, Code::SesCertificateRevoked);
     assert!(why.contains("CN=Acme Clients is confined to other firms than acme"), "{why}");
-    assert!(identity.watched_files().contains(&pki.path("deny.toml")));
+    assert!(super::files(&tls, &pki.identity()).contains(&pki.path("deny.toml")));
     // And goes on holding: a reload reads by the newest configuration.
     identity.reload(NOW).unwrap();
     assert!(identity.still_valid(&identified, NOW).is_err());
@@ -377,7 +376,9 @@ fn every_file_that_is_read_is_named_for_the_watch() {
     let pki = TestPki::new();
     pki.write("previous.hex", &"a5".repeat(32));
     let identity = denying(&pki, "").unwrap();
-    let watched = identity.watched_files();
+    let mut tls = pki.tls();
+    tls.deny_list = Some(pki.path("deny.toml"));
+    let watched = super::files(&tls, &pki.identity());
     let read = identity.in_force().files;
     assert_eq!(read.len(), 8);
     assert_eq!(watched.len(), read.len());

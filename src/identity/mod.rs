@@ -14,9 +14,17 @@ mod files;
 mod leaf;
 mod order_key;
 mod policy;
+mod policy_dates;
 mod policy_explain;
 mod policy_file;
+mod policy_file_check;
+mod policy_file_error;
 mod policy_file_orders;
+mod policy_file_values;
+mod policy_index;
+mod policy_products;
+mod policy_rule;
+mod policy_trace;
 mod principal;
 mod refusal;
 mod revocation;
@@ -40,7 +48,9 @@ pub use files::FileRecord;
 pub use order_key::OrderKeys;
 pub use policy::{Policy, PolicyError};
 pub use policy_explain::RuleLine;
-pub use policy_file::{PolicyFileError, ROLES, RULES_MAX};
+pub use policy_file::{PolicyFileError, ROLES};
+pub use policy_file_check::RULES_MAX;
+pub use policy_trace::{NamedBy, RuleTrace};
 pub use principal::{Identified, URI_SCHEME};
 pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
 pub use revocation::Standing;
@@ -235,13 +245,26 @@ impl Identity {
     /// # Errors
     /// [`PolicyError`] if that is nothing, or if rules contradict each other.
     pub fn entitlement(&self, identified: &Identified) -> Result<Entitlement, PolicyError> {
-        self.state.load().policy.entitlement(&identified.principal, identified.role.as_ref())
+        self.entitlement_at(identified, self.clock.now())
+    }
+
+    /// All that an identified principal may do at `now`, by the policy in force now. [`Entitlement::changes_at`] says until when that holds.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if that is nothing, or if rules contradict each other.
+    pub fn entitlement_at(
+        &self,
+        identified: &Identified,
+        now: UnixNanos,
+    ) -> Result<Entitlement, PolicyError> {
+        self.state.load().policy.entitlement(&identified.principal, identified.role.as_ref(), now)
     }
 
     /// Every effect of every rule on an identified principal, for `whoami`.
     #[must_use]
     pub fn explain(&self, identified: &Identified) -> Vec<RuleLine> {
-        self.state.load().policy.explain(&identified.principal, identified.role.as_ref())
+        let now = self.clock.now();
+        self.state.load().policy.explain(&identified.principal, identified.role.as_ref(), now)
     }
 
     /// Whether the certificate of an open session still holds, by the files in force now.

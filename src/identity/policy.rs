@@ -2,21 +2,21 @@
 //!
 //! Market data of all matching rules adds up; a deny wins over every rule. Rights to trade and session limits do not
 //! add up: if two matching rules set either, nobody can say which was meant, and the principal is refused with both
-//! named. A principal whom no rule matches has nothing. Verbs of operators and the drop copy add up, like market data. What a `[[firm]]`
-//! table bounds holds for every principal of the firm, whatever rules match; no two tables are about one firm.
+//! named; so it is if two set a flag (`professional`, `display`) differently. A principal whom no rule matches has nothing. Verbs of operators and the drop copy add up, like market data. What a `[[firm]]`
+//! table bounds holds for every principal of the firm, whatever rules match; no two tables are about one firm. A rule or a deny outside its dates
+//! is as if it were not there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sealfeed_wire::{Channel, Code, Conflation};
 
-use super::policy_file::{
-    DenyText, FirmText, LimitsText, MatchText, OrdersText, Pattern, PolicyFile, PolicyFileError, RuleText,
-};
-use crate::types::{
-    AdminVerb, DuplicateLimit, Entitlement, FirmLimits, Grant, OrderRights, Principal, PublishRights,
-    RiskBounds, Role, SessionLimits, SymbolPatterns,
-};
+use super::policy_file::{PolicyFile, PolicyFileError};
+use super::policy_index::Index;
+use super::policy_products::Products;
+use super::policy_rule::{Deny, Rule, firm_limits, verbs};
+use crate::clock::format_utc;
+use crate::types::{Entitlement, FirmLimits, Grant, OrderRights, Principal, Role, SymbolPatterns, UnixNanos};
 
 /// Why a principal has no entitlement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +27,22 @@ pub enum PolicyError {
         /// Who.
         principal: Principal,
     },
-    /// Two rules set what only one may set.
+    /// Rules match, but none that grants anything holds at this time.
+    #[error("what rule `{rule}` grants {principal} {when}")]
+    OutOfDates {
+        /// Who.
+        principal: Principal,
+        /// The next rule to begin, or else the last that has ended.
+        rule: Arc<str>,
+        /// `begins at ...` or `ended at ...`, RFC 3339, UTC.
+        when: String,
+    },
+    /// Two rules set what only one may set, or a flag differently.
     #[error("rules `{first}` and `{second}` both set {section} for {principal}")]
     Ambiguous {
         /// Who.
         principal: Principal,
-        /// `orders` or `limits`.
+        /// `orders`, `publish` or `limits`, which only one may set; `professional` or `display`, which they set differently.
         section: &'static str,
         /// The rule that stands first in the file.
         first: Arc<str>,
@@ -45,7 +55,10 @@ impl PolicyError {
     /// The code that the peer is told. That rules contradict each other is the operator's business alone.
     #[must_use]
     pub const fn code(&self) -> Code {
-        Code::SesEntitlementMissing
+        match self {
+            Self::OutOfDates { .. } => Code::SesEntitlementOutOfDates,
+            Self::NothingGranted { .. } | Self::Ambiguous { .. } => Code::SesEntitlementMissing,
+        }
     }
 }
 
@@ -53,54 +66,11 @@ impl PolicyError {
 #[derive(Debug)]
 pub struct Policy {
     pub(super) rules: Vec<Rule>,
+    rules_index: Index,
     pub(super) denies: Vec<Deny>,
+    denies_index: Index,
     /// By name.
     pub(super) firms: BTreeMap<Arc<str>, Arc<FirmLimits>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) name: Arc<str>,
-    pub(super) matches: Match,
-    pub(super) grant: Option<Grant>,
-    pub(super) orders: Option<OrderRights>,
-    pub(super) publish: Option<PublishRights>,
-    pub(super) limits: Option<SessionLimits>,
-    /// Each verb once, in the order of [`AdminVerb::ALL`].
-    pub(super) admin: Vec<AdminVerb>,
-    pub(super) drop_copy: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Deny {
-    pub(super) matches: Match,
-    pub(super) grant: Grant,
-}
-
-/// `None` matches anything.
-#[derive(Debug)]
-pub(super) struct Match {
-    firm: Option<String>,
-    role: Option<String>,
-    user: Option<String>,
-}
-
-impl Match {
-    fn from_text(text: MatchText) -> Self {
-        let term = |term: Option<super::policy_file::NameTerm>| term.and_then(|term| term.0);
-        Self { firm: term(text.firm), role: term(text.role), user: term(text.user) }
-    }
-
-    /// A certificate without a role matches only rules that ask for none.
-    pub(super) fn covers(&self, principal: &Principal, role: Option<&Role>) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| match wanted {
-            None => true,
-            Some(wanted) => found == Some(wanted),
-        };
-        is(&self.firm, Some(principal.firm()))
-            && is(&self.user, Some(principal.user()))
-            && is(&self.role, role.map(Role::as_str))
-    }
 }
 
 impl Policy {
@@ -110,9 +80,16 @@ impl Policy {
     /// [`PolicyFileError`], with the line or the rule.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyFileError> {
         let file = PolicyFile::parse(bytes)?;
+        let mut products = Products::new(file.products);
+        let rules = file.rules.into_iter().map(|rule| Rule::from_text(rule, &mut products));
+        let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
+        let denies = file.denies.into_iter().map(|deny| Deny::from_text(deny, &mut products));
+        let denies: Vec<Deny> = denies.collect::<Result<_, _>>()?;
         Ok(Self {
-            rules: file.rules.into_iter().map(Rule::from_text).collect(),
-            denies: file.denies.into_iter().map(Deny::from_text).collect(),
+            rules_index: Index::new(rules.iter().map(|rule| rule.matches.names())),
+            rules,
+            denies_index: Index::new(denies.iter().map(|deny| deny.matches.names())),
+            denies,
             firms: file.firms.into_iter().map(firm_limits).collect(),
         })
     }
@@ -123,7 +100,28 @@ impl Policy {
         self.rules.len() + self.denies.len()
     }
 
-    /// All that a principal may do.
+    /// Rules that match a principal, in the order of the file, whether or not they hold now.
+    pub(super) fn rules_about<'a>(
+        &'a self,
+        principal: &'a Principal,
+        role: Option<&'a Role>,
+    ) -> impl Iterator<Item = &'a Rule> {
+        let about = self.rules_index.about(principal).into_iter().filter_map(|number| self.rules.get(number));
+        about.filter(move |rule| rule.matches.covers(principal, role))
+    }
+
+    /// Denies that match a principal, in the order of the file, whether or not they hold now.
+    pub(super) fn denies_about<'a>(
+        &'a self,
+        principal: &'a Principal,
+        role: Option<&'a Role>,
+    ) -> impl Iterator<Item = &'a Deny> {
+        let about =
+            self.denies_index.about(principal).into_iter().filter_map(|number| self.denies.get(number));
+        about.filter(move |deny| deny.matches.covers(principal, role))
+    }
+
+    /// All that a principal may do at this time.
     ///
     /// # Errors
     /// [`PolicyError`] if that is nothing, or if rules contradict each other.
@@ -131,8 +129,10 @@ impl Policy {
         &self,
         principal: &Principal,
         role: Option<&Role>,
+        now: UnixNanos,
     ) -> Result<Entitlement, PolicyError> {
-        let matching = || self.rules.iter().filter(|rule| rule.matches.covers(principal, role));
+        let about: Vec<&Rule> = self.rules_about(principal, role).collect();
+        let matching = || about.iter().copied().filter(|rule| rule.dates.cover(now));
         let orders = only(
             principal,
             "orders",
@@ -152,14 +152,10 @@ impl Policy {
         if let Some(rights) = orders {
             grants.push(private_channel(rights));
         }
+        let denies = self.denies_about(principal, role).filter(|deny| deny.dates.cover(now));
         let entitlement = Entitlement {
             grants,
-            denies: self
-                .denies
-                .iter()
-                .filter(|deny| deny.matches.covers(principal, role))
-                .map(|deny| deny.grant.clone())
-                .collect(),
+            denies: denies.map(|deny| deny.grant.clone()).collect(),
             orders: orders.cloned(),
             publish: publish.cloned(),
             admin: verbs(|verb| matching().any(|rule| rule.admin.contains(&verb))),
@@ -170,11 +166,52 @@ impl Policy {
                 .collect(),
             firm: orders.and_then(|_| self.firms.get(principal.firm())).cloned(),
             limits: limits.cloned().unwrap_or_default(),
+            professional: agreed(
+                principal,
+                "professional",
+                matching().map(|rule| (&rule.name, rule.professional)),
+            )?,
+            display: agreed(principal, "display", matching().map(|rule| (&rule.name, rule.display)))?,
+            changes_at: self.next_change(principal, role, now),
         };
         if entitlement.is_empty() {
-            return Err(PolicyError::NothingGranted { principal: principal.clone() });
+            return Err(nothing(principal, &about, now));
         }
         Ok(entitlement)
+    }
+
+    /// The next instant after `now` at which [`Policy::entitlement`] of this principal may be another one: a rule or a deny that
+    /// matches it begins or has ended. `None`: not before the policy itself changes.
+    #[must_use]
+    pub fn next_change(
+        &self,
+        principal: &Principal,
+        role: Option<&Role>,
+        now: UnixNanos,
+    ) -> Option<UnixNanos> {
+        let of_rules = self.rules_about(principal, role).map(|rule| rule.dates);
+        let of_denies = self.denies_about(principal, role).map(|deny| deny.dates);
+        of_rules.chain(of_denies).filter_map(|dates| dates.next_change(now)).min()
+    }
+}
+
+/// Why a principal has nothing: `about` are all the rules that match it.
+fn nothing(principal: &Principal, about: &[&Rule], now: UnixNanos) -> PolicyError {
+    let out_of_dates = || about.iter().filter(|rule| rule.grants() && !rule.dates.cover(now));
+    let begins = out_of_dates()
+        .filter_map(|rule| Some((rule.dates.from.filter(|from| *from > now)?, rule)))
+        .min_by_key(|(from, _)| *from)
+        .map(|(from, rule)| (format!("begins at {}", format_utc(from)), rule));
+    let ended = || {
+        out_of_dates()
+            .filter_map(|rule| Some((rule.dates.to?, rule)))
+            .max_by_key(|(to, _)| *to)
+            .map(|(to, rule)| (format!("ended at {}", format_utc(to)), rule))
+    };
+    let principal = principal.clone();
+    match begins.or_else(ended) {
+        Some((when, rule)) => PolicyError::OutOfDates { principal, rule: Arc::clone(&rule.name), when },
+        None => PolicyError::NothingGranted { principal },
     }
 }
 
@@ -196,6 +233,30 @@ fn only<'a, T>(
     }
 }
 
+/// What all that say it say alike; two that say different things are a contradiction.
+fn agreed<'a>(
+    principal: &Principal,
+    section: &'static str,
+    flags: impl Iterator<Item = (&'a Arc<str>, Option<bool>)>,
+) -> Result<Option<bool>, PolicyError> {
+    let mut said: Option<(&Arc<str>, bool)> = None;
+    for (rule, flag) in flags.filter_map(|(rule, flag)| Some((rule, flag?))) {
+        match said {
+            Some((first, other)) if other != flag => {
+                return Err(PolicyError::Ambiguous {
+                    principal: principal.clone(),
+                    section,
+                    first: Arc::clone(first),
+                    second: Arc::clone(rule),
+                });
+            }
+            Some(_) => {}
+            None => said = Some((rule, flag)),
+        }
+    }
+    Ok(said.map(|(_, flag)| flag))
+}
+
 /// Whoever may trade may read the private channel of its own execution reports.
 fn private_channel(rights: &OrderRights) -> Grant {
     Grant {
@@ -208,109 +269,9 @@ fn private_channel(rights: &OrderRights) -> Grant {
     }
 }
 
-impl Rule {
-    fn from_text(text: RuleText) -> Self {
-        let name: Arc<str> = text.name.into();
-        let grant = (!text.channels.is_empty()).then(|| Grant {
-            rule: Arc::clone(&name),
-            channels: text.channels.iter().map(|channel| channel.0).collect(),
-            symbols: patterns(text.symbols),
-            depth_max: text.depth_max.0,
-            conflate_min: text.conflate_ms_min.0,
-            delay_ms: text.delay.0,
-        });
-        Self {
-            matches: Match::from_text(text.matches),
-            grant,
-            orders: text.orders.map(|orders| order_rights(orders, &name)),
-            publish: text
-                .publish
-                .map(|publish| PublishRights { rule: Arc::clone(&name), symbols: patterns(publish.symbols) }),
-            limits: text.limits.map(|limits| session_limits(&limits)),
-            admin: verbs(|verb| text.admin.iter().any(|listed| listed.0 == verb)),
-            drop_copy: text.drop_copy,
-            name,
-        }
-    }
-}
-
-impl Deny {
-    fn from_text(text: DenyText) -> Self {
-        let channels = if text.channels.is_empty() {
-            Channel::ALL.iter().copied().filter(|channel| !channel.is_private()).collect()
-        } else {
-            text.channels.iter().map(|channel| channel.0).collect()
-        };
-        Self {
-            matches: Match::from_text(text.matches),
-            grant: Grant {
-                rule: text.name.into(),
-                channels,
-                symbols: patterns(text.symbols),
-                depth_max: text.depth_max.0,
-                conflate_min: text.conflate_ms_min.0,
-                delay_ms: 0,
-            },
-        }
-    }
-}
-
-/// Verbs of which something is true, each once.
-fn verbs(is_listed: impl Fn(AdminVerb) -> bool) -> Vec<AdminVerb> {
-    AdminVerb::ALL.iter().copied().filter(|verb| is_listed(*verb)).collect()
-}
-
-fn patterns(texts: Vec<Pattern>) -> SymbolPatterns {
-    SymbolPatterns::new(texts.into_iter().map(|pattern| pattern.0))
-}
-
-fn order_rights(text: OrdersText, rule: &Arc<str>) -> OrderRights {
-    let duplicates = text.duplicates_max.zip(text.duplicates_ms);
-    OrderRights {
-        rule: Arc::clone(rule),
-        symbols: patterns(text.symbols),
-        quantity_max: text.quantity_max.0,
-        notional_max: text.notional_max,
-        open_orders_max: text.open_orders_max,
-        orders_per_second: text.orders_per_second.0,
-        price_collar_bps: text.price_collar_bps,
-        duplicates: duplicates.map(|(count, time)| DuplicateLimit { count_max: count.0, within_ms: time.0 }),
-        bounds: RiskBounds {
-            restricted_symbols: patterns(text.restricted_symbols),
-            position_max: text.position_max.0,
-            exposure_max: text.exposure_max,
-            loss_max: text.loss_max,
-        },
-        cancel_on_disconnect: text.cancel_on_disconnect.0,
-        proof: text.proof.0,
-    }
-}
-
-fn firm_limits(text: FirmText) -> (Arc<str>, Arc<FirmLimits>) {
-    let name: Arc<str> = text.name.into();
-    let limits = FirmLimits {
-        name: Arc::clone(&name),
-        bounds: RiskBounds {
-            restricted_symbols: patterns(text.restricted_symbols),
-            position_max: text.position_max.0,
-            exposure_max: text.exposure_max,
-            loss_max: text.loss_max,
-        },
-        open_orders_max: text.open_orders_max,
-        orders_per_second: text.orders_per_second.map_or(0, |rate| rate.0),
-    };
-    (name, Arc::new(limits))
-}
-
-fn session_limits(text: &LimitsText) -> SessionLimits {
-    let default = SessionLimits::default();
-    SessionLimits {
-        sessions_max: text.sessions_max.map_or(default.sessions_max, |count| count.0),
-        subscriptions_max: text.subscriptions_max.map_or(default.subscriptions_max, |count| count.0),
-        messages_per_second: text.messages_per_second.map_or(default.messages_per_second, |rate| rate.0),
-    }
-}
-
+#[cfg(test)]
+#[path = "policy_dated_tests.rs"]
+mod dated_tests;
 #[cfg(test)]
 #[path = "policy_orders_tests.rs"]
 mod orders_tests;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use sealfeed_wire::Conflation;
 
 use super::policy::Policy;
+use super::policy_rule::{Deny, Rule};
 use crate::types::{
     CancelOnDisconnect, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits,
+    SessionsPolicy, UnixNanos,
 };
 
 /// One effect of one rule on a principal, for `whoami` and for operators.
@@ -19,39 +21,17 @@ pub struct RuleLine {
 }
 
 impl Policy {
-    /// Every effect of every rule on a principal, in the order of the file, denies behind them, the firm's bounds last.
+    /// Every effect of every rule on a principal at this time, in the order of the file, denies behind them, the firm's bounds last.
     #[must_use]
-    pub fn explain(&self, principal: &Principal, role: Option<&Role>) -> Vec<RuleLine> {
+    pub fn explain(&self, principal: &Principal, role: Option<&Role>, now: UnixNanos) -> Vec<RuleLine> {
         let mut lines = Vec::new();
-        let matching = || self.rules.iter().filter(|rule| rule.matches.covers(principal, role));
+        let matching = || self.rules_about(principal, role).filter(|rule| rule.dates.cover(now));
         for rule in matching() {
-            let mut add = |effect| lines.push(RuleLine { rule: Arc::clone(&rule.name), effect });
-            if let Some(grant) = &rule.grant {
-                add(describe("may read", grant));
-            }
-            if let Some(rights) = &rule.orders {
-                add(describe_orders(rights));
-            }
-            if let Some(rights) = &rule.publish {
-                let symbols: Vec<&str> = rights.symbols.iter().collect();
-                add(format!("may publish {}", symbols.join(", ")));
-            }
-            if !rule.admin.is_empty() {
-                let verbs: Vec<&str> = rule.admin.iter().map(|verb| verb.as_str()).collect();
-                add(format!("may use the operator's verbs {}", verbs.join(", ")));
-            }
-            if rule.drop_copy {
-                add("may read the execution reports of the whole firm".to_owned());
-            }
-            if let Some(limits) = &rule.limits {
-                add(describe_limits(limits));
-            }
+            let effects = effects(rule).into_iter();
+            lines.extend(effects.map(|effect| RuleLine { rule: Arc::clone(&rule.name), effect }));
         }
-        for deny in self.denies.iter().filter(|deny| deny.matches.covers(principal, role)) {
-            lines.push(RuleLine {
-                rule: Arc::clone(&deny.grant.rule),
-                effect: describe("may not read", &deny.grant),
-            });
+        for deny in self.denies_about(principal, role).filter(|deny| deny.dates.cover(now)) {
+            lines.push(RuleLine { rule: Arc::clone(&deny.grant.rule), effect: deny_effect(deny) });
         }
         let may_trade = matching().any(|rule| rule.orders.is_some());
         if let Some(firm) = self.firms.get(principal.firm()).filter(|_| may_trade) {
@@ -59,6 +39,32 @@ impl Policy {
         }
         lines
     }
+}
+
+/// All that a rule does to whom it matches, in words.
+pub(super) fn effects(rule: &Rule) -> Vec<String> {
+    let mut effects = Vec::new();
+    effects.extend(rule.grant.as_ref().map(|grant| describe("may read", grant)));
+    effects.extend(rule.orders.as_ref().map(describe_orders));
+    if let Some(rights) = &rule.publish {
+        let symbols: Vec<&str> = rights.symbols.iter().collect();
+        effects.push(format!("may publish {}", symbols.join(", ")));
+    }
+    if !rule.admin.is_empty() {
+        let verbs: Vec<&str> = rule.admin.iter().map(|verb| verb.as_str()).collect();
+        effects.push(format!("may use the operator's verbs {}", verbs.join(", ")));
+    }
+    if rule.drop_copy {
+        effects.push("may read the execution reports of the whole firm".to_owned());
+    }
+    effects.extend(rule.limits.as_ref().map(describe_limits));
+    effects.extend(describe_flags(rule.professional, rule.display));
+    effects
+}
+
+/// What a deny does to whom it matches, in words.
+pub(super) fn deny_effect(deny: &Deny) -> String {
+    describe("may not read", &deny.grant)
 }
 
 fn describe(verb: &str, grant: &Grant) -> String {
@@ -110,7 +116,7 @@ fn describe_orders(rights: &OrderRights) -> String {
     text
 }
 
-fn describe_firm(firm: &FirmLimits) -> String {
+pub(super) fn describe_firm(firm: &FirmLimits) -> String {
     let mut text = "may trade with the whole firm".to_owned();
     if firm.orders_per_second != 0 {
         text += &format!(", {} orders a second", firm.orders_per_second);
@@ -140,8 +146,22 @@ fn describe_bounds(bounds: &RiskBounds) -> String {
 }
 
 fn describe_limits(limits: &SessionLimits) -> String {
+    let one_more = match limits.sessions_policy {
+        SessionsPolicy::Refuse => "",
+        SessionsPolicy::Evict => " (one more ends the oldest)",
+        SessionsPolicy::Count => " (more are let in and counted)",
+    };
     format!(
-        "at most {} sessions, {} subscriptions each, {} messages a second",
+        "at most {} sessions{one_more}, {} subscriptions each, {} messages a second",
         limits.sessions_max, limits.subscriptions_max, limits.messages_per_second
     )
+}
+
+fn describe_flags(professional: Option<bool>, display: Option<bool>) -> Option<String> {
+    let words = [
+        professional.map(|is| if is { "professional" } else { "non-professional" }),
+        display.map(|is| if is { "display" } else { "non-display" }),
+    ];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| format!("counts as {} use", words.join(", ")))
 }

@@ -3,7 +3,7 @@
 use sealfeed_wire::Quantity;
 use serde::Deserialize;
 
-use super::policy_file::Pattern;
+use super::policy_file_values::Pattern;
 use crate::types::{AdminVerb, CancelOnDisconnect, ProofDemand};
 
 /// Longest time within which orders are compared, in milliseconds: an hour.
@@ -14,7 +14,10 @@ const DUPLICATES_MAX: u32 = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OrdersText {
+    #[serde(default)]
     pub(super) symbols: Vec<Pattern>,
+    #[serde(default)]
+    pub(super) products: Vec<String>,
     #[serde(default)]
     pub(super) quantity_max: QuantityMax,
     #[serde(default)]
@@ -147,7 +150,10 @@ impl TryFrom<String> for Verb {
 
     fn try_from(text: String) -> Result<Self, String> {
         let found = AdminVerb::parse(&text).map(Self);
-        found.map_err(|_| format!("{text:?} is no verb of an operator: kill or trading"))
+        found.map_err(|_| {
+            let known: Vec<&str> = AdminVerb::ALL.iter().map(|verb| verb.as_str()).collect();
+            format!("{text:?} is no verb of an operator; there are {}", known.join(", "))
+        })
     }
 }
 

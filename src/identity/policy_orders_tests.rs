@@ -1,7 +1,8 @@
 //! What rules and firms bound of orders, what operators may do, and which of it is refused.
 
+use super::tests::NOW;
 use super::*;
-use crate::types::CancelOnDisconnect;
+use crate::types::{AdminVerb, CancelOnDisconnect, DuplicateLimit, RiskBounds};
 
 const FILE: &str = r#"
 [[rule]]
@@ -45,7 +46,7 @@ fn parse(file: &str) -> Policy {
 }
 
 fn check(file: &str, firm: &str, user: &str, role: &str) -> Result<Entitlement, PolicyError> {
-    parse(file).entitlement(&Principal::new(firm, user).unwrap(), Role::new(role).as_ref())
+    parse(file).entitlement(&Principal::new(firm, user).unwrap(), Role::new(role).as_ref(), NOW)
 }
 
 /// The code and the whole chain of messages with which a file is refused.
@@ -97,11 +98,11 @@ fn the_bounds_of_a_firm_are_the_same_object_for_all_its_principals_and_nobody_el
     let policy = parse(&file.replacen("firm = \"acme\", ", "", 1));
     let firm = |name: &str, user: &str| {
         let principal = Principal::new(name, user).unwrap();
-        policy.entitlement(&principal, Role::new("trader").as_ref()).unwrap().firm
+        policy.entitlement(&principal, Role::new("trader").as_ref(), NOW).unwrap().firm
     };
     assert!(Arc::ptr_eq(&firm("acme", "bob").unwrap(), &firm("acme", "erin").unwrap()));
     assert_eq!(firm("beta", "dave"), None);
-    let risk = policy.entitlement(&Principal::new("acme", "risk").unwrap(), None).unwrap();
+    let risk = policy.entitlement(&Principal::new("acme", "risk").unwrap(), None, NOW).unwrap();
     assert_eq!(risk.firm, None, "who may not trade has nothing to bound");
 }
 
@@ -122,7 +123,7 @@ fn verbs_of_operators_and_the_drop_copy_add_up_over_the_rules_that_match() {
 fn every_bound_is_explained() {
     let explain = |user: &str, role: &str| {
         let principal = Principal::new("acme", user).unwrap();
-        let lines = parse(FILE).explain(&principal, Role::new(role).as_ref());
+        let lines = parse(FILE).explain(&principal, Role::new(role).as_ref(), NOW);
         lines.iter().map(|line| format!("{}: {}", line.rule, line.effect)).collect::<Vec<_>>()
     };
     let firm = "firm acme: may trade with the whole firm, 200 orders a second, at most 1000 open, position at most 20000, exposure at most 100000000, loss of a day at most 1000000, never ZZ";

@@ -1,8 +1,11 @@
 //! What rules give, and which files are refused.
 
 use super::*;
-use crate::types::ProofDemand;
+use crate::types::{AdminVerb, ProofDemand, SessionLimits, SessionsPolicy};
 use sealfeed_wire::Depth;
+
+/// 2026-11-26.
+pub(super) const NOW: UnixNanos = UnixNanos(1_795_651_200_000_000_000);
 
 const FILE: &str = r#"
 [[rule]]
@@ -46,7 +49,7 @@ fn who(text: &str) -> (Principal, Option<Role>) {
 
 fn check(file: &str, principal: &str) -> Result<Entitlement, PolicyError> {
     let (principal, role) = who(principal);
-    Policy::parse(file.as_bytes()).unwrap().entitlement(&principal, role.as_ref())
+    Policy::parse(file.as_bytes()).unwrap().entitlement(&principal, role.as_ref(), NOW)
 }
 
 /// The code and the whole chain of messages with which a file is refused.
@@ -146,7 +149,7 @@ fn who_matches_no_rule_has_nothing() {
 #[test]
 fn every_effect_is_explained_with_its_rule() {
     let (principal, role) = who("acme/desk1 trader");
-    let lines = Policy::parse(FILE.as_bytes()).unwrap().explain(&principal, role.as_ref());
+    let lines = Policy::parse(FILE.as_bytes()).unwrap().explain(&principal, role.as_ref(), NOW);
     let text: Vec<String> = lines.iter().map(|line| format!("{}: {}", line.rule, line.effect)).collect();
     assert_eq!(
         text,
@@ -235,7 +238,7 @@ fn the_documented_example_is_a_policy() {
     let policy = Policy::parse(file.as_bytes()).unwrap();
     assert_eq!(policy.count(), 2);
     let (principal, role) = who("acme/desk7 trader");
-    let entitlement = policy.entitlement(&principal, role.as_ref()).unwrap();
+    let entitlement = policy.entitlement(&principal, role.as_ref(), NOW).unwrap();
     assert!(entitlement.may_trade("SEAL").is_ok());
     assert!(entitlement.may_subscribe(Channel::Book, "ESH4", Depth::Ten, Conflation::Off).is_ok());
     assert_eq!(entitlement.orders.unwrap().price_collar_bps, 500);
@@ -248,17 +251,20 @@ fn the_right_to_publish_is_granted_by_symbol_and_explained() {
         "[[rule]]\nname = \"index\"\nmatch = { user = \"calc\" }\n[rule.publish]\nsymbols = [\"IDX*\"]\n";
     let policy = Policy::parse(text.as_bytes()).unwrap();
     let calc = Principal::new("acme", "calc").unwrap();
-    let entitlement = policy.entitlement(&calc, None).unwrap();
+    let entitlement = policy.entitlement(&calc, None, NOW).unwrap();
     assert_eq!(entitlement.may_publish("IDX.A"), Ok(()));
     assert_eq!(entitlement.may_publish("OTHER"), Err(Code::PubSymbolNotEntitled));
     assert_eq!(Entitlement::default().may_publish("IDX"), Err(Code::PubNotEntitled));
-    let lines = policy.explain(&calc, None);
+    let lines = policy.explain(&calc, None, NOW);
     assert_eq!(lines.iter().map(|line| line.effect.as_str()).collect::<Vec<_>>(), ["may publish IDX*"]);
     for wrong in ["symbols = []", "symbols = [\"I X\"]", "symbol = [\"IDX\"]", ""] {
         assert!(Policy::parse(text.replace("symbols = [\"IDX*\"]", wrong).as_bytes()).is_err(), "{wrong:?}");
     }
     let twice = text.to_owned() + &text.replace("index", "again");
-    assert!(Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None).is_err(), "a contradiction");
+    assert!(
+        Policy::parse(twice.as_bytes()).unwrap().entitlement(&calc, None, NOW).is_err(),
+        "a contradiction"
+    );
 }
 
 #[test]
@@ -272,10 +278,10 @@ fn a_delay_is_a_whole_number_of_seconds_minutes_or_hours_up_to_a_day() {
     let alice = Principal::new("acme", "alice").unwrap();
     for (delay, delay_ms) in [("1s", 1_000), ("15m", 900_000), ("24h", 86_400_000), ("86400s", 86_400_000)] {
         let policy = policy(delay).unwrap();
-        let entitlement = policy.entitlement(&alice, None).unwrap();
+        let entitlement = policy.entitlement(&alice, None, NOW).unwrap();
         let access = entitlement.may_subscribe(Channel::Trades, "X", Depth::Full, Conflation::Off).unwrap();
         assert_eq!(access.delay_ms, delay_ms, "{delay}");
-        assert!(policy.explain(&alice, None)[0].effect.ends_with(" s late"));
+        assert!(policy.explain(&alice, None, NOW)[0].effect.ends_with(" s late"));
     }
     for delay in ["", "s", "0s", "015m", "15", "15 m", "-1m", "1.5m", "25h", "1d", "99999999999999999999h"] {
         assert!(policy(delay).is_err(), "{delay:?}");
@@ -325,4 +331,127 @@ admin = ["trading", "kill"]
     assert!(check(file, "acme/desk1").is_err(), "nobody else has anything");
     let (code, _) = refused(&file.replace("\"kill\"]", "\"shout\"]"));
     assert_eq!(code, Code::CfgSyntaxInvalid);
+}
+
+/// A policy that takes symbols from products in every place where they may stand.
+const PRODUCTS: &str = r#"
+[[product]]
+name = "index"
+symbols = ["ES*", "NQZ6"]
+
+[[product]]
+name = "metals"
+symbols = ["GC*"]
+
+[[rule]]
+name = "desks"
+match = { firm = "acme" }
+channels = ["trades", "book"]
+symbols = ["SEAL"]
+products = ["index", "metals"]
+[rule.orders]
+products = ["index"]
+[rule.publish]
+products = ["metals"]
+
+[[deny]]
+name = "no-metal-books"
+match = { firm = "acme" }
+channels = ["book"]
+products = ["metals"]
+"#;
+
+#[test]
+fn a_product_stands_for_its_symbols_wherever_symbols_may_stand() {
+    let entitlement = check(PRODUCTS, "acme/desk1").unwrap();
+    let may_read =
+        |channel, symbol| entitlement.may_subscribe(channel, symbol, Depth::Full, Conflation::Off).is_ok();
+    for symbol in ["SEAL", "ESH7", "NQZ6", "GCZ6"] {
+        assert!(may_read(Channel::Trades, symbol), "{symbol}");
+        assert_eq!(may_read(Channel::Book, symbol), symbol != "GCZ6", "{symbol}");
+    }
+    assert!(!may_read(Channel::Trades, "NQH7"));
+    assert!(entitlement.may_trade("ESH7").is_ok() && entitlement.may_trade("SEAL").is_err());
+    assert!(entitlement.may_publish("GCZ6").is_ok() && entitlement.may_publish("ESH7").is_err());
+}
+
+#[test]
+fn a_product_that_is_missing_twofold_or_empty_is_refused_with_its_name() {
+    for (good, bad, code, expected) in [
+        (
+            "products = [\"index\"]",
+            "products = [\"indx\"]",
+            Code::CfgProductUnknown,
+            "`desks` names the product `indx`",
+        ),
+        ("name = \"metals\"", "name = \"index\"", Code::CfgRulesAmbiguous, "named `index`"),
+        ("name = \"metals\"", "name = \"me tals\"", Code::CfgRuleInvalid, "[[product]] table 2"),
+        ("[\"GC*\"]", "[]", Code::CfgRuleInvalid, "`metals` has an empty list"),
+        (
+            "channels = [\"book\"]\nproducts = [\"metals\"]",
+            "channels = [\"book\"]",
+            Code::CfgRuleInvalid,
+            "no products",
+        ),
+    ] {
+        let file = PRODUCTS.replace(good, bad);
+        assert_ne!(file, PRODUCTS, "{good} is in the file");
+        let (found, text) = refused(&file);
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(expected), "{bad}: {text}");
+    }
+}
+
+#[test]
+fn a_list_with_more_symbols_than_anybody_could_be_shown_is_refused() {
+    let many: Vec<String> = (0..4_096).map(|number| format!("\"S{number}\"")).collect();
+    let file = |own: &str| {
+        format!(
+            "[[product]]\nname = \"all\"\nsymbols = [{}]\n[[rule]]\nname = \"r\"\nmatch = {{}}\nchannels = [\"bbo\"]\nproducts = [\"all\"]\nsymbols = [{own}]\n",
+            many.join(",")
+        )
+    };
+    let entitlement = check(&file(""), "acme/x").unwrap();
+    assert!(entitlement.may_subscribe(Channel::Bbo, "S4095", Depth::Full, Conflation::Off).is_ok());
+    let (code, text) = refused(&file("\"ONE\""));
+    assert_eq!(code, Code::CfgRuleInvalid);
+    assert!(text.contains("there are 4097 symbols") && text.contains("at most 4096"), "{text}");
+}
+
+#[test]
+fn flags_about_the_user_add_up_where_they_agree_and_are_a_contradiction_where_they_do_not() {
+    let flags = |name: &str, line: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nmatch = {{ firm = \"acme\" }}\n{line}\n")
+    };
+    let file = |second: &str| FILE.to_owned() + &flags("f1", "professional = true") + &flags("f2", second);
+    let entitlement = check(&file("professional = true\ndisplay = false"), "acme/desk1 trader").unwrap();
+    assert_eq!((entitlement.professional, entitlement.display), (Some(true), Some(false)));
+    let error = check(&file("professional = false"), "acme/desk1 trader").unwrap_err();
+    assert_eq!(error.to_string(), "rules `f1` and `f2` both set professional for acme/desk1");
+    assert_eq!(check(FILE, "acme/desk1 trader").unwrap().professional, None);
+    let only_flags = flags("f1", "display = true");
+    assert!(
+        matches!(check(&only_flags, "acme/x"), Err(PolicyError::NothingGranted { .. })),
+        "flags are no right"
+    );
+    let (principal, role) = who("acme/desk1 viewer");
+    let policy = Policy::parse(file("display = false").as_bytes()).unwrap();
+    let lines = policy.explain(&principal, role.as_ref(), NOW);
+    let effects: Vec<&str> = lines.iter().map(|line| line.effect.as_str()).collect();
+    assert!(
+        effects.contains(&"counts as professional use") && effects.contains(&"counts as non-display use")
+    );
+}
+
+#[test]
+fn a_rule_says_what_becomes_of_one_session_too_many() {
+    let with = |line: &str| FILE.replace("sessions_max = 2", &format!("sessions_max = 2\n{line}"));
+    let policy = |file: &str| check(file, "acme/desk1 trader").unwrap().limits.sessions_policy;
+    assert_eq!(policy(FILE), SessionsPolicy::Refuse);
+    for expected in SessionsPolicy::ALL {
+        assert_eq!(policy(&with(&format!("sessions_policy = \"{}\"", expected.as_str()))), expected);
+    }
+    let (code, text) = refused(&with("sessions_policy = \"evcit\""));
+    assert_eq!(code, Code::CfgSyntaxInvalid);
+    assert!(text.contains("none of refuse, evict and count"), "{text}");
 }

@@ -160,7 +160,7 @@ events! {
         detail: String,
     }
     /// A session began.
-    261 "connect" Connect {
+    261 "connect" + 4 Connect {
         /// Address and port of the peer.
         address: String,
         /// Who.
@@ -173,6 +173,14 @@ events! {
         user_agent: String,
         /// Sub-protocol in force.
         protocol: String,
+        /// Role in the certificate; empty if it has none.
+        role: String,
+        /// Sessions of the principal at once, this one among them; those that end for a newer one do not count. 0: not known.
+        sessions: u32,
+        /// Whether the policy calls the user a professional one; `None` if it does not say.
+        professional: Option<bool>,
+        /// Whether the policy says that the data is for display; `None` if it does not say.
+        display: Option<bool>,
     }
     /// A session ended.
     262 "disconnect" Disconnect {
@@ -456,13 +464,17 @@ events! {
         detail: String,
     }
     /// The entitlement of an open session changed with the files that the `config` entries before name.
-    284 "entitlement" Entitlement {
+    284 "entitlement" + 2 Entitlement {
         /// Whose session.
         principal: String,
         /// The rules that grant it something now.
         rules: Vec<String>,
         /// Subscriptions that it no longer covers, and that ended: channel, symbol, code.
         ended: Vec<(String, String, String)>,
+        /// Whether the policy calls the user a professional one now; `None` if it does not say.
+        professional: Option<bool>,
+        /// Whether the policy says now that the data is for display; `None` if it does not say.
+        display: Option<bool>,
     }
     /// Orders are cancelled by the server. An input of the venue.
     285 "withdrawal" Withdrawal {

@@ -59,6 +59,8 @@ impl Core {
             principal: session.principal.to_string(),
             rules: rules(&entitlement),
             ended: flat.collect(),
+            professional: entitlement.professional,
+            display: entitlement.display,
         };
         session.set_entitlement(entitlement);
         batch.depends_on(self.journal.record_in(&session.trail, event)?);

@@ -65,7 +65,7 @@ impl Active {
     ) -> Result<Self, Refused> {
         let slot = context
             .registry
-            .begin(&identity.principal, entitlement.limits.sessions_max)
+            .begin(&identity.principal, &entitlement.limits)
             .map_err(|code| Refused::new(code, "as many sessions as the entitlement allows"))?;
         let handle = Arc::new(SessionHandle {
             number: slot.number,
@@ -134,6 +134,9 @@ impl Session<Active> {
         presented: Vec<CertificateDer<'static>>,
     ) -> Result<(), JournalError> {
         let Self { context, address, state } = self;
+        let entitlement = state.handle.entitlement();
+        let (professional, display) = (entitlement.professional, entitlement.display);
+        drop(entitlement);
         context.journal.record_certificate(state.identity.fingerprint, &presented)?;
         drop(presented);
         let entry = context.journal.record_in(
@@ -145,6 +148,10 @@ impl Session<Active> {
                 certificate: sealfeed_wire::hex::encode(&state.identity.fingerprint),
                 user_agent: user_agent.to_owned(),
                 protocol: protocol(state.handle.encoding).to_owned(),
+                role: state.identity.role.as_ref().map(|role| role.as_str().to_owned()).unwrap_or_default(),
+                sessions: state.slot.at_once,
+                professional,
+                display,
             },
         )?;
         context.journal.durable(entry).await
@@ -177,9 +184,12 @@ pub(super) fn until(then: UnixNanos, now: UnixNanos) -> Duration {
 pub fn standing(
     identity: &Identity,
     session: &Identified,
-    _entitlement: &Entitlement,
+    entitlement: &Entitlement,
     now: UnixNanos,
 ) -> Verdict {
+    if entitlement.changes_at.is_some_and(|then| then <= now) {
+        return verdict(identity, session, entitlement, now);
+    }
     match identity.still_valid(session, now) {
         Err((code, why)) => Verdict::Ends(Ending::because(code), why),
         Ok(()) => Verdict::Holds,
@@ -197,7 +207,7 @@ pub fn verdict(
     if let Err((code, why)) = identity.still_valid(session, now) {
         return Verdict::Ends(Ending::because(code), why);
     }
-    match identity.entitlement(session) {
+    match identity.entitlement_at(session, now) {
         Err(error) => Verdict::Ends(Ending::because(Code::SesEntitlementWithdrawn), error.to_string()),
         Ok(other) if other != *entitlement => Verdict::Changes(Arc::new(other)),
         Ok(_) => Verdict::Holds,

@@ -178,7 +178,7 @@ impl Session<Identified> {
         let entitlement = context
             .identity
             .entitlement(&identity)
-            .map_err(|error| Refused::new(Code::SesEntitlementMissing, error.to_string()))?;
+            .map_err(|error| Refused::new(error.code(), error.to_string()))?;
         Active::new(&context, state.id, identity, entitlement, state.presented, encoding)
             .map(|state| Session { context, address, state })
     }

@@ -3,7 +3,7 @@
 //! A slot is a value: dropping it gives the place back, on every path. All maps are bounded by
 //! `connections_max`, since every entry belongs to an open connection (rates are forgotten once they are idle).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::feed::Ending;
 use crate::gate::RateLimiter;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{Code, Entitlement, Principal, UnixNanos};
+use crate::types::{Code, Entitlement, Principal, SessionLimits, SessionsPolicy, UnixNanos};
 
 /// Bounds on connections.
 #[derive(Clone, Debug)]
@@ -50,6 +50,15 @@ struct Counts {
     slots: u32,
     /// Sessions that have begun and not ended.
     live: u32,
+    /// Numbers of those among them that were told to end for a newer one and hold their places still.
+    superseded: BTreeSet<u64>,
+}
+
+impl Counts {
+    /// Places taken by sessions that are to stay.
+    fn standing(&self) -> usize {
+        (self.slots as usize).saturating_sub(self.superseded.len())
+    }
 }
 
 struct Address {
@@ -129,21 +138,30 @@ impl Registry {
         Ok(AddressSlot { registry: Arc::clone(self), address })
     }
 
-    /// A place for a new session of `principal`, and its number.
+    /// A place for a new session of `principal`, and its number. Where the policy says so, its oldest session is told to end for it.
     pub(super) fn begin(
         self: &Arc<Self>,
         principal: &Principal,
-        sessions_max: u32,
+        limits: &SessionLimits,
     ) -> Result<PrincipalSlot, Code> {
         let mut state = self.state.lock();
         let counts = state.principals.entry(principal.clone()).or_default();
-        if counts.slots >= sessions_max {
+        // Those that are told to end hold their places until they have gone; they do not count.
+        let is_full = counts.standing() >= limits.sessions_max as usize;
+        let is_begun = match limits.sessions_policy {
+            SessionsPolicy::Count => true,
+            SessionsPolicy::Refuse => !is_full,
+            SessionsPolicy::Evict => !is_full || state.supersede_oldest(principal),
+        };
+        if !is_begun {
             return Err(Code::SesPrincipalSessionsFull);
         }
+        let counts = state.principals.entry(principal.clone()).or_default();
         counts.slots += 1;
+        let at_once = u32::try_from(counts.standing()).unwrap_or(u32::MAX);
         state.next_number += 1;
         let number = state.next_number;
-        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number })
+        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number, at_once })
     }
 
     /// Makes a session reachable for [`Registry::sweep`], and judges it by the files in force now: whatever changes them is
@@ -160,7 +178,8 @@ impl Registry {
         if let Verdict::Changes(other) = &verdict {
             entitlement = Arc::clone(other);
         }
-        state.sessions.insert(handle.number, Entry { handle: Arc::clone(handle), identity, entitlement });
+        let entry = Entry { handle: Arc::clone(handle), identity, entitlement };
+        state.sessions.insert(handle.number, entry);
         state.principals.entry(handle.principal.clone()).or_default().live += 1;
         verdict
     }
@@ -221,15 +240,26 @@ impl Registry {
 }
 
 impl State {
+    /// Tells the oldest session of a principal to end for a newer one; `false` if there is none that could.
+    fn supersede_oldest(&mut self, principal: &Principal) -> bool {
+        let Some(counts) = self.principals.get_mut(principal) else { return false };
+        let of_principal = self.sessions.values().filter(|entry| entry.handle.principal == *principal);
+        let oldest = of_principal
+            .filter(|entry| !counts.superseded.contains(&entry.handle.number))
+            .min_by_key(|entry| entry.handle.number);
+        let Some(oldest) = oldest else { return false };
+        counts.superseded.insert(oldest.handle.number);
+        oldest.handle.queue.close_with(Ending::because(Code::SesSuperseded));
+        true
+    }
+
     /// Takes a session out, if it is there still; whether its principal has none now.
     fn leave(&mut self, number: u64, principal: &Principal) -> bool {
-        let was_there = match self.sessions.remove(&number) {
-            Some(entry) => {
-                self.departed.remember(entry);
-                true
-            }
-            None => false,
-        };
+        let entry = self.sessions.remove(&number);
+        let was_there = entry.is_some();
+        if let Some(entry) = entry {
+            self.departed.remember(entry);
+        }
         let Some(counts) = self.principals.get_mut(principal) else { return true };
         counts.live = counts.live.saturating_sub(u32::from(was_there));
         counts.live == 0
@@ -333,6 +363,8 @@ pub(super) struct PrincipalSlot {
     registry: Arc<Registry>,
     principal: Principal,
     pub(super) number: u64,
+    /// Sessions of the principal when it began, this one among them; those that were told to end for newer ones are not.
+    pub(super) at_once: u32,
 }
 
 impl Drop for PrincipalSlot {
@@ -341,6 +373,7 @@ impl Drop for PrincipalSlot {
         state.leave(self.number, &self.principal);
         if let Some(counts) = state.principals.get_mut(&self.principal) {
             counts.slots = counts.slots.saturating_sub(1);
+            counts.superseded.remove(&self.number);
             if counts.slots == 0 {
                 state.principals.remove(&self.principal);
             }

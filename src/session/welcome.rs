@@ -10,7 +10,9 @@ use super::SessionContext;
 use super::inbound::encoded;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{CancelOnDisconnect, Entitlement, FirmLimits, ProofDemand, SymbolPatterns};
+use crate::types::{
+    CancelOnDisconnect, Entitlement, FirmLimits, ProofDemand, SessionsPolicy, SymbolPatterns,
+};
 
 /// Name and version of this software, as `welcome` shows it.
 const SERVER: &str = concat!("sealfeed/", env!("CARGO_PKG_VERSION"));
@@ -112,6 +114,9 @@ fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
         orders,
         admin: entitlement.admin.iter().map(|verb| verb.as_str().into()).collect(),
         drop_copy: entitlement.drop_copy,
+        professional: entitlement.professional,
+        display: entitlement.display,
+        changes_at: entitlement.changes_at,
     }
 }
 
@@ -149,6 +154,8 @@ fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {
         message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
         subscriptions_max: entitlement.limits.subscriptions_max,
         sessions_max: entitlement.limits.sessions_max,
+        sessions_policy: (entitlement.limits.sessions_policy != SessionsPolicy::Refuse)
+            .then(|| entitlement.limits.sessions_policy.as_str().into()),
         queue_bytes_max: limits.out_queue_bytes_max as u64,
         queue_age_ms_max: Some(limits.out_queue_age_max_ms),
         malformed_max: limits.malformed_max,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use sealfeed_wire::{AdminVerb, Channel, Code, Conflation, Depth, ProofDemand, Quantity};
 
+use super::UnixNanos;
+use super::patterns::SymbolPatterns;
 use super::risk::{CancelOnDisconnect, DuplicateLimit, FirmLimits, RiskBounds};
 
 /// All that a principal may do, with the rule that granted each line. Empty means: nothing at all.
@@ -27,6 +29,13 @@ pub struct Entitlement {
     pub firm: Option<Arc<FirmLimits>>,
     /// Ceilings for each session of this principal.
     pub limits: SessionLimits,
+    /// Whether the user is a professional one, as exchanges count them; `None`: the policy does not say.
+    pub professional: Option<bool>,
+    /// Whether the data is for display to a person; `Some(false)`: for use by programs; `None`: the policy does not say.
+    pub display: Option<bool>,
+    /// The next instant at which this may be another one, because a rule begins or ends then: open sessions are judged again.
+    /// `None`: not before the policy itself changes.
+    pub changes_at: Option<UnixNanos>,
 }
 
 /// One line of market data entitlement.
@@ -124,8 +133,10 @@ pub struct PublishRights {
 /// Ceilings of one session. Every one of them is announced in `welcome`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
-    /// Sessions of this principal at once; one more is refused at the upgrade.
+    /// Sessions of this principal at once.
     pub sessions_max: u32,
+    /// What becomes of one more.
+    pub sessions_policy: SessionsPolicy,
     /// Subscriptions, counted per (channel, symbol), of one session.
     pub subscriptions_max: u32,
     /// Inbound messages a second, sustained, control frames included; the burst is one second's worth.
@@ -134,64 +145,46 @@ pub struct SessionLimits {
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { sessions_max: 8, subscriptions_max: 1024, messages_per_second: 200 }
-    }
-}
-
-/// Patterns over symbols: `*` stands for any run of characters, everything else for itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SymbolPatterns(Vec<Box<str>>);
-
-impl SymbolPatterns {
-    /// Patterns in the order in which the policy lists them.
-    #[must_use]
-    pub fn new(patterns: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
-        Self(patterns.into_iter().map(Into::into).collect())
-    }
-
-    /// Whether any pattern covers `symbol`. Linear in the length of each pattern times the symbol's.
-    #[must_use]
-    pub fn cover(&self, symbol: &str) -> bool {
-        self.0.iter().any(|pattern| matches(pattern.as_bytes(), symbol.as_bytes()))
-    }
-
-    /// Whether every possible symbol is covered, as the wildcard subscription demands.
-    #[must_use]
-    pub fn cover_everything(&self) -> bool {
-        self.0.iter().any(|pattern| &**pattern == "*")
-    }
-
-    /// The patterns as text.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|pattern| &**pattern)
-    }
-}
-
-/// Glob match with one backtrack point: a later `*` makes every earlier one irrelevant.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at_pattern, mut at_text) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while at_text < text.len() {
-        match pattern.get(at_pattern) {
-            Some(b'*') => {
-                star = Some((at_pattern, at_text));
-                at_pattern += 1;
-            }
-            Some(&byte) if byte == text[at_text] => {
-                at_pattern += 1;
-                at_text += 1;
-            }
-            _ => match star {
-                Some((star_pattern, star_text)) => {
-                    star = Some((star_pattern, star_text + 1));
-                    at_pattern = star_pattern + 1;
-                    at_text = star_text + 1;
-                }
-                None => return false,
-            },
+        Self {
+            sessions_max: 8,
+            sessions_policy: SessionsPolicy::Refuse,
+            subscriptions_max: 1024,
+            messages_per_second: 200,
         }
     }
-    pattern[at_pattern..].iter().all(|&byte| byte == b'*')
+}
+
+/// What becomes of a session beyond `sessions_max` of its principal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionsPolicy {
+    /// It is refused at the upgrade, SF-SES-007.
+    #[default]
+    Refuse,
+    /// It begins, and the oldest one ends with SF-SES-036, close 4004.
+    Evict,
+    /// It begins; the log says with each session how many there are, for the bill.
+    Count,
+}
+
+impl SessionsPolicy {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::Evict, Self::Count];
+
+    /// The word for it in the policy and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Evict => "evict",
+            Self::Count => "count",
+        }
+    }
+
+    /// What a word stands for.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
 }
 
 impl Entitlement {
@@ -304,22 +297,6 @@ mod tests {
             depth_max,
             conflate_min: Conflation::Off,
             delay_ms: 0,
-        }
-    }
-
-    #[test]
-    fn patterns_match_whole_symbols_only() {
-        for (pattern, symbol, expected) in [
-            ("*", "ESH4", true),
-            ("ES*", "ESH4", true),
-            ("ES*", "NESH4", false),
-            ("*H4", "ESH4", true),
-            ("E*H*4", "ESH4", true),
-            ("ESH4", "ESH4X", false),
-            ("", "ESH4", false),
-            ("**", "", true),
-        ] {
-            assert_eq!(SymbolPatterns::new([pattern]).cover(symbol), expected, "{pattern} on {symbol}");
         }
     }
 

@@ -7,6 +7,7 @@ pub mod entitlement;
 pub mod instrument;
 pub mod market;
 pub mod order;
+mod patterns;
 pub mod principal;
 pub mod proof;
 pub mod report;
@@ -15,13 +16,14 @@ pub mod status;
 pub mod time;
 
 pub use entitlement::{
-    Access, Entitlement, Grant, OrderRights, PublishRights, SessionLimits, SymbolPatterns,
+    Access, Entitlement, Grant, OrderRights, PublishRights, SessionLimits, SessionsPolicy,
 };
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use order::{
     CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
 };
+pub use patterns::SymbolPatterns;
 pub use principal::{Principal, Role};
 pub use proof::{ProofDemand, SignatureKey};
 pub use report::{CancelReason, Execution, ExecutionKind};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sealfeed_wire::Quantity;
 
-use super::entitlement::SymbolPatterns;
+use super::patterns::SymbolPatterns;
 
 /// Bounds on what all orders of one account together may lead to. The account is a principal's or a whole firm's.
 ///

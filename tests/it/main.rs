@@ -57,6 +57,7 @@ mod retention;
 mod retold;
 mod revocation;
 mod risk;
+mod simultaneous;
 mod slow;
 mod stop;
 mod tape;

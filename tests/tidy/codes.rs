@@ -13,7 +13,6 @@ const EXEMPT: &[(Code, &str)] = &[
     (Code::TlsPrincipalAmbiguous, "comes with rules that map a subject to a principal"),
     (Code::SesAddressSessionsFull, "connections of an address are counted before TLS: SF-TLS-013"),
     (Code::SesOperatorEnded, "comes with the admin listener"),
-    (Code::SesSuperseded, "comes with the policy of simultaneous sessions"),
     (Code::SubConflationNotOffered, "this version offers every interval"),
     (Code::OrdTypeNotOffered, "the venue offers both types there are"),
     (Code::OrdSignatureNotOffered, "earlier servers of this version sent it; this one checks signatures"),

@@ -16,6 +16,8 @@ pub(super) struct Session {
     pub(super) principal: String,
     pub(super) address: String,
     pub(super) certificate: String,
+    /// How the policy classes the user now: professional, display.
+    pub(super) flags: [Option<bool>; 2],
     /// When it began, RFC 3339.
     pub(super) since: String,
     /// Products, each with its depth and when it was granted.
@@ -61,6 +63,7 @@ impl Sessions {
                     principal: text("principal"),
                     address: text("address"),
                     certificate: text("certificate"),
+                    flags: flags(row),
                     since: row.time(),
                     products: BTreeMap::new(),
                     delays: BTreeMap::new(),
@@ -70,6 +73,12 @@ impl Sessions {
                 Vec::new()
             }
             "disconnect" => self.end(&name),
+            "entitlement" => {
+                if let Some(session) = self.open.get_mut(&name) {
+                    session.flags = flags(row);
+                }
+                Vec::new()
+            }
             "subscribe" => self.subscribe(&name, row),
             "delayed" => {
                 if let Some(session) = self.open.get_mut(&name) {
@@ -133,6 +142,12 @@ impl Sessions {
         of.filter(|session| session.products.contains_key(product)).count()
     }
 
+    /// How the policy classes a principal in the sessions in which a product is switched on.
+    pub(super) fn flags(&self, principal: &str, product: &Product) -> Vec<[Option<bool>; 2]> {
+        let of = self.open.values().filter(|session| session.principal == principal);
+        of.filter(|session| session.products.contains_key(product)).map(|session| session.flags).collect()
+    }
+
     /// Every product that is switched on, with whose it is.
     pub(super) fn in_use(&self) -> BTreeSet<(String, Product)> {
         let of = |session: &Session| {
@@ -145,6 +160,10 @@ impl Sessions {
         };
         self.open.values().flat_map(of).collect()
     }
+}
+
+fn flags(row: &Row) -> [Option<bool>; 2] {
+    ["professional", "display"].map(|field| row.fields.get(field).and_then(Value::as_bool))
 }
 
 fn products(row: &Row, field: &str) -> impl Iterator<Item = Product> {

@@ -156,6 +156,22 @@ pub(super) const TABLE: &[Entry] = &[
         explain: "The file that tls.deny_list names is no TOML, has an unknown key, or has an entry without exactly one of serial, key_sha256, principal and subject, without a printable reason, or with a value of the wrong form. The server does not start without the list, and a running one goes on with the list that it has: a person whom the new list names is not refused until it is right.",
     },
     Entry {
+        code: Code::CfgProductUnknown,
+        text: "SF-CFG-023",
+        retry: Retry::Never,
+        message: "an entitlement rule names a product that there is not",
+        hint: "Correct the name, or add a [[product]] table with it.",
+        explain: "`products` of a rule, a deny, [rule.orders] or [rule.publish] names groups of symbols, each defined in a [[product]] table of the same file. One of the names has no such table.",
+    },
+    Entry {
+        code: Code::CfgRuleDates,
+        text: "SF-CFG-024",
+        retry: Retry::Never,
+        message: "the dates of an entitlement rule are the wrong way round",
+        hint: "Let valid_to lie behind valid_from; the message names the rule.",
+        explain: "A rule or a deny ends before or as it begins, so that it would never hold. A date as valid_to includes its whole day, a date-time is the first instant at which the rule holds no more. All times are UTC.",
+    },
+    Entry {
         code: Code::CfgNeedsRestart,
         text: "SF-CFG-034",
         retry: Retry::Never,

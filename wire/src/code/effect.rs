@@ -9,7 +9,9 @@ impl Code {
     pub const fn http_status(self) -> Option<u16> {
         match self {
             Self::SesUpgradeMalformed | Self::SesUpgradeTooLarge | Self::SesUpgradeTimeout => Some(400),
-            Self::SesOriginRefused | Self::SesEntitlementMissing => Some(403),
+            Self::SesOriginRefused | Self::SesEntitlementMissing | Self::SesEntitlementOutOfDates => {
+                Some(403)
+            }
             Self::SesPathUnknown => Some(404),
             Self::SesSubprotocolUnsupported => Some(426),
             Self::SesAddressSessionsFull | Self::SesPrincipalSessionsFull => Some(429),

@@ -132,6 +132,8 @@ pub enum Code {
     SesPositionLost = 2038,
     /// `SF-SES-039`: the client left without a close frame.
     SesPeerLeft = 2039,
+    /// `SF-SES-040`: what the certificate is entitled to does not hold at this time.
+    SesEntitlementOutOfDates = 2040,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.
@@ -420,6 +422,10 @@ pub enum Code {
     CfgAuthorityConfinement = 8018,
     /// `SF-CFG-019`: the deny-list cannot be used.
     CfgDenyListUnusable = 8019,
+    /// `SF-CFG-023`: an entitlement rule names a product that there is not.
+    CfgProductUnknown = 8023,
+    /// `SF-CFG-024`: the dates of an entitlement rule are the wrong way round.
+    CfgRuleDates = 8024,
     /// `SF-CFG-034`: the configuration has changed in what only a start reads.
     CfgNeedsRestart = 8034,
     /// `SF-CLI-001`: messages of a stream did not come.

@@ -315,4 +315,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Close with a close frame.",
         explain: "The connection ended without the closing handshake: a crash, a network failure, or a client that just goes away. For the record only.",
     },
+    Entry {
+        code: Code::SesEntitlementOutOfDates,
+        text: "SF-SES-040",
+        retry: Retry::Later,
+        message: "what the certificate is entitled to does not hold at this time",
+        hint: "Ask the operator until when the entitlement holds; renew it.",
+        explain: "The certificate is valid and rules of the policy name it, but all of them begin later or have ended (`valid_from`, `valid_to`). `sealfeed policy explain --as FIRM/USER` shows the operator which.",
+    },
 ];

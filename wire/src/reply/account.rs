@@ -123,6 +123,15 @@ pub struct Entitlement {
     /// Whether the execution reports of the whole firm may be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drop_copy: bool,
+    /// Whether the user is a professional one, as exchanges count them; left out if the server's policy does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub professional: Option<bool>,
+    /// Whether the data is for display to a person (`false`: for use by programs); left out if the policy does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<bool>,
+    /// When this may change because something in the policy begins or ends; left out if nothing does. An `entitlement` message tells of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_at: Option<UnixNanos>,
 }
 
 /// One line of a market data entitlement.
@@ -224,6 +233,10 @@ pub struct Limits {
     pub subscriptions_max: u32,
     /// Most simultaneous sessions of the principal.
     pub sessions_max: u32,
+    /// What becomes of one more: `evict` (the oldest ends with 4004) or `count` (it is let in); left out: it is refused. A text, because a newer
+    /// server may have more of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_policy: Option<Cow<'static, str>>,
     /// Bytes that may wait for this connection; above it 4001.
     pub queue_bytes_max: u64,
     /// How long the oldest of them may wait while the connection takes nothing, in milliseconds.

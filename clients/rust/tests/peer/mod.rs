@@ -194,6 +194,7 @@ impl Peer {
             message_bytes_max: 8192,
             subscriptions_max: 10,
             sessions_max: 1,
+            sessions_policy: None,
             queue_bytes_max: 1 << 20,
             queue_age_ms_max: None,
             malformed_max: 10,

@@ -1,6 +1,6 @@
 //! Units of market data enabled in a month, the way exchanges ask for them: what was switched on counts, not what was looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use time::{Date, Month};
@@ -49,6 +49,28 @@ struct Unit {
     activations: u64,
     deactivations: u64,
     most_at_once: usize,
+    /// What the policy called the user while it was switched on: professional, display.
+    flags: [BTreeSet<bool>; 2],
+}
+
+impl Unit {
+    fn class(&mut self, flags: &[[Option<bool>; 2]]) {
+        for session in flags {
+            for (seen, flag) in self.flags.iter_mut().zip(session) {
+                seen.extend(flag);
+            }
+        }
+    }
+}
+
+/// What a flag was: `yes`, `no`, `both` if it changed, empty if the policy did not say.
+fn flag(seen: &BTreeSet<bool>) -> &'static str {
+    match (seen.contains(&true), seen.contains(&false)) {
+        (true, true) => "both",
+        (true, false) => "yes",
+        (false, true) => "no",
+        (false, false) => "",
+    }
 }
 
 pub(super) fn table(arguments: &UsageArgs) -> anyhow::Result<Table> {
@@ -67,7 +89,10 @@ pub(super) fn table(arguments: &UsageArgs) -> anyhow::Result<Table> {
             begun = true;
             for (principal, product) in sessions.in_use() {
                 let most_at_once = sessions.holding(&principal, &product);
-                units.insert((product, principal), Unit { at_start: true, most_at_once, ..Unit::default() });
+                let flags = sessions.flags(&principal, &product);
+                let unit = units.entry((product, principal)).or_default();
+                (unit.at_start, unit.most_at_once) = (true, most_at_once);
+                unit.class(&flags);
             }
         }
         for change in sessions.learn(row) {
@@ -77,8 +102,10 @@ pub(super) fn table(arguments: &UsageArgs) -> anyhow::Result<Table> {
             match change {
                 Change::On(principal, product) => {
                     let held = sessions.holding(&principal, &product);
+                    let flags = sessions.flags(&principal, &product);
                     let unit = units.entry((product, principal)).or_default();
                     unit.activations += 1;
+                    unit.class(&flags);
                     unit.most_at_once = unit.most_at_once.max(held);
                 }
                 Change::Off(principal, product) => {
@@ -96,6 +123,8 @@ pub(super) fn table(arguments: &UsageArgs) -> anyhow::Result<Table> {
         "activations",
         "deactivations",
         "most_at_once",
+        "professional",
+        "display",
     ]);
     for (((channel, symbol), principal), unit) in units {
         let (firm, user) = principal.split_once('/').unwrap_or((&principal, ""));
@@ -104,6 +133,7 @@ pub(super) fn table(arguments: &UsageArgs) -> anyhow::Result<Table> {
         let mut row = vec![channel, symbol, firm.to_owned(), user.to_owned()];
         row.push(if unit.at_start { "yes" } else { "no" }.to_owned());
         row.extend(counts);
+        row.extend(unit.flags.iter().map(|seen| flag(seen).to_owned()));
         table.rows.push(row);
     }
     Ok(table)
