@@ -6,6 +6,8 @@
 
 mod accept;
 mod continuation;
+pub mod proxy;
+mod proxy_header;
 mod start;
 
 pub use start::{Reloaded, Running, StartError, start};

@@ -5,13 +5,15 @@
 mod clock;
 mod limits;
 mod load;
+mod proxy;
 mod retention;
 mod source;
 mod tape;
 
 pub use clock::ClockConfig;
-pub use limits::LimitsConfig;
+pub use limits::{BanConfig, LimitsConfig, TrustedConfig};
 pub use load::{ConfigError, load, load_text};
+pub use proxy::ProxyConfig;
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{
     DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
@@ -71,6 +73,9 @@ pub struct ServerConfig {
     /// Where the address that was bound is written once the server is ready (for scripts); none by default.
     #[serde(default)]
     pub ready_file: Option<PathBuf>,
+    /// Load balancers that announce their clients.
+    #[serde(default)]
+    pub proxy: ProxyConfig,
 }
 
 /// `[tls]`: files as `pki/pki.sh` makes them, or any PKI's of the same shape.

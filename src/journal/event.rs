@@ -527,6 +527,19 @@ events! {
         /// When the venue took it, nanoseconds.
         admitted: u64,
     }
+    /// An address or a principal is sent away for a while; a restart forgets it.
+    290 "ban" Ban {
+        /// `address` (for IPv6 the first of its prefix) or `principal`.
+        what: String,
+        /// Which one.
+        who: String,
+        /// Code of the fault that was one too many.
+        code: String,
+        /// Which one this is in a row; each lasts twice as long as the one before, up to a limit.
+        count: u32,
+        /// When it ends, nanoseconds.
+        until: u64,
+    }
 }
 
 /// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.

@@ -23,7 +23,7 @@ use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Command, Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
-    self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
+    self, Bans, Limits, Registry, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
 };
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
@@ -164,7 +164,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
-    let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
+    let accepting =
+        tokio::spawn(accept::run(listener, Arc::clone(&context), Arc::new(config.server.proxy.clone())));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
     }
@@ -196,24 +197,18 @@ fn context(
     shutdown: Shutdown,
     shards: Shards,
 ) -> SessionContext {
-    let limits = &config.limits;
+    let limits = Arc::new(Limits::new(&config.limits));
     SessionContext {
         journal: journal.clone(),
         summary: Arc::new(Summary::new(journal.clone(), clock.clone())),
         pipeline: pipeline.handle.clone(),
-        registry: Registry::new(RegistryLimits {
-            connections_max: limits.connections_max,
-            connections_per_address_max: limits.connections_per_address_max,
-            connects_per_address_per_second: limits.connects_per_address_per_second,
-        }),
+        registry: Registry::new(Arc::clone(&limits)),
+        bans: Bans::new(Arc::clone(&limits)),
         shards,
         identity: Arc::new(identity),
         clock,
-        limits: limits.clone(),
-        upgrade: UpgradeRules {
-            origins: config.server.origins.clone(),
-            header_bytes_max: limits.header_bytes_max,
-        },
+        limits,
+        upgrade: UpgradeRules { origins: config.server.origins.clone() },
         order_window_ms: config.orders.window_ms,
         heartbeat_ms: config.feed.heartbeat_ms,
         shutdown,

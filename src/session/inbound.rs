@@ -71,7 +71,7 @@ impl Conversation {
                 &handle.entitlement().limits,
             ),
             key_generation: keys.generation,
-            faults: Faults::new(context.limits.malformed_max),
+            faults: Faults::new(context.limits.now().malformed_max),
             received: 0,
             context,
             handle,
@@ -128,8 +128,7 @@ impl Conversation {
 
     fn fault(&mut self) -> Step {
         if self.faults.add(self.context.clock.now()) {
-            self.limit("malformed", Code::SesMalformedRepeated);
-            return Step::End(End::because(Code::SesMalformedRepeated));
+            return Step::End(self.faults_repeated("malformed", Code::SesMalformedRepeated));
         }
         Step::Done
     }
@@ -209,8 +208,7 @@ impl Conversation {
         }));
         // Going on against the answer is a fault like any other, with its own end.
         if self.faults.add(now) {
-            self.limit("messages", Code::SesRateRepeated);
-            return Step::End(End::because(Code::SesRateRepeated));
+            return Step::End(self.faults_repeated("messages", Code::SesRateRepeated));
         }
         Step::Done
     }
@@ -222,8 +220,7 @@ impl Conversation {
             return Step::Done;
         }
         if self.faults.add(now) {
-            self.limit("messages", Code::SesRateRepeated);
-            return Step::End(End::because(Code::SesRateRepeated));
+            return Step::End(self.faults_repeated("messages", Code::SesRateRepeated));
         }
         Step::Done
     }
@@ -251,6 +248,13 @@ impl Conversation {
         };
         // If the journal fails the server stops; the session ends either way.
         let _ = self.context.journal.record_in(&self.handle.trail, event);
+        End::because(code)
+    }
+
+    /// The client went on after errors: the session ends, and that counts against its principal.
+    fn faults_repeated(&self, limit: &str, code: Code) -> End {
+        self.limit(limit, code);
+        self.context.ended_for_faults(&self.handle, code);
         End::because(code)
     }
 

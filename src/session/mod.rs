@@ -9,7 +9,9 @@
 
 mod abuse;
 mod active;
+mod bans;
 mod inbound;
+mod limits;
 mod outbox;
 mod registry;
 mod shard;
@@ -19,7 +21,9 @@ pub mod websocket;
 mod welcome;
 
 pub use active::{Active, verdict};
-pub use registry::{AddressSlot, Registry, RegistryLimits, Swept, Verdict};
+pub use bans::Bans;
+pub use limits::Limits;
+pub use registry::{ConnectionSlot, Met, Registry, Swept, Verdict};
 pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
 pub use welcome::changed;
@@ -35,7 +39,6 @@ use tokio::io::AsyncRead;
 use tls::TlsStream;
 
 use crate::clock::Clock;
-use crate::config::LimitsConfig;
 use crate::feed::Encoding;
 use crate::identity::{Identity, Refusal};
 use crate::journal::summary::Summary;
@@ -60,7 +63,9 @@ pub struct SessionContext {
     /// What time it is.
     pub clock: Clock,
     /// Bounds on what a peer can cause.
-    pub limits: LimitsConfig,
+    pub limits: Arc<Limits>,
+    /// Who is sent away for a while.
+    pub bans: Bans,
     /// What an upgrade is checked against.
     pub upgrade: UpgradeRules,
     /// How old a signed message may be, in milliseconds.
@@ -114,10 +119,11 @@ impl Session<Identified> {
     }
 
     /// Takes the upgrade and hands the session to its shard. A refusal is recorded before it is answered.
-    pub async fn serve(self, mut stream: TlsStream, slot: AddressSlot) {
+    pub async fn serve(self, mut stream: TlsStream, slot: ConnectionSlot) {
+        let (is_unknown, address) = (self.state.identity.is_err(), self.address);
         match self.upgrade(&mut stream).await {
             Ok((session, upgrade)) => {
-                let deadline = Duration::from_millis(session.context.limits.upgrade_timeout_ms);
+                let deadline = Duration::from_millis(session.context.limits.now().upgrade_timeout_ms);
                 match tokio::time::timeout(deadline, upgrade.accept(&mut stream)).await {
                     Ok(Ok(())) => session.begin(stream, upgrade, slot).await,
                     // Admitted, and gone before it was told: there is no session, but there is an entry.
@@ -125,11 +131,13 @@ impl Session<Identified> {
                 }
             }
             Err((context, refused)) => {
+                if is_unknown {
+                    context.unknown_peer(&slot, address);
+                }
                 let answer = upgrade::refuse(&mut stream, &refused);
+                let deadline = Duration::from_millis(context.limits.now().upgrade_timeout_ms);
                 // A peer that does not take its answer loses it; the connection ends either way.
-                let _ =
-                    tokio::time::timeout(Duration::from_millis(context.limits.upgrade_timeout_ms), answer)
-                        .await;
+                let _ = tokio::time::timeout(deadline, answer).await;
             }
         }
     }
@@ -139,10 +147,12 @@ impl Session<Identified> {
         stream: &mut S,
     ) -> Result<(Session<Active>, upgrade::Upgrade), (Arc<SessionContext>, Refused)> {
         let context = Arc::clone(&self.context);
-        let deadline = Duration::from_millis(context.limits.upgrade_timeout_ms);
+        let deadline = Duration::from_millis(context.limits.now().upgrade_timeout_ms);
         let address = self.address;
         let principal = self.state.identity.as_ref().ok().map(|identity| identity.principal.to_string());
-        let received = tokio::time::timeout(deadline, upgrade::receive(stream, &context.upgrade)).await;
+        let header_bytes_max = context.limits.now().header_bytes_max;
+        let receiving = upgrade::receive(stream, &context.upgrade, header_bytes_max);
+        let received = tokio::time::timeout(deadline, receiving).await;
         let result = match received {
             Ok(Ok(upgrade)) => self.admit(upgrade.encoding).map(|session| (session, upgrade)),
             Ok(Err(refused)) => Err(refused),
@@ -174,6 +184,11 @@ impl Session<Identified> {
         }
         if !context.journal.is_available() {
             return Err(Refused::new(Code::AudLogUnavailable, "the sealed log takes no entries"));
+        }
+        if let Some(retry_after_ms) = context.banned_for(&identity.principal) {
+            let code = Code::SesPrincipalBanned;
+            context.met(address, Some(&identity.principal), "ban", code);
+            return Err(Refused { retry_after_ms, ..Refused::new(code, "the principal is banned") });
         }
         let entitlement = context
             .identity

@@ -9,32 +9,25 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::limits::Limits;
+use crate::config::LimitsConfig;
 use crate::feed::Ending;
 use crate::gate::RateLimiter;
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{Code, Entitlement, Principal, UnixNanos};
-
-/// Bounds on connections.
-#[derive(Clone, Debug)]
-pub struct RegistryLimits {
-    /// Connections at once, in any state.
-    pub connections_max: usize,
-    /// Connections at once from one address.
-    pub connections_per_address_max: usize,
-    /// New connections a second from one address.
-    pub connects_per_address_per_second: u32,
-}
+use crate::types::{Code, Entitlement, Principal, UnixNanos, one_address};
 
 /// The table of connections and sessions.
 pub struct Registry {
-    limits: RegistryLimits,
+    limits: Arc<Limits>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     connections: usize,
+    /// Connections whose TLS handshake is not over.
+    handshakes: usize,
+    handshake_rate: RateLimiter,
     addresses: HashMap<IpAddr, Address>,
     principals: HashMap<Principal, Counts>,
     sessions: HashMap<u64, Entry>,
@@ -50,8 +43,11 @@ struct Counts {
     live: u32,
 }
 
+/// What is known of one address.
 struct Address {
     connections: usize,
+    /// Those of them that have a session.
+    sessions: usize,
     rate: RateLimiter,
 }
 
@@ -88,37 +84,47 @@ const IDLE_ADDRESSES_MAX: usize = 65_536;
 impl Registry {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: RegistryLimits) -> Arc<Self> {
-        Arc::new(Self { limits, state: Mutex::default() })
+    pub fn new(limits: Arc<Limits>) -> Arc<Self> {
+        let per_second = limits.now().handshakes_per_second;
+        let state = State {
+            connections: 0,
+            handshakes: 0,
+            handshake_rate: RateLimiter::per_second("handshakes", per_second),
+            addresses: HashMap::new(),
+            principals: HashMap::new(),
+            sessions: HashMap::new(),
+            next_number: 0,
+        };
+        Arc::new(Self { limits, state: Mutex::new(state) })
     }
 
-    /// A place for a new connection from `address`, before TLS.
+    /// A place for a new connection, before anything is read of it. What is counted by address comes with
+    /// [`ConnectionSlot::count_address`].
     ///
     /// # Errors
-    /// The code of the limit that was met; the connection is closed without an answer.
-    pub fn connect(self: &Arc<Self>, address: IpAddr, now: UnixNanos) -> Result<AddressSlot, Code> {
-        let address = prefix(address);
+    /// The limit that was met; the connection is closed without an answer.
+    pub fn connect(self: &Arc<Self>) -> Result<ConnectionSlot, Met> {
+        let limits = self.limits.now();
         let mut state = self.state.lock();
-        if state.connections >= self.limits.connections_max {
-            return Err(Code::TlsConnectionsFull);
+        if state.connections >= limits.connections_max {
+            return Err(Met { limit: "connections", code: Code::TlsConnectionsFull });
         }
-        if state.addresses.len() >= IDLE_ADDRESSES_MAX + self.limits.connections_max {
-            state.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+        if state.handshakes >= limits.handshakes_max {
+            return Err(Met { limit: "handshakes", code: Code::TlsHandshakesFull });
         }
-        let per_second = self.limits.connects_per_address_per_second;
-        let entry = state.addresses.entry(address).or_insert_with(|| Address {
-            connections: 0,
-            rate: RateLimiter::per_second("connects", per_second),
-        });
-        if entry.connections >= self.limits.connections_per_address_max {
-            return Err(Code::TlsAddressConnectionsFull);
-        }
-        if entry.rate.take(now).is_err() {
-            return Err(Code::TlsHandshakeRate);
-        }
-        entry.connections += 1;
         state.connections += 1;
-        Ok(AddressSlot { registry: Arc::clone(self), address })
+        state.handshakes += 1;
+        Ok(ConnectionSlot {
+            registry: Arc::clone(self),
+            address: None,
+            is_in_handshake: true,
+            has_session: false,
+        })
+    }
+
+    /// Whether what counts as one address has an open session.
+    pub(super) fn has_session(&self, address: IpAddr) -> bool {
+        self.state.lock().addresses.get(&address).is_some_and(|entry| entry.sessions > 0)
     }
 
     /// A place for a new session of `principal`, and its number.
@@ -195,6 +201,28 @@ impl Registry {
 }
 
 impl State {
+    /// Counts a connection for what counts as one address.
+    fn count_address(&mut self, address: IpAddr, limits: &LimitsConfig, now: UnixNanos) -> Result<(), Met> {
+        if self.addresses.len() >= IDLE_ADDRESSES_MAX + limits.connections_max {
+            self.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+        }
+        let per_second = limits.connects_per_address_per_second;
+        let entry = self.addresses.entry(address).or_insert_with(|| Address {
+            connections: 0,
+            sessions: 0,
+            rate: RateLimiter::per_second("connects", per_second),
+        });
+        if entry.connections >= limits.connections_per_address_max {
+            return Err(Met { limit: "address_connections", code: Code::TlsAddressConnectionsFull });
+        }
+        entry.rate.set_limit(per_second);
+        if entry.rate.take(now).is_err() {
+            return Err(Met { limit: "connect_rate", code: Code::TlsHandshakeRate });
+        }
+        entry.connections += 1;
+        Ok(())
+    }
+
     /// Takes a session out, if it is there still; whether its principal has none now.
     fn leave(&mut self, number: u64, principal: &Principal) -> bool {
         let was_there = self.sessions.remove(&number).is_some();
@@ -204,30 +232,80 @@ impl State {
     }
 }
 
-/// One address: itself for IPv4, its /64 for IPv6, where one host owns as many as it likes.
-fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let mut octets = address.octets();
-            octets[8..].fill(0);
-            IpAddr::V6(octets.into())
+/// A limit that a connection met before TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Its stable name, as the log's `limit` entries have it.
+    pub limit: &'static str,
+    /// Its code.
+    pub code: Code,
+}
+
+/// The place of one connection.
+pub struct ConnectionSlot {
+    registry: Arc<Registry>,
+    /// What it counts as; `None` before it was counted, and for a balancer that speaks for itself.
+    address: Option<IpAddr>,
+    is_in_handshake: bool,
+    has_session: bool,
+}
+
+impl ConnectionSlot {
+    /// Counts the connection for its address, and its handshake: now, before TLS. `None` for a balancer that speaks for itself, which
+    /// only the limits of the whole server hold.
+    ///
+    /// # Errors
+    /// The limit that was met; the connection is closed without an answer.
+    pub fn count_address(&mut self, address: Option<IpAddr>, now: UnixNanos) -> Result<(), Met> {
+        let limits = self.registry.limits.now();
+        let mut state = self.registry.state.lock();
+        if let Some(address) = address {
+            let address = one_address(address, limits.ipv6_prefix_bits);
+            state.count_address(address, &limits, now)?;
+            self.address = Some(address);
+        }
+        // Last: an address that comes too often takes nothing away from the others.
+        state.handshake_rate.set_limit(limits.handshakes_per_second);
+        let is_too_fast = state.handshake_rate.take(now).is_err();
+        if is_too_fast {
+            Err(Met { limit: "handshake_rate", code: Code::TlsServerHandshakeRate })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What counts as its address; `None` for a balancer that speaks for itself.
+    #[must_use]
+    pub const fn counted_as(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The TLS handshake is over, whatever came of it.
+    pub fn handshake_is_over(&mut self) {
+        if std::mem::take(&mut self.is_in_handshake) {
+            let mut state = self.registry.state.lock();
+            state.handshakes = state.handshakes.saturating_sub(1);
+        }
+    }
+
+    /// The connection has a session from here to its end: its address serves somebody.
+    pub(super) fn has_session(&mut self) {
+        let Some(address) = self.address.filter(|_| !self.has_session) else { return };
+        self.has_session = true;
+        if let Some(entry) = self.registry.state.lock().addresses.get_mut(&address) {
+            entry.sessions += 1;
         }
     }
 }
 
-/// The place of one connection.
-pub struct AddressSlot {
-    registry: Arc<Registry>,
-    address: IpAddr,
-}
-
-impl Drop for AddressSlot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
         state.connections = state.connections.saturating_sub(1);
-        if let Some(entry) = state.addresses.get_mut(&self.address) {
+        state.handshakes = state.handshakes.saturating_sub(usize::from(self.is_in_handshake));
+        if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
             entry.connections = entry.connections.saturating_sub(1);
+            entry.sessions = entry.sessions.saturating_sub(usize::from(self.has_session));
         }
     }
 }

@@ -114,7 +114,8 @@ impl Connection {
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
         let conversation = Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
         let certificate = until(conversation.not_after(), context.clock.now());
-        let mut reader = Reader::new(context.limits.message_bytes_max);
+        let limits = context.limits.now();
+        let mut reader = Reader::new(limits.message_bytes_max);
         reader.feed(&arrival.read);
         let mut outbox = Outbox::default();
         if arrival.ending.is_none() {
@@ -127,7 +128,7 @@ impl Connection {
             reader,
             conversation,
             outbox,
-            deadlines: Deadlines::new(&context.limits, certificate, now),
+            deadlines: Deadlines::new(&limits, certificate, now),
             phase: Phase::Open,
             commands: VecDeque::new(),
             owed: None,
@@ -145,7 +146,7 @@ impl Connection {
             tickets: Vec::new(),
             delivered: 0,
             is_warned: false,
-            backlog: Backlog::new(Duration::from_millis(context.limits.out_queue_age_max_ms)),
+            backlog: Backlog::new(Duration::from_millis(limits.out_queue_age_max_ms)),
             sealed_bytes: 0,
             is_shut: false,
             _slots: arrival.slots,

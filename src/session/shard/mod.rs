@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::SessionContext;
-use super::registry::{AddressSlot, PrincipalSlot};
+use super::registry::{ConnectionSlot, PrincipalSlot};
 use super::tls::Tls;
 use crate::feed::{Ending, Inbox};
 use crate::identity::Identified;
@@ -33,7 +33,7 @@ use crate::shutdown::StopReason;
 const WAKER: Token = Token(usize::MAX);
 
 /// The places of a connection in the registry: given back when it is dropped.
-type Slots = (AddressSlot, PrincipalSlot);
+type Slots = (ConnectionSlot, PrincipalSlot);
 
 /// A connection on its way to its shard.
 pub(super) struct Arrival {

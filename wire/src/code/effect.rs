@@ -12,7 +12,9 @@ impl Code {
             Self::SesOriginRefused | Self::SesEntitlementMissing => Some(403),
             Self::SesPathUnknown => Some(404),
             Self::SesSubprotocolUnsupported => Some(426),
-            Self::SesAddressSessionsFull | Self::SesPrincipalSessionsFull => Some(429),
+            Self::SesAddressSessionsFull | Self::SesPrincipalSessionsFull | Self::SesPrincipalBanned => {
+                Some(429)
+            }
             Self::SesDraining | Self::AudLogUnavailable => Some(503),
             _ => None,
         }

@@ -52,6 +52,16 @@ pub enum Code {
     TlsIssuerNotAllowedForFirm = 1023,
     /// `SF-TLS-024`: the peer left before the handshake was complete.
     TlsPeerLeft = 1024,
+    /// `SF-TLS-035`: the server has as many handshakes in progress as it may have.
+    TlsHandshakesFull = 1035,
+    /// `SF-TLS-036`: handshakes are begun too fast, over all addresses.
+    TlsServerHandshakeRate = 1036,
+    /// `SF-TLS-037`: the address is banned for a while.
+    TlsAddressBanned = 1037,
+    /// `SF-TLS-038`: a load balancer did not say for whom the connection is.
+    TlsProxyHeaderInvalid = 1038,
+    /// `SF-TLS-040`: too many handshakes of the address failed.
+    TlsAddressFailures = 1040,
     /// `SF-SES-001`: there is nothing at this path.
     SesPathUnknown = 2001,
     /// `SF-SES-002`: the request is not a valid WebSocket upgrade.
@@ -130,6 +140,8 @@ pub enum Code {
     SesPositionLost = 2038,
     /// `SF-SES-039`: the client left without a close frame.
     SesPeerLeft = 2039,
+    /// `SF-SES-047`: the principal is banned for a while.
+    SesPrincipalBanned = 2047,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.

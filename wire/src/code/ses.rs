@@ -315,4 +315,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Close with a close frame.",
         explain: "The connection ended without the closing handshake: a crash, a network failure, or a client that just goes away. For the record only.",
     },
+    Entry {
+        code: Code::SesPrincipalBanned,
+        text: "SF-SES-047",
+        retry: Retry::Later,
+        message: "the principal is banned for a while",
+        hint: "Mend the client, wait as long as Retry-After says, then connect again.",
+        explain: "Several sessions of the principal in a row were ended for going on after errors. New ones are answered with 429 and Retry-After until the ban ends; an entry `ban` in the log says why and until when. Open sessions go on. Bans of the same principal grow longer.",
+    },
 ];
