@@ -540,6 +540,17 @@ events! {
         /// When it ends, nanoseconds.
         until: u64,
     }
+    /// Limits are tightened, or are not any more, since the server comes close to a bound of its own.
+    291 "pressure" Pressure {
+        /// `normal`, `elevated` (rates are halved for whoever is not trusted) or `severe` (and nobody new is let in).
+        level: String,
+        /// The one before.
+        before: String,
+        /// What is fullest: `connections`, `handshakes`, `out_bytes` or `nonces`.
+        cause: String,
+        /// How full each is.
+        detail: String,
+    }
 }
 
 /// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.

@@ -103,7 +103,11 @@ impl Session<Active> {
             }
             Verdict::Ends(ending) => Some(ending),
         };
-        connection_slot.has_session();
+        connection_slot.has_session(now);
+        let limits = context.limits.now();
+        let is_trusted = limits.trusts_address(self.address.ip())
+            || limits.trusts_principal(&self.state.handle.principal.to_string());
+        drop(limits);
         let presented = std::mem::take(&mut self.state.presented);
         let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
             (Err(_), _) => Some(GOING_AWAY),
@@ -128,6 +132,7 @@ impl Session<Active> {
             handle,
             identity,
             ending,
+            is_trusted,
             slots: (connection_slot, slot),
         });
     }

@@ -228,6 +228,14 @@ pub(super) const TABLE: &[Entry] = &[
         explain: "Connections from the addresses in server.proxy.from must begin with a PROXY protocol header of version 2 that announces a TCP client, within server.proxy.timeout_ms. The log record says what came instead. Without the header nobody knows whose limits hold, so the connection was closed.",
     },
     Entry {
+        code: Code::TlsPressure,
+        text: "SF-TLS-039",
+        retry: Retry::Later,
+        message: "the server is close to its bounds and lets in nobody new",
+        hint: "Connect again after a pause that grows.",
+        explain: "An entry `pressure` in the log says which bound is nearly met. Until that is over, new connections come only from addresses that are trusted or have had a session within the last hour; this one was closed before TLS.",
+    },
+    Entry {
         code: Code::TlsAddressFailures,
         text: "SF-TLS-040",
         retry: Retry::Later,
