@@ -74,16 +74,16 @@ fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
 }
 
 async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfig) -> anyhow::Result<()> {
-    let rules = UpgradeRules { origins: Vec::new(), header_bytes_max: limits.header_bytes_max };
+    let rules = UpgradeRules { origins: Vec::new() };
     let handshake = tls::accept(stream, std::sync::Arc::unwrap_or_clone(identity.accept().config));
     let (mut stream, _) =
         tokio::time::timeout(Duration::from_millis(limits.handshake_timeout_ms), handshake).await??;
-    let request = upgrade::receive(&mut stream, &rules);
+    let request = upgrade::receive(&mut stream, &rules, limits.header_bytes_max);
     let deadline = Duration::from_millis(limits.upgrade_timeout_ms);
     match tokio::time::timeout(deadline, request).await? {
         Ok(upgrade) => {
             upgrade.accept(&mut stream).await?;
-            let mut parser = websocket::Reader::new(limits.message_bytes_max);
+            let mut parser = websocket::Reader::new(limits.message_bytes_max, u32::MAX);
             parser.feed(&upgrade.already_read);
             echo(stream, parser).await.context("the connection broke")
         }
@@ -108,7 +108,7 @@ async fn echo(mut stream: TlsStream, mut parser: websocket::Reader) -> std::io::
                     push_frame(&mut out, FrameKind::Close, &payload);
                     is_over = true;
                 }
-                Incoming::Closed(_) => is_over = true,
+                Incoming::TooManyFragments | Incoming::Closed(_) => is_over = true,
             }
             parser.take_answers(&mut out);
         }

@@ -6,6 +6,8 @@
 
 mod accept;
 mod continuation;
+pub mod proxy;
+mod proxy_header;
 mod reload;
 mod start;
 mod watch;

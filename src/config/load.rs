@@ -83,11 +83,12 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let (limits, tape) = (&config.limits, &config.tape);
-    let checks: [Check; 23] = [
+    let checks: [Check; 24] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
         ("clock.tolerance_us", config.clock.tolerance_us, 1..=10_000_000, "1 to 10000000"),
+        ("server.proxy.timeout_ms", config.server.proxy.timeout_ms, 100..=60_000, "100 to 60000"),
         ("feed.heartbeat_ms", config.feed.heartbeat_ms, 100..=60_000, "100 to 60000"),
         (
             "feed.resume_stream_bytes_max",
@@ -138,7 +139,24 @@ fn check_tls(tls: &TlsConfig) -> Result<(), ConfigError> {
 }
 
 fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
-    let checks: [Check; 11] = [
+    let ban = &limits.ban;
+    let checks: [Check; 22] = [
+        ("limits.ipv6_prefix_bits", limits.ipv6_prefix_bits.into(), 32..=128, "32 to 128"),
+        ("limits.handshakes_max", limits.handshakes_max as u64, 1..=1_000_000, "1 to 1000000"),
+        ("limits.handshakes_per_second", limits.handshakes_per_second.into(), 1..=1_000_000, "1 to 1000000"),
+        ("limits.fragments_max", limits.fragments_max.into(), 1..=65_536, "1 to 65536"),
+        ("limits.message_timeout_ms", limits.message_timeout_ms, 100..=600_000, "100 to 600000"),
+        (
+            "limits.control_frames_per_second",
+            limits.control_frames_per_second.into(),
+            1..=100_000,
+            "1 to 100000",
+        ),
+        ("limits.principal_messages_factor", limits.principal_messages_factor.into(), 1..=1_024, "1 to 1024"),
+        ("limits.ban.closes_window_ms", ban.closes_window_ms, 1_000..=86_400_000, "1000 to 86400000"),
+        ("limits.ban.first_ms", ban.first_ms, 100..=86_400_000, "100 to 86400000"),
+        ("limits.ban.max_ms", ban.max_ms, ban.first_ms..=604_800_000, "limits.ban.first_ms to 604800000"),
+        ("limits.ban.entries_max", ban.entries_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.connections_max", limits.connections_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100..=60_000, "100 to 60000"),
         ("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms, 100..=60_000, "100 to 60000"),

@@ -5,14 +5,16 @@
 mod clock;
 mod limits;
 mod load;
+mod proxy;
 mod retention;
 mod source;
 mod tape;
 mod tls;
 
 pub use clock::ClockConfig;
-pub use limits::LimitsConfig;
+pub use limits::{BanConfig, LimitsConfig, TrustedConfig};
 pub use load::{ConfigError, load, load_text};
+pub use proxy::ProxyConfig;
 pub use retention::{Keep, RetentionClassConfig, RetentionConfig};
 pub use source::{
     DbnSourceConfig, InstrumentConfig, ItchSourceConfig, MessagesSourceConfig, Midnight, Playback,
@@ -80,6 +82,9 @@ pub struct ServerConfig {
     /// revocation list works from the moment it lands.
     #[serde(default = "watches_files")]
     pub watch_files: bool,
+    /// Load balancers that announce their clients.
+    #[serde(default)]
+    pub proxy: ProxyConfig,
 }
 
 const fn watches_files() -> bool {

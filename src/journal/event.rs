@@ -541,6 +541,30 @@ events! {
         /// When the venue took it, nanoseconds.
         admitted: u64,
     }
+    /// An address or a principal is sent away for a while; a restart forgets it.
+    290 "ban" Ban {
+        /// `address` (for IPv6 the first of its prefix) or `principal`.
+        what: String,
+        /// Which one.
+        who: String,
+        /// Code of the fault that was one too many.
+        code: String,
+        /// Which one this is in a row; each lasts twice as long as the one before, up to a limit.
+        count: u32,
+        /// When it ends, nanoseconds.
+        until: u64,
+    }
+    /// Limits are tightened, or are not any more, since the server comes close to a bound of its own.
+    291 "pressure" Pressure {
+        /// `normal`, `elevated` (rates are halved for whoever is not trusted) or `severe` (and nobody new is let in).
+        level: String,
+        /// The one before.
+        before: String,
+        /// What is fullest: `connections`, `handshakes`, `out_bytes` or `nonces`.
+        cause: String,
+        /// How full each is.
+        detail: String,
+    }
     /// A client's certificate does not hold any more: what ended with it. The orders were cancelled by the `withdrawal` in front of it.
     293 "revocation" Revocation {
         /// Whose certificate.

@@ -28,7 +28,7 @@ use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions, Restored};
 use crate::feed::tape::{Keyframe, Recorder};
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
-use crate::gate::Gate;
+use crate::gate::{Gate, NonceFill};
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
 use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
@@ -173,6 +173,12 @@ impl Core {
     pub fn go_on(&mut self, keyframe: &Keyframe) -> bool {
         self.goes_on = self.feed.go_on(keyframe, &self.instruments);
         self.goes_on
+    }
+
+    /// How full the memory of nonces is, to be watched.
+    #[must_use]
+    pub fn nonce_fill(&self) -> NonceFill {
+        self.gate.nonce_fill()
     }
 
     /// How many subscriptions to market data stand, for sources that wait for them.

@@ -24,7 +24,9 @@ use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Core, Pipeline, PipelineOptions, RELOADS_MAX, day_of};
-use crate::session::{self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, UpgradeRules};
+use crate::session::{
+    self, Bans, Limits, Pressure, Registry, SessionContext, ShardThreads, Shards, UpgradeRules,
+};
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
 use crate::types::{Code, Epoch, InstrumentId, Instruments, UnixNanos};
@@ -125,9 +127,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let address = listener.local_addr().map_err(listen)?;
     // Before this run says that it began: a link of the run before counts, none of an earlier one.
     let tape = if config.tape.enabled { Some(open_tape(config, configuration, &journal)?) } else { None };
-    let recordings: Vec<&str> =
-        sources.iter().filter(|one| one.begins_anew()).map(|one| &**one.name()).collect();
-    let continuation = continuation::of(tape.as_ref(), &instruments, &recordings);
+    let continuation = continuation::of(tape.as_ref(), &instruments, &recordings(&sources));
     let restored = restore_state(config, &journal)?;
     record_start(&journal, configuration, &identity, &instruments, address).await?;
 
@@ -164,7 +164,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
-    let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
+    let proxy = Arc::new(config.server.proxy.clone());
+    let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context), proxy));
     let reloader = Arc::new(Reloader::new(Arc::clone(&context), config, configuration));
     let watching = tokio::spawn(watch::run(Arc::clone(&reloader), watched, reload_requests));
     if let Some(path) = &config.server.ready_file {
@@ -183,6 +184,11 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         reloader,
         watching,
     })
+}
+
+/// Sources that tell the market from its beginning at every start.
+fn recordings(sources: &[Source]) -> Vec<&str> {
+    sources.iter().filter(|one| one.begins_anew()).map(|one| &**one.name()).collect()
 }
 
 fn engine_options(config: &Config, now: UnixNanos) -> EngineOptions {
@@ -209,24 +215,22 @@ fn context(
     shutdown: Shutdown,
     shards: Shards,
 ) -> SessionContext {
-    let limits = &config.limits;
+    let limits = Arc::new(Limits::new(&config.limits));
+    let pressure = Arc::new(Pressure::default());
     SessionContext {
         journal: journal.clone(),
         summary: Arc::new(Summary::new(journal.clone(), clock.clone())),
         pipeline: pipeline.handle.clone(),
-        registry: Registry::new(RegistryLimits {
-            connections_max: limits.connections_max,
-            connections_per_address_max: limits.connections_per_address_max,
-            connects_per_address_per_second: limits.connects_per_address_per_second,
-        }),
+        registry: Registry::new(Arc::clone(&limits), Arc::clone(&pressure)),
+        pressure,
+        nonces: pipeline.nonces.clone(),
+        out_bytes_max: config.limits.out_bytes_max,
+        bans: Bans::new(Arc::clone(&limits)),
         shards,
         identity: Arc::new(identity),
         clock,
-        limits: limits.clone(),
-        upgrade: UpgradeRules {
-            origins: config.server.origins.clone(),
-            header_bytes_max: limits.header_bytes_max,
-        },
+        limits,
+        upgrade: UpgradeRules { origins: config.server.origins.clone() },
         order_window_ms: config.orders.window_ms,
         heartbeat_ms: config.feed.heartbeat_ms,
         shutdown,

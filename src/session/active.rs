@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use sealfeed_wire::{CloseCode, SessionId};
 
-use super::registry::{AddressSlot, PrincipalSlot, Verdict};
+use super::registry::{ConnectionSlot, PrincipalSlot, Verdict};
 use super::shard::Arrival;
 use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade, protocol};
@@ -72,7 +72,7 @@ impl Active {
             principal: identity.principal.clone(),
             entitlement: ArcSwap::from_pointee(entitlement),
             encoding,
-            resume_bytes_max: context.limits.out_queue_bytes_max / 2,
+            resume_bytes_max: context.limits.now().out_queue_bytes_max / 2,
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
             is_revoked: AtomicBool::new(false),
@@ -83,7 +83,12 @@ impl Active {
 
 impl Session<Active> {
     /// Hands the session to its shard, once its beginning is durable. The upgrade has been answered with 101.
-    pub(super) async fn begin(mut self, stream: TlsStream, upgrade: Upgrade, address_slot: AddressSlot) {
+    pub(super) async fn begin(
+        mut self,
+        stream: TlsStream,
+        upgrade: Upgrade,
+        mut connection_slot: ConnectionSlot,
+    ) {
         let context = Arc::clone(&self.context);
         // Reachable for a reload from here on; one that landed between the upgrade's checks and this line shows in the
         // verdict.
@@ -100,6 +105,11 @@ impl Session<Active> {
             }
             Verdict::Ends(ending, _) => Some(ending),
         };
+        connection_slot.has_session(now);
+        let limits = context.limits.now();
+        let is_trusted = limits.trusts_address(self.address.ip())
+            || limits.trusts_principal(&self.state.handle.principal.to_string());
+        drop(limits);
         let presented = std::mem::take(&mut self.state.presented);
         let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
             (Err(_), _) => Some(GOING_AWAY),
@@ -124,7 +134,8 @@ impl Session<Active> {
             handle,
             identity,
             ending,
-            slots: (address_slot, slot),
+            is_trusted,
+            slots: (connection_slot, slot),
         });
     }
 

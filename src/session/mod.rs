@@ -9,20 +9,30 @@
 
 mod abuse;
 mod active;
+mod bans;
+mod frames;
 mod inbound;
+mod limits;
 mod outbox;
+mod pressure;
 mod registry;
 mod shard;
 pub mod tls;
 pub mod upgrade;
 pub mod websocket;
+mod weights;
 mod welcome;
+mod withdrawn;
 
 pub use active::{Active, standing, verdict};
-pub use registry::{AddressSlot, Registry, RegistryLimits, RevokedCertificate, Swept, Verdict};
+pub use bans::Bans;
+pub use limits::Limits;
+pub use pressure::Pressure;
+pub use registry::{ConnectionSlot, Met, Registry, Swept, Verdict};
 pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
 pub use welcome::changed;
+pub use withdrawn::RevokedCertificate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,8 +45,8 @@ use tokio::io::AsyncRead;
 use tls::TlsStream;
 
 use crate::clock::Clock;
-use crate::config::LimitsConfig;
 use crate::feed::Encoding;
+use crate::gate::NonceFill;
 use crate::identity::{Identity, Refusal};
 use crate::journal::summary::Summary;
 use crate::journal::{Journal, event};
@@ -60,7 +70,15 @@ pub struct SessionContext {
     /// What time it is.
     pub clock: Clock,
     /// Bounds on what a peer can cause.
-    pub limits: LimitsConfig,
+    pub limits: Arc<Limits>,
+    /// Who is sent away for a while.
+    pub bans: Bans,
+    /// How close the server is to its own bounds.
+    pub pressure: Arc<Pressure>,
+    /// How full the memory of nonces is.
+    pub nonces: NonceFill,
+    /// Bytes that may wait for all readers together, as the shards were started with.
+    pub out_bytes_max: usize,
     /// What an upgrade is checked against.
     pub upgrade: UpgradeRules,
     /// How old a signed message may be, in milliseconds.
@@ -114,10 +132,11 @@ impl Session<Identified> {
     }
 
     /// Takes the upgrade and hands the session to its shard. A refusal is recorded before it is answered.
-    pub async fn serve(self, mut stream: TlsStream, slot: AddressSlot) {
+    pub async fn serve(self, mut stream: TlsStream, slot: ConnectionSlot) {
+        let (is_unknown, address) = (self.state.identity.is_err(), self.address);
         match self.upgrade(&mut stream).await {
             Ok((session, upgrade)) => {
-                let deadline = Duration::from_millis(session.context.limits.upgrade_timeout_ms);
+                let deadline = Duration::from_millis(session.context.limits.now().upgrade_timeout_ms);
                 match tokio::time::timeout(deadline, upgrade.accept(&mut stream)).await {
                     Ok(Ok(())) => session.begin(stream, upgrade, slot).await,
                     // Admitted, and gone before it was told: there is no session, but there is an entry.
@@ -125,11 +144,13 @@ impl Session<Identified> {
                 }
             }
             Err((context, refused)) => {
+                if is_unknown {
+                    context.unknown_peer(&slot, address);
+                }
                 let answer = upgrade::refuse(&mut stream, &refused);
+                let deadline = Duration::from_millis(context.limits.now().upgrade_timeout_ms);
                 // A peer that does not take its answer loses it; the connection ends either way.
-                let _ =
-                    tokio::time::timeout(Duration::from_millis(context.limits.upgrade_timeout_ms), answer)
-                        .await;
+                let _ = tokio::time::timeout(deadline, answer).await;
             }
         }
     }
@@ -139,10 +160,12 @@ impl Session<Identified> {
         stream: &mut S,
     ) -> Result<(Session<Active>, upgrade::Upgrade), (Arc<SessionContext>, Refused)> {
         let context = Arc::clone(&self.context);
-        let deadline = Duration::from_millis(context.limits.upgrade_timeout_ms);
+        let deadline = Duration::from_millis(context.limits.now().upgrade_timeout_ms);
         let address = self.address;
         let principal = self.state.identity.as_ref().ok().map(|identity| identity.principal.to_string());
-        let received = tokio::time::timeout(deadline, upgrade::receive(stream, &context.upgrade)).await;
+        let header_bytes_max = context.limits.now().header_bytes_max;
+        let receiving = upgrade::receive(stream, &context.upgrade, header_bytes_max);
+        let received = tokio::time::timeout(deadline, receiving).await;
         let result = match received {
             Ok(Ok(upgrade)) => self.admit(upgrade.encoding).map(|session| (session, upgrade)),
             Ok(Err(refused)) => Err(refused),
@@ -174,6 +197,11 @@ impl Session<Identified> {
         }
         if !context.journal.is_available() {
             return Err(Refused::new(Code::AudLogUnavailable, "the sealed log takes no entries"));
+        }
+        if let Some(retry_after_ms) = context.banned_for(&identity.principal) {
+            let code = Code::SesPrincipalBanned;
+            context.met(address, Some(&identity.principal), "ban", code);
+            return Err(Refused { retry_after_ms, ..Refused::new(code, "the principal is banned") });
         }
         let entitlement = context
             .identity

@@ -3,39 +3,35 @@
 //! A slot is a value: dropping it gives the place back, on every path. All maps are bounded by
 //! `connections_max`, since every entry belongs to an open connection (rates are forgotten once they are idle).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sealfeed_wire::CloseCode;
 
+use super::limits::Limits;
+use super::pressure::{Level, Pressure};
+use super::withdrawn::{Departed, Revoked, RevokedCertificate};
+use crate::config::LimitsConfig;
 use crate::feed::Ending;
-use crate::gate::RateLimiter;
+use crate::gate::{RateLimiter, SharedRate};
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
-use crate::types::{Code, Entitlement, Principal, SessionLimits, SessionsPolicy, UnixNanos};
-
-/// Bounds on connections.
-#[derive(Clone, Debug)]
-pub struct RegistryLimits {
-    /// Connections at once, in any state.
-    pub connections_max: usize,
-    /// Connections at once from one address.
-    pub connections_per_address_max: usize,
-    /// New connections a second from one address.
-    pub connects_per_address_per_second: u32,
-}
+use crate::types::{Code, Entitlement, Principal, SessionLimits, SessionsPolicy, UnixNanos, one_address};
 
 /// The table of connections and sessions.
 pub struct Registry {
-    limits: RegistryLimits,
+    limits: Arc<Limits>,
+    pressure: Arc<Pressure>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     connections: usize,
+    /// Connections whose TLS handshake is not over.
+    handshakes: usize,
+    handshake_rate: RateLimiter,
     addresses: HashMap<IpAddr, Address>,
     principals: HashMap<Principal, Counts>,
     sessions: HashMap<u64, Entry>,
@@ -50,6 +46,8 @@ struct Counts {
     slots: u32,
     /// Sessions that have begun and not ended.
     live: u32,
+    /// Messages of all of them.
+    messages: Arc<SharedRate>,
     /// Numbers of those among them that were told to end for a newer one and hold their places still.
     superseded: BTreeSet<u64>,
 }
@@ -61,10 +59,25 @@ impl Counts {
     }
 }
 
+/// What is known of one address.
 struct Address {
     connections: usize,
+    /// Those of them that have a session.
+    sessions: usize,
+    /// When it last had a session, if it ever did.
+    served_at: UnixNanos,
     rate: RateLimiter,
 }
+
+impl Address {
+    /// Whether it has a session, or had one a short while ago.
+    const fn is_known(&self, now: UnixNanos) -> bool {
+        self.sessions > 0 || self.served_at.0.saturating_add(KNOWN_NS) > now.0
+    }
+}
+
+/// An address that had a session is let in under severe pressure for an hour after it.
+const KNOWN_NS: u64 = 3_600_000_000_000;
 
 struct Entry {
     handle: Arc<SessionHandle>,
@@ -95,47 +108,60 @@ pub struct Swept {
     pub revoked: Vec<RevokedCertificate>,
 }
 
-/// Certificates that may have left orders behind when their last session ended; beyond, the oldest one is forgotten, and a later
-/// revocation of it ends no orders.
-const DEPARTED_MAX: usize = 16_384;
-
 /// Addresses whose rate is remembered after their last connection, before the table is swept.
 const IDLE_ADDRESSES_MAX: usize = 65_536;
 
 impl Registry {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: RegistryLimits) -> Arc<Self> {
-        Arc::new(Self { limits, state: Mutex::default() })
+    pub fn new(limits: Arc<Limits>, pressure: Arc<Pressure>) -> Arc<Self> {
+        let per_second = limits.now().handshakes_per_second;
+        let state = State {
+            connections: 0,
+            handshakes: 0,
+            handshake_rate: RateLimiter::per_second("handshakes", per_second),
+            addresses: HashMap::new(),
+            principals: HashMap::new(),
+            sessions: HashMap::new(),
+            departed: Departed::default(),
+            next_number: 0,
+        };
+        Arc::new(Self { limits, pressure, state: Mutex::new(state) })
     }
 
-    /// A place for a new connection from `address`, before TLS.
+    /// A place for a new connection, before anything is read of it. What is counted by address comes with
+    /// [`ConnectionSlot::count_address`].
     ///
     /// # Errors
-    /// The code of the limit that was met; the connection is closed without an answer.
-    pub fn connect(self: &Arc<Self>, address: IpAddr, now: UnixNanos) -> Result<AddressSlot, Code> {
-        let address = prefix(address);
+    /// The limit that was met; the connection is closed without an answer.
+    pub fn connect(self: &Arc<Self>) -> Result<ConnectionSlot, Met> {
+        let limits = self.limits.now();
         let mut state = self.state.lock();
-        if state.connections >= self.limits.connections_max {
-            return Err(Code::TlsConnectionsFull);
+        if state.connections >= limits.connections_max {
+            return Err(Met { limit: "connections", code: Code::TlsConnectionsFull });
         }
-        if state.addresses.len() >= IDLE_ADDRESSES_MAX + self.limits.connections_max {
-            state.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+        if state.handshakes >= limits.handshakes_max {
+            return Err(Met { limit: "handshakes", code: Code::TlsHandshakesFull });
         }
-        let per_second = self.limits.connects_per_address_per_second;
-        let entry = state.addresses.entry(address).or_insert_with(|| Address {
-            connections: 0,
-            rate: RateLimiter::per_second("connects", per_second),
-        });
-        if entry.connections >= self.limits.connections_per_address_max {
-            return Err(Code::TlsAddressConnectionsFull);
-        }
-        if entry.rate.take(now).is_err() {
-            return Err(Code::TlsHandshakeRate);
-        }
-        entry.connections += 1;
         state.connections += 1;
-        Ok(AddressSlot { registry: Arc::clone(self), address })
+        state.handshakes += 1;
+        Ok(ConnectionSlot {
+            registry: Arc::clone(self),
+            address: None,
+            is_in_handshake: true,
+            has_session: false,
+        })
+    }
+
+    /// How many connections there are, and how many of them are in their handshake.
+    pub(super) fn connections_and_handshakes(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.connections, state.handshakes)
+    }
+
+    /// Whether what counts as one address has an open session.
+    pub(super) fn has_session(&self, address: IpAddr) -> bool {
+        self.state.lock().addresses.get(&address).is_some_and(|entry| entry.sessions > 0)
     }
 
     /// A place for a new session of `principal`, and its number. Where the policy says so, its oldest session is told to end for it.
@@ -159,9 +185,11 @@ impl Registry {
         let counts = state.principals.entry(principal.clone()).or_default();
         counts.slots += 1;
         let at_once = u32::try_from(counts.standing()).unwrap_or(u32::MAX);
+        let messages = Arc::clone(&counts.messages);
         state.next_number += 1;
         let number = state.next_number;
-        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number, at_once })
+        let registry = Arc::clone(self);
+        Ok(PrincipalSlot { registry, principal: principal.clone(), number, at_once, messages })
     }
 
     /// Makes a session reachable for [`Registry::sweep`], and judges it by the files in force now: whatever changes them is
@@ -253,12 +281,57 @@ impl State {
         true
     }
 
+    /// Counts a connection for what counts as one address.
+    fn count_address(
+        &mut self,
+        address: IpAddr,
+        limits: &LimitsConfig,
+        level: Level,
+        now: UnixNanos,
+    ) -> Result<(), Met> {
+        let is_new = !self.addresses.contains_key(&address);
+        if is_new && level == Level::Severe {
+            return Err(Met { limit: "pressure", code: Code::TlsPressure });
+        }
+        let addresses_max = IDLE_ADDRESSES_MAX + limits.connections_max;
+        if is_new && self.addresses.len() >= addresses_max {
+            self.addresses
+                .retain(|_, entry| entry.connections > 0 || entry.is_known(now) || !entry.rate.is_idle(now));
+            if self.addresses.len() >= addresses_max {
+                // Who is only known from before gives way to who is here.
+                self.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+            }
+            if self.addresses.len() >= addresses_max {
+                return Err(Met { limit: "addresses", code: Code::TlsConnectionsFull });
+            }
+        }
+        let per_second = level.tightened(limits.connects_per_address_per_second);
+        let entry = self.addresses.entry(address).or_insert_with(|| Address {
+            connections: 0,
+            sessions: 0,
+            served_at: UnixNanos(0),
+            rate: RateLimiter::per_second("connects", per_second),
+        });
+        if level == Level::Severe && !entry.is_known(now) {
+            return Err(Met { limit: "pressure", code: Code::TlsPressure });
+        }
+        if entry.connections >= limits.connections_per_address_max {
+            return Err(Met { limit: "address_connections", code: Code::TlsAddressConnectionsFull });
+        }
+        entry.rate.set_limit(per_second);
+        if entry.rate.take(now).is_err() {
+            return Err(Met { limit: "connect_rate", code: Code::TlsHandshakeRate });
+        }
+        entry.connections += 1;
+        Ok(())
+    }
+
     /// Takes a session out, if it is there still; whether its principal has none now.
     fn leave(&mut self, number: u64, principal: &Principal) -> bool {
         let entry = self.sessions.remove(&number);
         let was_there = entry.is_some();
         if let Some(entry) = entry {
-            self.departed.remember(entry);
+            self.departed.remember(entry.identity, entry.entitlement);
         }
         let Some(counts) = self.principals.get_mut(principal) else { return true };
         counts.live = counts.live.saturating_sub(u32::from(was_there));
@@ -266,94 +339,83 @@ impl State {
     }
 }
 
-/// A certificate that holds no more.
-#[derive(Debug)]
-pub struct RevokedCertificate {
-    /// Whose it was.
-    pub identity: Arc<Identified>,
-    /// Why it does not hold.
-    pub why: String,
-    /// Its sessions, which have to be told to end.
-    pub sessions: Vec<Arc<SessionHandle>>,
-}
-
-/// Those that a sweep finds, each once.
-#[derive(Default)]
-struct Revoked {
-    certificates: Vec<RevokedCertificate>,
-    places: HashMap<[u8; 32], usize>,
-}
-
-impl Revoked {
-    fn add(&mut self, identity: &Arc<Identified>, why: String, session: Option<&Arc<SessionHandle>>) {
-        let next = self.certificates.len();
-        let place = *self.places.entry(identity.fingerprint).or_insert(next);
-        if place == next {
-            let identity = Arc::clone(identity);
-            self.certificates.push(RevokedCertificate { identity, why, sessions: Vec::new() });
-        }
-        if let Some(certificate) = self.certificates.get_mut(place) {
-            certificate.sessions.extend(session.cloned());
-        }
-    }
-}
-
-/// Certificates of sessions that have ended, and whose orders may rest. After a restart there are none: whoever has not come back
-/// since is judged when it does.
-#[derive(Default)]
-struct Departed {
-    certificates: HashMap<[u8; 32], (Arc<Identified>, Arc<Entitlement>)>,
-    /// In the order in which they left, the oldest first; each of the map's once, at least.
-    order: VecDeque<[u8; 32]>,
-}
-
-impl Departed {
-    fn remember(&mut self, entry: Entry) {
-        let Entry { identity, entitlement, .. } = entry;
-        if entitlement.orders.is_none() {
-            return;
-        }
-        let fingerprint = identity.fingerprint;
-        if self.certificates.insert(fingerprint, (identity, entitlement)).is_none() {
-            self.order.push_back(fingerprint);
-        }
-        while self.order.len() > DEPARTED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.certificates.remove(&oldest);
-            }
-        }
-    }
-
-    fn retain(&mut self, mut keeps: impl FnMut(&Arc<Identified>, &Entitlement) -> bool) {
-        self.certificates.retain(|_, (identity, entitlement)| keeps(identity, entitlement));
-        self.order.retain(|fingerprint| self.certificates.contains_key(fingerprint));
-    }
-}
-
-/// One address: itself for IPv4, its /64 for IPv6, where one host owns as many as it likes.
-fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let mut octets = address.octets();
-            octets[8..].fill(0);
-            IpAddr::V6(octets.into())
-        }
-    }
+/// A limit that a connection met before TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Its stable name, as the log's `limit` entries have it.
+    pub limit: &'static str,
+    /// Its code.
+    pub code: Code,
 }
 
 /// The place of one connection.
-pub struct AddressSlot {
+pub struct ConnectionSlot {
     registry: Arc<Registry>,
-    address: IpAddr,
+    /// What it counts as; `None` before it was counted, and for a balancer that speaks for itself.
+    address: Option<IpAddr>,
+    is_in_handshake: bool,
+    has_session: bool,
 }
 
-impl Drop for AddressSlot {
+impl ConnectionSlot {
+    /// Counts the connection for its address, and its handshake: now, before TLS. `None` for a balancer that speaks for itself, which
+    /// only the limits of the whole server hold.
+    ///
+    /// # Errors
+    /// The limit that was met; the connection is closed without an answer.
+    pub fn count_address(&mut self, address: Option<IpAddr>, now: UnixNanos) -> Result<(), Met> {
+        let limits = self.registry.limits.now();
+        let mut state = self.registry.state.lock();
+        if let Some(address) = address {
+            let is_trusted = limits.trusts_address(address);
+            let level = if is_trusted { Level::Normal } else { self.registry.pressure.level() };
+            let address = one_address(address, limits.ipv6_prefix_bits);
+            state.count_address(address, &limits, level, now)?;
+            self.address = Some(address);
+        }
+        // Last: an address that comes too often takes nothing away from the others.
+        state.handshake_rate.set_limit(limits.handshakes_per_second);
+        let is_too_fast = state.handshake_rate.take(now).is_err();
+        if is_too_fast {
+            Err(Met { limit: "handshake_rate", code: Code::TlsServerHandshakeRate })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What counts as its address; `None` for a balancer that speaks for itself.
+    #[must_use]
+    pub const fn counted_as(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The TLS handshake is over, whatever came of it.
+    pub fn handshake_is_over(&mut self) {
+        if std::mem::take(&mut self.is_in_handshake) {
+            let mut state = self.registry.state.lock();
+            state.handshakes = state.handshakes.saturating_sub(1);
+        }
+    }
+
+    /// The connection has a session from here to its end: its address serves somebody.
+    pub(super) fn has_session(&mut self, now: UnixNanos) {
+        let Some(address) = self.address.filter(|_| !self.has_session) else { return };
+        self.has_session = true;
+        if let Some(entry) = self.registry.state.lock().addresses.get_mut(&address) {
+            entry.sessions += 1;
+            entry.served_at = now;
+        }
+    }
+}
+
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
         state.connections = state.connections.saturating_sub(1);
-        if let Some(entry) = state.addresses.get_mut(&self.address) {
+        state.handshakes = state.handshakes.saturating_sub(usize::from(self.is_in_handshake));
+        if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
             entry.connections = entry.connections.saturating_sub(1);
+            entry.sessions = entry.sessions.saturating_sub(usize::from(self.has_session));
         }
     }
 }
@@ -365,6 +427,14 @@ pub(super) struct PrincipalSlot {
     pub(super) number: u64,
     /// Sessions of the principal when it began, this one among them; those that were told to end for newer ones are not.
     pub(super) at_once: u32,
+    messages: Arc<SharedRate>,
+}
+
+impl PrincipalSlot {
+    /// What the messages of all sessions of the principal count against.
+    pub(super) fn messages(&self) -> Arc<SharedRate> {
+        Arc::clone(&self.messages)
+    }
 }
 
 impl Drop for PrincipalSlot {

@@ -20,8 +20,6 @@ const LOGGED_BYTES_MAX: usize = 200;
 pub struct UpgradeRules {
     /// Origins that browsers may come from.
     pub origins: Vec<String>,
-    /// Bytes of the whole request.
-    pub header_bytes_max: usize,
 }
 
 /// A request for an upgrade that is well-formed, for our path, from an allowed origin, in our protocol.
@@ -54,31 +52,41 @@ pub struct Refused {
     pub status: u16,
     /// For the operator, escaped.
     pub detail: String,
+    /// When it may go better, for the answers 429 and 503, in milliseconds.
+    pub retry_after_ms: u64,
 }
+
+/// When a limit that was met may hold no longer, unless more is known.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Refused {
     /// A refusal with the status that belongs to the code.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, status: code.http_status().unwrap_or(400), detail: detail.into() }
+        let status = code.http_status().unwrap_or(400);
+        Self { code, status, detail: detail.into(), retry_after_ms: RETRY_AFTER_MS }
     }
 }
 
-/// Reads one request and checks it. The caller holds the deadline; dropping this loses nothing but the request.
+/// Reads one request of at most `header_bytes_max` bytes and checks it. The caller holds the deadline; dropping this loses nothing but the request.
 ///
 /// # Errors
 /// [`Refused`], with nothing answered yet.
-pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, rules: &UpgradeRules) -> Result<Upgrade, Refused> {
+pub async fn receive<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    rules: &UpgradeRules,
+    header_bytes_max: usize,
+) -> Result<Upgrade, Refused> {
     let malformed = |detail: &str| Refused::new(Code::SesUpgradeMalformed, detail);
     let mut buffer = Vec::with_capacity(1024);
     let head_bytes = loop {
         if let Some(end) = find_end(&buffer) {
             break end;
         }
-        if buffer.len() >= rules.header_bytes_max {
+        if buffer.len() >= header_bytes_max {
             return Err(Refused::new(Code::SesUpgradeTooLarge, "the request is larger than allowed"));
         }
-        let room = rules.header_bytes_max - buffer.len();
+        let room = header_bytes_max - buffer.len();
         match (&mut *stream).take(room as u64).read_buf(&mut buffer).await {
             Ok(0) => return Err(malformed("the connection ended inside the request")),
             Ok(_) => {}
@@ -196,12 +204,16 @@ impl Upgrade {
 /// # Errors
 /// The connection broke; it is over either way.
 pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) -> std::io::Result<()> {
-    let body = serde_json::json!({
+    let is_for_now = matches!(refused.status, 429 | 503);
+    let mut body = serde_json::json!({
         "code": refused.code.as_str(),
         "message": refused.code.message(),
         "hint": refused.code.hint(),
-    })
-    .to_string();
+    });
+    if is_for_now {
+        body["retry_after_ms"] = refused.retry_after_ms.into();
+    }
+    let body = body.to_string();
     let reason = match refused.status {
         403 => "Forbidden",
         404 => "Not Found",
@@ -214,7 +226,8 @@ pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) ->
         426 => {
             format!("Upgrade: websocket\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}, {SUBPROTOCOL_DBN}\r\n")
         }
-        429 | 503 => "Retry-After: 1\r\n".to_owned(),
+        // RFC 9110 section 10.2.3 knows whole seconds.
+        _ if is_for_now => format!("Retry-After: {}\r\n", refused.retry_after_ms.div_ceil(1_000)),
         _ => String::new(),
     };
     let head = format!(
@@ -235,11 +248,11 @@ mod tests {
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
     fn rules() -> UpgradeRules {
-        UpgradeRules { origins: vec!["https://desk.example".into()], header_bytes_max: 2048 }
+        UpgradeRules { origins: vec!["https://desk.example".into()] }
     }
 
     async fn check(request: &str) -> Result<Upgrade, Refused> {
-        receive(&mut request.as_bytes(), &rules()).await
+        receive(&mut request.as_bytes(), &rules(), 2_048).await
     }
 
     async fn refusal(request: &str) -> (u16, Code) {

@@ -137,7 +137,7 @@ fn firm(limits: &FirmLimits) -> FirmGrant {
 }
 
 fn limits(context: &SessionContext, entitlement: &Entitlement) -> Limits {
-    let limits = &context.limits;
+    let limits = context.limits.now();
     let mut rates = vec![RateCeiling {
         name: "messages".into(),
         limit: entitlement.limits.messages_per_second,

@@ -6,6 +6,7 @@
 pub mod entitlement;
 pub mod instrument;
 pub mod market;
+pub mod network;
 pub mod order;
 mod patterns;
 pub mod principal;
@@ -20,6 +21,7 @@ pub use entitlement::{
 };
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
+pub use network::{Network, NetworkError, one_address};
 pub use order::{
     CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
 };

@@ -161,7 +161,7 @@ async fn an_address_has_only_so_many_connections_and_gets_its_places_back() {
     let address = third.local_addr().unwrap().to_string();
     assert_eq!(soon("the end", third.read(&mut [0; 1])).await.unwrap_or(0), 0);
     let logged = scene.logged("limit", |event| event.text("address") == address).await;
-    assert_eq!((logged.text("limit"), logged.text("code")), ("connections", "SF-TLS-013"));
+    assert_eq!((logged.text("limit"), logged.text("code")), ("address_connections", "SF-TLS-013"));
     drop((first, second));
     // Its places are free as soon as the server has noticed.
     let is_let_in = async {
@@ -191,14 +191,14 @@ async fn an_address_connects_only_so_often_and_the_server_has_only_so_many_place
     let address = second.local_addr().unwrap().to_string();
     assert_eq!(soon("the end", second.read(&mut [0; 1])).await.unwrap_or(0), 0);
     let logged = scene.logged("limit", |event| event.text("address") == address).await;
-    assert_eq!(logged.text("code"), "SF-TLS-014");
+    assert_eq!((logged.text("limit"), logged.text("code")), ("connect_rate", "SF-TLS-014"));
     // The bystander, the one above and this one.
     let _third = scene.tls(&Pki::get().client("acme/alice")).await;
     let mut fourth = scene.tcp().await;
     let address = fourth.local_addr().unwrap().to_string();
     assert_eq!(soon("the end", fourth.read(&mut [0; 1])).await.unwrap_or(0), 0);
     let logged = scene.logged("limit", |event| event.text("address") == address).await;
-    assert_eq!(logged.text("code"), "SF-TLS-012");
+    assert_eq!((logged.text("limit"), logged.text("code")), ("connections", "SF-TLS-012"));
     drop(second);
     scene.end().await;
 }

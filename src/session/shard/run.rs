@@ -72,8 +72,9 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(poll: Poll, door: Arc<Door>, context: Arc<SessionContext>, ended: Arc<Notify>) -> Self {
-        let bytes_max = context.limits.out_bytes_max / context.shards.count();
-        let log_bytes_max = context.limits.out_queue_bytes_max.saturating_add(LOG_SLACK_BYTES);
+        let limits = context.limits.now();
+        let bytes_max = limits.out_bytes_max / context.shards.count();
+        let log_bytes_max = limits.out_queue_bytes_max.saturating_add(LOG_SLACK_BYTES);
         Self {
             poll,
             door,
@@ -193,6 +194,7 @@ impl Shard {
             },
         );
         self.report_if_due();
+        self.door.out_bytes.store(self.streams.bytes() + self.outbox_bytes, Ordering::Relaxed);
         self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
     }
 

@@ -54,6 +54,18 @@ pub enum Code {
     TlsPeerLeft = 1024,
     /// `SF-TLS-025`: the certificate stands in the server's deny-list.
     TlsCertificateDenied = 1025,
+    /// `SF-TLS-035`: the server has as many handshakes in progress as it may have.
+    TlsHandshakesFull = 1035,
+    /// `SF-TLS-036`: handshakes are begun too fast, over all addresses.
+    TlsServerHandshakeRate = 1036,
+    /// `SF-TLS-037`: the address is banned for a while.
+    TlsAddressBanned = 1037,
+    /// `SF-TLS-038`: a load balancer did not say for whom the connection is.
+    TlsProxyHeaderInvalid = 1038,
+    /// `SF-TLS-039`: the server is close to its bounds and lets in nobody new.
+    TlsPressure = 1039,
+    /// `SF-TLS-040`: too many handshakes of the address failed.
+    TlsAddressFailures = 1040,
     /// `SF-SES-001`: there is nothing at this path.
     SesPathUnknown = 2001,
     /// `SF-SES-002`: the request is not a valid WebSocket upgrade.
@@ -134,6 +146,16 @@ pub enum Code {
     SesPeerLeft = 2039,
     /// `SF-SES-040`: what the certificate is entitled to does not hold at this time.
     SesEntitlementOutOfDates = 2040,
+    /// `SF-SES-044`: too many pings and pongs.
+    SesControlRate = 2044,
+    /// `SF-SES-045`: a message in too many frames.
+    SesFragmentsTooMany = 2045,
+    /// `SF-SES-046`: a message did not become whole in time.
+    SesMessageTimeout = 2046,
+    /// `SF-SES-047`: the principal is banned for a while.
+    SesPrincipalBanned = 2047,
+    /// `SF-SES-048`: too many messages over all sessions of the principal.
+    SesPrincipalMessageRate = 2048,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.

@@ -24,7 +24,7 @@ impl Connection {
         if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty()) {
             return;
         }
-        let max = turn.context.limits.out_queue_bytes_max;
+        let max = turn.context.limits.now().out_queue_bytes_max;
         let waiting = self.waiting();
         if waiting > max {
             self.suspend(turn);
@@ -73,7 +73,7 @@ impl Connection {
     pub(in crate::session::shard) fn give_way(&mut self, turn: &mut Turn<'_>) {
         if self.may_join() {
             self.suspend(turn);
-            if self.waiting() > turn.context.limits.out_queue_bytes_max / 8 {
+            if self.waiting() > turn.context.limits.now().out_queue_bytes_max / 8 {
                 self.is_too_slow(turn);
             }
         }
