@@ -8,6 +8,8 @@
 mod authorities;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod leaf;
 mod order_key;
 mod policy;
