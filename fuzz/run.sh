@@ -44,10 +44,12 @@ for target in "${targets[@]}"; do
   [[ -d fuzz/corpus/$target ]] || { printf 'run.sh: there is no target %s; see fuzz/corpus\n' "$target" >&2 && exit 2; }
 done
 
-# Optimised, with the checks of a debug build: overflow and debug assertions panic.
+# Optimised, with the checks of a debug build: overflow and debug assertions panic. Packages and features are those of test.sh, so
+# that everything below ours is built already.
 build() {
   RUSTC_WORKSPACE_WRAPPER="$PWD/fuzz/coverage.sh" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
-    CARGO_INCREMENTAL=0 cargo build --locked --quiet -p sealfeed-fuzz --bin sealfeed-fuzz --features libfuzzer
+    CARGO_INCREMENTAL=0 cargo build --locked --quiet --workspace --bin sealfeed-fuzz \
+    --features sealfeed-fuzz/libfuzzer,sealfeed/store,sealfeed/parquet
 }
 
 out=${CARGO_TARGET_DIR:-target}

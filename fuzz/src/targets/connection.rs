@@ -15,6 +15,9 @@ use crate::printable::assert_printable;
 /// Four times the 200 bytes of the peer's that are kept, and the words around.
 const DETAIL_BYTES_MAX: usize = 1_024;
 
+/// Head and payload of a control frame (RFC 6455, section 5.5).
+const CLOSE_FRAME_BYTES_MAX: usize = 127;
+
 const HEADER_BYTES_MAX: usize = 2_048;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 
@@ -96,7 +99,8 @@ pub(crate) fn websocket(bytes: &[u8]) {
     let (pieces, answers_in_pieces) = frames(bytes, 1 + usize::from(*piece));
     assert_eq!(whole, pieces, "pieces of {piece}");
     assert_eq!(answers, answers_in_pieces);
-    assert!(answers.len() <= bytes.len() + 4, "answers are no longer than what they answer");
+    // A pong is as long as its ping; the close frame says in its own words what was wrong with the peer's.
+    assert!(answers.len() <= bytes.len() + CLOSE_FRAME_BYTES_MAX, "answers grow beyond what they answer");
     let last = whole.len().saturating_sub(1);
     for (place, incoming) in whole.iter().enumerate() {
         match incoming {
