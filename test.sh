@@ -15,12 +15,22 @@ cd "$(dirname "$0")" || exit 2
 readonly SHOWN_LINES=80             # of a failed step's output
 readonly SHOWN_AROUND=6             # after each line that names a failure
 readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
+# What a build may have beyond the default, and one selection of packages for all steps: every other choice of features would
+# compile and link the tests again.
+readonly FEATURES=sealfeed/store,sealfeed/parquet
 readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache identity tape fanout orders)
 
 # Colours would hide the result lines from whoever reads them by machine.
 export CARGO_TERM_COLOR=never
+target=${CARGO_TARGET_DIR:-target}
+readonly target
 
-logs=${CARGO_TARGET_DIR:-target}/test-logs
+# As it is shipped, but for what it depends on, which in CI is optimised less: that takes two thirds of the time of a first build.
+RELEASE=(--locked --release)
+[[ ${CI:-} != true ]] || RELEASE+=(--config 'profile.release.package."*".opt-level=1')
+readonly RELEASE
+
+logs=$target/test-logs
 DBN_VENV=${CARGO_TARGET_DIR:-$PWD/target}/dbn-venv
 readonly DBN_VENV DBN_VERSION=0.72.0 ZSTANDARD_VERSION=0.25.0
 steps=0
@@ -42,15 +52,19 @@ has() { # TOOL WHAT-FOR
 }
 
 step() { # NAME COMMAND...
-  local name=$1 log began=$SECONDS
+  local name=$1 log cpu took user system code
   shift
   steps=$((steps + 1))
   log=$(printf '%s/%02d-%s.log' "$logs" "$steps" "${name//[^a-z0-9]/-}")
-  if "$@" >"$log" 2>&1 </dev/null; then
-    printf 'ok      %5d s    %s\n' $((SECONDS - began)) "$name"
+  # Beside the time that passed, that of the processors: the one that a busy machine does not change.
+  cpu=$({ TIMEFORMAT='%0R %0U %0S' && time "$@" >"$log" 2>&1 </dev/null; } 2>&1)
+  code=$?
+  read -r took user system <<<"$cpu"
+  if [[ $code -eq 0 ]]; then
+    printf 'ok      %5d s    %s (processors: %d s)\n' "$took" "$name" $((user + system))
   else
     failed+=("$name")
-    printf 'FAILED  %5d s    %s: the last lines of %s:\n' $((SECONDS - began)) "$name" "$log"
+    printf 'FAILED  %5d s    %s: the last lines of %s:\n' "$took" "$name" "$log"
     tail -n "$SHOWN_LINES" "$log" | sed 's/^/    | /'
     # With --no-fail-fast what failed may stand far above the last lines.
     grep -nE -A "$SHOWN_AROUND" '^(test .* FAILED|thread .* panicked at|error(\[|:))' "$log" |
@@ -83,7 +97,14 @@ check_data() {
 
 # --- The steps that are more than one command --------------------------------------------------
 
-docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps; }
+# Everything that is compiled, the fuzzer too where it can be.
+lints() {
+  local features=$FEATURES
+  ! command -v c++ >/dev/null || features+=,sealfeed-fuzz/libfuzzer
+  cargo clippy --locked --workspace --all-targets --features "$features" -- -D warnings
+}
+
+docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --features "$FEATURES" --no-deps; }
 
 shell_scripts() {
   local scripts=(.ci/run)
@@ -101,15 +122,19 @@ documents() {
     python3 -B audit/verify.py --help && python3 -B audit/verify_bundle.py --help
 }
 
-# Each named benchmark must exist; `*` takes in those that nobody listed.
+# The code that features leave out, or leave as it is.
+default_features() { cargo clippy --locked --workspace --lib --bins -- -D warnings; }
+
+# Each named benchmark must exist; `*` takes in those that nobody listed. What they measure means nothing here, so they are built
+# as the tests are: only that they run is seen.
 benches() {
   local named=() bench
   for bench in "${BENCHES[@]}"; do named+=(--bench "$bench"); done
-  SEALFEED_BENCH_SMOKE=1 cargo bench --locked "${named[@]}" --bench '*'
+  SEALFEED_BENCH_SMOKE=1 cargo bench --locked --workspace --profile dev --features "$FEATURES" "${named[@]}" --bench '*'
 }
 
 examples() {
-  cargo build --locked --workspace --examples && cargo run --locked --quiet --example echo_server -- --help
+  cargo build --locked --workspace --features "$FEATURES" --examples && "$target/debug/examples/echo_server" --help
 }
 
 # Databento's own decoder, in a folder of its own beside the build: the tests of the tape's export run it.
@@ -119,32 +144,35 @@ databento() {
     "$DBN_VENV/bin/python" -c 'import databento_dbn, zstandard'
 }
 
-# The feature that talks to object stores, against folders on this machine.
-object_store() {
-  cargo clippy --locked -p sealfeed --all-targets --features store -- -D warnings &&
-    cargo test --locked -p sealfeed --features store --test it retention::store
-}
-
-# The feature that writes Parquet, and what a reader of it finds.
-parquet() {
-  cargo clippy --locked -p sealfeed --all-targets --features parquet -- -D warnings &&
-    cargo test --locked -p sealfeed --features parquet --test it parquet::
-}
-
 # The README's command, in a pipe.
-demo() { cargo run --release -- demo | cat; }
+demo() { cargo run "${RELEASE[@]}" -- demo | cat; }
 
-# What a release build did, executed again by a debug build.
+# What a release build did, executed again by a debug build; and what a build without features says of one with them.
 other_build() {
   local place log
   place=$(mktemp -d) || return
   log=$place/demo/log
-  cargo run --locked --quiet --release -- demo --keep "$place/demo" >/dev/null &&
-    cargo run --locked --quiet -- audit replay --execute "$log"
+  cargo run --quiet "${RELEASE[@]}" -- demo --keep "$place/demo" >/dev/null &&
+    "$target/debug/sealfeed" audit replay --execute "$log" &&
+    says 'cargo build --release --features parquet' audit replay "$log" --parquet "$place/file"
   local code=$?
   rm -rf "$place"
   return "$code"
 }
+
+# Whether the release build fails, and says this.
+says() { # TEXT COMMAND...
+  local text=$1 said
+  shift
+  if said=$(cargo run --quiet "${RELEASE[@]}" -- "$@" 2>&1); then
+    printf 'it did not fail: %s\n' "$*"
+    return 1
+  fi
+  printf '%s\n' "$said"
+  [[ $said == *"$text"* ]]
+}
+
+fuzzing() { fuzz/run.sh --seconds 60; }
 
 # -----------------------------------------------------------------------------------------------
 
@@ -176,13 +204,12 @@ if is_ci || python3 -c 'import ensurepip' 2>/dev/null; then
 else
   echo 'left out           reading our DBN with its public decoder (python3 with venv is not installed)'
 fi
-step lints cargo clippy --locked --workspace --all-targets -- -D warnings
-step tests cargo test --locked --workspace --no-fail-fast
+step lints lints
+step tests cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
 if [[ ${1:-} != --quick ]]; then
   step docs docs
   step examples examples
-  step 'object store' object_store
-  step parquet parquet
+  step 'default features' default_features
   # It computes the order keys a second time, in Python.
   if has python3 'the test of the PKI script'; then step pki bash pki/test.sh; fi
   if has shellcheck 'the lint of the shell scripts'; then step 'shell scripts' shell_scripts; fi
@@ -190,6 +217,7 @@ if [[ ${1:-} != --quick ]]; then
   step benches benches
   step demo demo
   step 'other build' other_build
+  if has c++ fuzzing; then step fuzzing fuzzing; fi
 fi
 
 printf -v took '%d min %02d s' $((SECONDS / 60)) $((SECONDS % 60))

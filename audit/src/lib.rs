@@ -41,6 +41,8 @@ pub mod checkpoint;
 pub mod clock;
 pub mod cosignature;
 pub mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod kind;
 pub mod merkle;

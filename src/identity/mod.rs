@@ -11,6 +11,8 @@ mod deny_list;
 mod der;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod leaf;
 mod order_key;
 mod policy;

@@ -10,6 +10,8 @@ mod dbn;
 mod error;
 mod fault;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod itch;
 mod messages;
 mod outlet;

@@ -8,6 +8,7 @@ mod around;
 mod check;
 mod events;
 mod found;
+pub(crate) mod fuzzing;
 mod indexed;
 mod life;
 mod make;

@@ -73,6 +73,12 @@ impl RecordFile {
     pub(super) fn next(&mut self) -> Result<Option<RecordRef<'_>>, SourceError> {
         let record = self.records + 1;
         loop {
+            // Its length in words of four bytes comes first. Records are whole words of eight: the decoder looks at them where
+            // they lie, and one behind an odd length would lie where none may.
+            if self.decoder.data().first().is_some_and(|words| !words.is_multiple_of(2)) {
+                let source = ::dbn::Error::decode("the length of a record is no multiple of eight bytes");
+                return Err(SourceError::Malformed { record, source: Box::new(source) });
+            }
             match self.decoder.process() {
                 ProcessResult::Record(()) => break,
                 ProcessResult::Err(error) => {

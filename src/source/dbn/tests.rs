@@ -324,6 +324,19 @@ fn files_that_cannot_be_replayed_at_all_are_refused_when_opened() {
 }
 
 #[test]
+fn a_record_behind_one_of_an_odd_length_is_never_looked_at() {
+    let whole = orders(&[add(SECOND), add(SECOND), add(SECOND)]);
+    let first = whole.len() - 3 * size_of::<MboMsg>();
+    let mut bytes = whole;
+    let words = bytes[first];
+    assert_eq!(usize::from(words) * 4, size_of::<MboMsg>(), "here stands its length");
+    // One word more: what follows begins four bytes into the second record.
+    bytes[first] = words + 1;
+    let fault = check(&bytes, Speed::Max).unwrap_err();
+    assert!(matches!(fault, SourceError::Malformed { record: 1, .. }), "{fault:?}");
+}
+
+#[test]
 fn a_file_cut_anywhere_plays_its_whole_records_and_tells_of_the_cut() {
     let bytes = orders(&[add(SECOND), add(SECOND), add(SECOND)]);
     let record_bytes = size_of::<MboMsg>();

@@ -1,0 +1,74 @@
+//! What the targets in `fuzz/` need of this module's inside. No interface: it changes without notice, and nothing else may use it.
+
+use rustls_pki_types::CertificateRevocationListDer;
+use sealfeed_wire::Code;
+
+use super::refusal::Claim;
+use super::{leaf, principal, revocation};
+use crate::types::{Principal, Role, SignatureKey, UnixNanos};
+
+/// All that is read of one client certificate, but for its signature and its place below an authority.
+#[derive(Debug)]
+pub struct Certificate {
+    /// What the log says of it.
+    pub claim: Claim,
+    /// Its issuer, as the log has it.
+    pub issuer: String,
+    /// Whom it names.
+    pub name: Result<(Principal, Option<Role>), (Code, &'static str)>,
+    /// What is wrong with dates, purpose, key and lifetime.
+    pub faults: Vec<(Code, &'static str)>,
+    /// The key that it signs orders with.
+    pub signature_key: Option<SignatureKey>,
+}
+
+/// Reads a certificate; `None` if these bytes are none.
+#[must_use]
+pub fn certificate(der: &[u8], now: UnixNanos) -> Option<Certificate> {
+    let certificate = leaf::parse(der)?;
+    let checks = [
+        leaf::check_dates(&certificate, now),
+        leaf::check_purpose(&certificate),
+        leaf::check_key(certificate.public_key()),
+        leaf::check_lifetime(&certificate),
+    ];
+    Some(Certificate {
+        claim: leaf::claim(&certificate),
+        issuer: leaf::escape(certificate.issuer()),
+        name: principal::name(&certificate),
+        faults: checks.into_iter().filter_map(Result::err).collect(),
+        signature_key: leaf::signature_key(certificate.public_key()),
+    })
+}
+
+/// A revocation list that was checked.
+#[derive(Debug)]
+pub struct RevocationList {
+    /// Its number, in decimal.
+    pub number: String,
+    /// How many certificates it names.
+    pub count: usize,
+    /// When it runs out.
+    pub next_update: UnixNanos,
+}
+
+/// Checks a revocation list against the authority that should have signed it.
+///
+/// # Errors
+/// Its code, and the text of the error.
+pub fn revocation_list(
+    list: &[u8],
+    authority: &[u8],
+    now: UnixNanos,
+) -> Result<RevocationList, (Code, String)> {
+    let der = CertificateRevocationListDer::from(list.to_vec());
+    let failed = |error: super::IdentityError| (error.code(), error.to_string());
+    let authority = leaf::parse(authority).ok_or((Code::TlsCertificateMalformed, String::new()))?;
+    let parsed = revocation::parse(&der, 1).map_err(failed)?;
+    let checked = revocation::check(&parsed, &der, &authority, now).map_err(failed)?;
+    Ok(RevocationList {
+        number: checked.number_text().to_owned(),
+        count: checked.count(),
+        next_update: checked.next_update,
+    })
+}
