@@ -7,6 +7,11 @@ use super::refusal::Claim;
 use super::{leaf, principal, revocation};
 use crate::types::{Principal, Role, SignatureKey, UnixNanos};
 
+/// What a server demands of keys, in bits, unless it is told otherwise.
+const RSA_BITS_MIN: u16 = 3_072;
+/// And of lifetimes, in days.
+const LIFETIME_DAYS_MAX: u16 = 825;
+
 /// All that is read of one client certificate, but for its signature and its place below an authority.
 #[derive(Debug)]
 pub struct Certificate {
@@ -17,7 +22,7 @@ pub struct Certificate {
     /// Whom it names.
     pub name: Result<(Principal, Option<Role>), (Code, &'static str)>,
     /// What is wrong with dates, purpose, key and lifetime.
-    pub faults: Vec<(Code, &'static str)>,
+    pub faults: Vec<(Code, String)>,
     /// The key that it signs orders with.
     pub signature_key: Option<SignatureKey>,
 }
@@ -26,11 +31,12 @@ pub struct Certificate {
 #[must_use]
 pub fn certificate(der: &[u8], now: UnixNanos) -> Option<Certificate> {
     let certificate = leaf::parse(der)?;
+    let fixed = |(code, detail): (Code, &'static str)| (code, detail.to_owned());
     let checks = [
-        leaf::check_dates(&certificate, now),
-        leaf::check_purpose(&certificate),
-        leaf::check_key(certificate.public_key()),
-        leaf::check_lifetime(&certificate),
+        leaf::check_dates(&certificate, now).map_err(fixed),
+        leaf::check_purpose(&certificate).map_err(fixed),
+        leaf::check_key(certificate.public_key(), RSA_BITS_MIN),
+        leaf::check_lifetime(&certificate, LIFETIME_DAYS_MAX),
     ];
     Some(Certificate {
         claim: leaf::claim(&certificate),
@@ -65,7 +71,7 @@ pub fn revocation_list(
     let failed = |error: super::IdentityError| (error.code(), error.to_string());
     let authority = leaf::parse(authority).ok_or((Code::TlsCertificateMalformed, String::new()))?;
     let parsed = revocation::parse(&der, 1).map_err(failed)?;
-    let checked = revocation::check(&parsed, &der, &authority, now).map_err(failed)?;
+    let checked = revocation::check(&parsed, &der, &authority, now, 0).map_err(failed)?;
     Ok(RevocationList {
         number: checked.number_text().to_owned(),
         count: checked.count(),

@@ -365,7 +365,7 @@ fn another_configuration_comes_into_force_as_a_whole_and_ends_sessions_of_firms_
     let (code, why) = identity.still_valid(&identified, NOW).unwrap_err();
     assert_eq!(code, Code::SesCertificateRevoked);
     assert!(why.contains("CN=Acme Clients is confined to other firms than acme"), "{why}");
-    assert!(super::files(&tls, &pki.identity()).contains(&pki.path("deny.toml")));
+    assert!(files(&tls, &pki.identity()).contains(&pki.path("deny.toml")));
     // And goes on holding: a reload reads by the newest configuration.
     identity.reload(NOW).unwrap();
     assert!(identity.still_valid(&identified, NOW).is_err());
@@ -378,7 +378,7 @@ fn every_file_that_is_read_is_named_for_the_watch() {
     let identity = denying(&pki, "").unwrap();
     let mut tls = pki.tls();
     tls.deny_list = Some(pki.path("deny.toml"));
-    let watched = super::files(&tls, &pki.identity());
+    let watched = files(&tls, &pki.identity());
     let read = identity.in_force().files;
     assert_eq!(read.len(), 8);
     assert_eq!(watched.len(), read.len());

@@ -253,6 +253,10 @@ fn state() {
         certificate: "00".to_owned(),
         user_agent: "agent".to_owned(),
         protocol: "sealfeed.v1.json".to_owned(),
+        role: String::new(),
+        sessions: 1,
+        professional: None,
+        display: None,
     };
     let order = Order {
         principal: "acme/desk7".to_owned(),

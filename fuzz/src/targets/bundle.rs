@@ -71,6 +71,10 @@ fn before() -> [Option<Draft>; 4] {
         certificate,
         user_agent: "agent".to_owned(),
         protocol: "sealfeed.v1.json".to_owned(),
+        role: String::new(),
+        sessions: 1,
+        professional: None,
+        display: None,
     };
     let link = Some(SessionLink { id: SESSION, event: 0 });
     let connect = draft(&connect.into()).map(|draft| Draft { session: link, ..draft });

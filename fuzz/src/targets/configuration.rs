@@ -5,11 +5,14 @@ use std::path::Path;
 use sealfeed::config::load_text;
 use sealfeed::identity::Policy;
 use sealfeed::telemetry::chain;
-use sealfeed::types::{Principal, Role};
+use sealfeed::types::{Principal, Role, UnixNanos};
 
 /// Whom the rules are asked about; those of the corpus name them.
 const ASKED: [(&str, &str, &str); 3] =
     [("acme", "desk7", "trader"), ("acme", "alice", ""), ("vendor", "feed", "publisher")];
+
+/// When they are asked: 2026-11-26.
+const NOW: UnixNanos = UnixNanos(1_795_651_200_000_000_000);
 
 pub(crate) fn policy(bytes: &[u8]) {
     let policy = match Policy::parse(bytes) {
@@ -22,14 +25,14 @@ pub(crate) fn policy(bytes: &[u8]) {
     for (firm, user, role) in ASKED {
         let Some(principal) = Principal::new(firm, user) else { continue };
         let role = Role::new(role);
-        let entitlement = policy.entitlement(&principal, role.as_ref());
-        let again = policy.entitlement(&principal, role.as_ref());
+        let entitlement = policy.entitlement(&principal, role.as_ref(), NOW);
+        let again = policy.entitlement(&principal, role.as_ref(), NOW);
         assert_eq!(format!("{entitlement:?}"), format!("{again:?}"), "the same question has one answer");
         if let Err(error) = entitlement {
             assert_one_line(&chain(&error));
         }
-        let lines = policy.explain(&principal, role.as_ref());
-        assert!(!lines.is_empty() || policy.entitlement(&principal, role.as_ref()).is_err());
+        let lines = policy.explain(&principal, role.as_ref(), NOW);
+        assert!(!lines.is_empty() || policy.entitlement(&principal, role.as_ref(), NOW).is_err());
     }
 }
 

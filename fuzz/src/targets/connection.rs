@@ -20,6 +20,7 @@ const CLOSE_FRAME_BYTES_MAX: usize = 127;
 
 const HEADER_BYTES_MAX: usize = 2_048;
 const MESSAGE_BYTES_MAX: usize = 1_024;
+const FRAGMENTS_MAX: u32 = 16;
 
 /// Gives so many bytes at a time; never pending.
 struct Pieces<'a>(&'a [u8], usize);
@@ -48,10 +49,9 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 /// What an upgrade comes to, and how much of the input was not read.
 fn received(bytes: &[u8], piece: usize) -> (Result<Upgrade, Refused>, usize) {
-    let rules =
-        UpgradeRules { origins: vec!["https://desk.example".into()], header_bytes_max: HEADER_BYTES_MAX };
+    let rules = UpgradeRules { origins: vec!["https://desk.example".into()] };
     let mut stream = Pieces(bytes, piece);
-    let result = at_once(receive(&mut stream, &rules));
+    let result = at_once(receive(&mut stream, &rules, HEADER_BYTES_MAX));
     (result, stream.0.len())
 }
 
@@ -107,14 +107,17 @@ pub(crate) fn websocket(bytes: &[u8]) {
             Incoming::Text(text) => assert!(text.len() <= MESSAGE_BYTES_MAX),
             Incoming::Binary(bytes) => assert!(bytes.len() <= MESSAGE_BYTES_MAX),
             Incoming::Ping | Incoming::Pong => {}
-            Incoming::Closed(_) | Incoming::Violation(_) => assert_eq!(place, last, "read behind the end"),
+            Incoming::Closed(_) | Incoming::Violation(_) | Incoming::TooManyFragments => {
+                assert_eq!(place, last, "read behind the end");
+            }
         }
     }
 }
 
 /// All that is read, and all that is answered.
 fn frames(bytes: &[u8], piece: usize) -> (Vec<Incoming>, Vec<u8>) {
-    let (mut reader, mut read, mut answers) = (Reader::new(MESSAGE_BYTES_MAX), Vec::new(), Vec::new());
+    let (mut reader, mut read, mut answers) =
+        (Reader::new(MESSAGE_BYTES_MAX, FRAGMENTS_MAX), Vec::new(), Vec::new());
     for bytes in bytes.chunks(piece) {
         reader.feed(bytes);
         read.extend(std::iter::from_fn(|| reader.read()));

@@ -51,6 +51,7 @@ pub(crate) fn signed_body(bytes: &[u8]) {
         DecodedBody::DeadMan(timer) => timer.encode(),
         DecodedBody::Kill(kill) => kill.encode(),
         DecodedBody::Trading(trading) => trading.encode(),
+        DecodedBody::Reload(reload) => reload.encode(),
         // Publishers are no clients of ours: nothing here writes what they send.
         DecodedBody::Publish(publish) => {
             assert!(publish.pub_seq != Sequence::ZERO && !publish.messages.is_empty());
