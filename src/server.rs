@@ -6,6 +6,7 @@
 
 mod accept;
 mod continuation;
+mod ops;
 mod start;
 
 pub use start::{Reloaded, Running, StartError, start};

@@ -30,7 +30,7 @@ pub(super) struct Authority {
     issuer: Box<[u8]>,
     serial: Box<[u8]>,
     not_before: UnixNanos,
-    not_after: UnixNanos,
+    pub(super) not_after: UnixNanos,
     is_root: bool,
     /// Its list of revoked certificates.
     pub(super) revocations: RevocationList,

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 
 use super::accept;
 use super::continuation::{self, Continuation};
+use super::ops::Ops;
+use crate::alerts::WebhookError;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
@@ -21,6 +23,7 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
+use crate::metrics::MetricsFileError;
 use crate::pipeline::{Command, Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
     self, Registry, RegistryLimits, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
@@ -56,6 +59,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A receiver of alerts cannot be used.
+    #[error("cannot send alerts")]
+    Webhook(#[from] WebhookError),
+    /// The file of figures cannot be written.
+    #[error("cannot show figures")]
+    MetricsFile(#[from] MetricsFileError),
     /// The operating system refuses a thread or a file.
     #[error("the operating system refuses {what}")]
     System {
@@ -87,6 +96,8 @@ impl StartError {
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
             Self::Listen { .. } => Some(Code::CfgListenFailed),
             Self::Journal(_) => Some(Code::AudLogFailed),
+            Self::Webhook(error) => Some(error.code()),
+            Self::MetricsFile(error) => Some(error.code()),
             Self::Restore(_) => Some(Code::AudStateRefused),
             Self::System { .. } => None,
         }
@@ -103,6 +114,7 @@ pub struct Running {
     sources: Vec<ThreadHandle<()>>,
     stop_sources: Shutdown,
     journal: Journal,
+    ops: Ops,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -112,7 +124,7 @@ pub struct Running {
 /// [`StartError`].
 pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Result<Running, StartError> {
     let shutdown = Shutdown::new();
-    let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
+    let (mut ops, journal) = open_journal(config, configuration, &clock, &shutdown)?;
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
@@ -125,7 +137,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let recordings: Vec<&str> =
         sources.iter().filter(|one| one.begins_anew()).map(|one| &**one.name()).collect();
     let continuation = continuation::of(tape.as_ref(), &instruments, &recordings);
-    let restored = restore_state(config, &journal)?;
+    let restored = restore_state(config, &journal, &mut ops)?;
     record_start(&journal, configuration, &identity, &instruments, address).await?;
 
     let now = clock.now();
@@ -164,6 +176,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
+    ops.start(config, &context)?;
     let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context)));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
@@ -178,8 +191,22 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         sources: threads,
         stop_sources,
         journal,
+        ops,
         reloading: tokio::sync::Mutex::default(),
     })
+}
+
+/// The sealed log, and who sees every event from the first one on.
+fn open_journal(
+    config: &Config,
+    configuration: &[u8],
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<(Ops, Journal), StartError> {
+    let ops = Ops::new(&config.alerts, clock)?;
+    let opened = journal::open(&config.log, &config.clock, configuration)?;
+    let journal = Journal::new(opened, shutdown.clone()).observed_by(ops.observers());
+    Ok((ops, journal))
 }
 
 /// As many as processors that this process may use.
@@ -243,9 +270,10 @@ fn open_tape(
 }
 
 /// What the runs before left of orders and answers, before this run says that it began.
-fn restore_state(config: &Config, journal: &Journal) -> Result<Option<Restored>, StartError> {
+fn restore_state(config: &Config, journal: &Journal, ops: &mut Ops) -> Result<Option<Restored>, StartError> {
     let restored = execute::restore(&config.log.directory, journal.log_id(), config.feed.resume_bytes_max)?;
     if let Some(restored) = &restored {
+        ops.engaged(restored.engine.kill_switches());
         tracing::info!(
             from_entry = restored.from,
             inputs = restored.inputs,
@@ -406,6 +434,12 @@ impl Running {
         self.context.registry.sessions()
     }
 
+    /// All figures as they are now, in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.ops.figures()
+    }
+
     /// Reads certificates, revocation lists, keys and policy again. Sessions whose certificate no longer holds, or of whose
     /// entitlement nothing is left, end; those that have another one go on under it. A file that cannot be used leaves
     /// everything as it was. One reload at a time; not cancel-safe.
@@ -467,6 +501,7 @@ impl Running {
         // The sessions' handle to the pipeline goes with the context, so that the pipeline sees its end.
         drop(self.context);
         let (pipeline, shards, sources, journal) = (self.pipeline, self.shards, self.sources, self.journal);
+        let ops = self.ops;
         let stopped = tokio::task::spawn_blocking(move || {
             for source in sources {
                 if source.join().is_err() {
@@ -475,6 +510,7 @@ impl Running {
             }
             shards.stop();
             pipeline.stop();
+            ops.stop();
             journal.record(event::Stop { reason: format!("{reason:?}") })?;
             journal.stop()?;
             Ok(reason)

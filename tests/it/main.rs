@@ -16,6 +16,7 @@ mod prove;
 mod prove_signed;
 mod query;
 
+mod alerts;
 mod attacks;
 mod bench;
 mod burst;
@@ -35,6 +36,7 @@ mod index;
 mod leaving;
 mod log;
 mod messages;
+mod metrics;
 mod operators;
 mod order_command;
 mod order_limits;

@@ -139,4 +139,28 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Name a PEM file with at least one CA certificate.",
         explain: "The file of client CAs is empty, malformed, or holds a certificate that is no CA.",
     },
+    Entry {
+        code: Code::CfgWebhookInvalid,
+        text: "SF-CFG-028",
+        retry: Retry::Never,
+        message: "a receiver of alerts is configured wrongly",
+        hint: "Correct what the message names in that [[alerts.webhook]].",
+        explain: "Alerts leave the machine over TLS only, to a receiver whose certificate comes from the configured authorities: https:// with authorities, or http:// to an IP address of this machine. The address may hold no user and no password, and there are at most eight receivers.",
+    },
+    Entry {
+        code: Code::CfgWebhookSecretUnusable,
+        text: "SF-CFG-029",
+        retry: Retry::Never,
+        message: "the secret of a receiver of alerts cannot be used",
+        hint: "Write whsec_ and the base64 of 24 to 64 random bytes into the file.",
+        explain: "The file is not one line of whsec_ and base64 of 24 to 64 bytes, as Standard Webhooks wants it. Make one with: (umask 077; echo whsec_$(openssl rand -base64 32) > alerts.secret).",
+    },
+    Entry {
+        code: Code::CfgMetricsFileUnusable,
+        text: "SF-CFG-030",
+        retry: Retry::Never,
+        message: "the metrics file cannot be written",
+        hint: "Let the server's user write to the folder of telemetry.metrics_file.",
+        explain: "The file is replaced as a whole, so the server makes a new one in the same folder each time. At the start this ends the server; while it runs, the figures in the file grow old and it is tried again.",
+    },
 ];

@@ -412,6 +412,12 @@ pub enum Code {
     CfgKeyMissing = 8016,
     /// `SF-CFG-017`: the client CAs cannot be used.
     CfgTrustUnusable = 8017,
+    /// `SF-CFG-028`: a receiver of alerts is configured wrongly.
+    CfgWebhookInvalid = 8028,
+    /// `SF-CFG-029`: the secret of a receiver of alerts cannot be used.
+    CfgWebhookSecretUnusable = 8029,
+    /// `SF-CFG-030`: the metrics file cannot be written.
+    CfgMetricsFileUnusable = 8030,
     /// `SF-CLI-001`: messages of a stream did not come.
     CliMessagesMissing = 10001,
     /// `SF-CLI-002`: the connection was lost and did not come back.
