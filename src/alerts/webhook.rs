@@ -21,7 +21,7 @@ use crate::types::{Code, TimeArithmetic as _};
 
 /// Messages that may wait for one receiver.
 pub(super) const QUEUE_MAX: usize = 64;
-/// Attempts at one message: some five minutes.
+/// Attempts at one message: some four minutes.
 const ATTEMPTS_MAX: u32 = 12;
 /// Pause behind the first attempt; each one behind it is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(250);

@@ -367,7 +367,9 @@ mod tests {
     fn the_example_of_the_documentation_is_valid_with_and_without_its_comments() {
         let example = include_str!("../../docs/examples/sealfeed.toml");
         check(example).unwrap();
-        let uncommented = example.replace("# [[source]]", "[[source]]");
+        let uncommented = example
+            .replace("# [[source]]", "[[source]]")
+            .replace("# [[alerts.webhook]]", "[[alerts.webhook]]");
         let all: String = uncommented
             .lines()
             .map(|line| match line.strip_prefix("# ") {
@@ -377,6 +379,8 @@ mod tests {
             .collect();
         let config = check(&all).unwrap();
         assert_eq!(config.sources.len(), 5);
+        let alerts = AlertsConfig { webhooks: config.alerts.webhooks.clone(), ..AlertsConfig::default() };
+        assert_eq!((&config.alerts, config.alerts.webhooks.len()), (&alerts, 1), "they are the defaults");
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 

@@ -65,6 +65,11 @@ impl Ops {
         self.metrics.encode(&readings)
     }
 
+    /// Goes on under other thresholds.
+    pub(super) fn reconfigure(&self, config: &AlertsConfig) {
+        self.alerts.reconfigure(config);
+    }
+
     /// Ends the watch, after everything that it watches and before the log.
     pub(super) fn stop(self) {
         // The figures of the last alerts stand in the file.

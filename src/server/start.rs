@@ -16,7 +16,7 @@ use super::continuation::{self, Continuation};
 use super::ops::Ops;
 use crate::alerts::WebhookError;
 use crate::clock::Clock;
-use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::config::{AlertsConfig, Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
 use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
@@ -438,6 +438,11 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> String {
         self.ops.figures()
+    }
+
+    /// Judges alerts by other thresholds from now on. Their receivers stay as they are.
+    pub fn reconfigure_alerts(&self, config: &AlertsConfig) {
+        self.ops.reconfigure(config);
     }
 
     /// Reads certificates, revocation lists, keys and policy again. Sessions whose certificate no longer holds, or of whose

@@ -2,7 +2,7 @@
 //! again; and nobody waits for any of it.
 
 use sealfeed::clock::Clock;
-use sealfeed::config::{Config, CountThreshold, WebhookConfig};
+use sealfeed::config::{AlertsConfig, Config, CountThreshold, WebhookConfig};
 use sealfeed_wire::{Code, SignedOp};
 use serde_json::json;
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ async fn twenty_refused_handshakes_are_an_alert_that_is_sealed_counted_and_sent_
     let receiver = Receiver::start(&[]).await;
     let server = Server::start(|config| {
         told(config, &receiver);
-        config.alerts.failed_authentication = CountThreshold { count: 20, window_ms: 10_000 };
+        config.alerts.failed_authentication = within_an_hour(20);
     })
     .await;
     let from = fresh_address();
@@ -57,7 +57,7 @@ async fn twenty_refused_handshakes_are_an_alert_that_is_sealed_counted_and_sent_
     }
     let fired = alert(&server, "failed_authentication", "firing").await;
     assert_eq!((fired.text("severity"), fired.text("threshold")), ("warning", "20"));
-    assert_eq!(fired.fields["window_ms"], 10_000);
+    assert_eq!(fired.fields["window_ms"], 3_600_000);
     let value: u64 = fired.text("value").parse().unwrap();
     assert!(value >= 20, "{}", fired.fields);
     let detail = format!("most from {from}: {value} of {value}; last code SF-TLS-001");
@@ -79,6 +79,10 @@ async fn twenty_refused_handshakes_are_an_alert_that_is_sealed_counted_and_sent_
     let log = message["data"]["log"].as_str().unwrap();
     assert_eq!(posted.id, format!("alert_{}_{}", &log[..16], fired.seq));
 
+    // Another window begins empty.
+    let mut alerts = server.config.alerts.clone();
+    alerts.failed_authentication = within_a_second(20);
+    server.running().reconfigure_alerts(&alerts);
     let over = alert(&server, "failed_authentication", "resolved").await;
     assert!(over.seq > fired.seq);
     let posted = receiver.posted_where(is_it("resolved")).await;
@@ -102,7 +106,7 @@ async fn a_receiver_that_fails_is_sent_the_same_message_again_signed_anew_and_is
     let outcome = |outcome: &str| format!("webhook_messages_total{{outcome=\"{outcome}\"}}");
     let is_delivered = |figures: &crate::harness::Figures| figures.get(&outcome("delivered")) >= 1.0;
     let figures = server.figures_when(is_delivered).await;
-    assert_eq!(figures.get(&outcome("failed")), 3.0);
+    assert!(figures.get(&outcome("failed")) >= 3.0, "{figures:#?}");
     let posted = receiver.posted();
     let first = &posted[0];
     for again in &posted[1..answers.len()] {
@@ -172,7 +176,7 @@ async fn replayed_stale_and_forged_messages_are_alerts_that_name_their_principal
     forged["mac"] = "f".repeat(64).into();
     for _ in 0..2 {
         assert_error(&bob.send_signed(&forged).await, "SF-ORD-001");
-        assert_eq!(bob.error_of("nonsense").await, "SF-SES-011");
+        assert_eq!(bob.error_of("{\"op\":").await, "SF-SES-011");
     }
     for (name, value, code) in [
         ("replay_attempts", "3", "SF-ORD-004"),
@@ -197,8 +201,7 @@ async fn a_reader_who_is_cut_off_is_an_alert() {
     })
     .await;
     let mut slow = server.connect_with_a_small_window(&Pki::get().client("acme/carol")).await;
-    let request =
-        json!({"op": "subscribe", "id": 1, "channel": "book", "symbols": ["SEAL", "FEED"], "depth": 0});
+    let request = json!({"op": "subscribe", "id": 1, "channel": "book", "symbols": ["SEAL", "FEED"], "depth": 0, "on_slow": "disconnect"});
     slow.send(request.to_string()).await;
     let fired = alert(&server, "slow_consumers", "firing").await;
     assert_eq!(fired.text("detail"), "most from acme/carol: 1 of 1; last code SF-SES-026");
@@ -273,7 +276,7 @@ fn with_operator() -> String {
 async fn kill(client: &mut Client, action: &str) {
     let body = json!({"scope": "symbol", "target": "SEAL", "action": action, "reason": "a test"});
     let reply = client.order(SignedOp::AdminKill, &body.to_string()).await;
-    assert!(reply.get("receipt").is_some(), "{reply}");
+    assert_eq!(reply["type"], "ok", "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -430,10 +433,31 @@ async fn the_document_the_table_in_the_code_and_the_figures_name_the_same_alerts
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_thresholds_hold_at_once_and_for_what_was_counted_before() {
+    let with = |count| AlertsConfig {
+        refire_ms: 1_000,
+        failed_authentication: within_an_hour(count),
+        ..AlertsConfig::default()
+    };
+    let server = Server::start(|config| config.alerts = with(3)).await;
+    for _ in 0..2 {
+        refused(&server, fresh_address()).await;
+    }
+    server.figures_when(|figures| figures.events("handshake_refused") == 2.0).await;
+    server.running().reconfigure_alerts(&with(2));
+    let fired = alert(&server, "failed_authentication", "firing").await;
+    assert_eq!((fired.text("value"), fired.text("threshold")), ("2", "2"));
+    server.running().reconfigure_alerts(&with(0));
+    let over = alert(&server, "failed_authentication", "resolved").await;
+    assert!(over.seq > fired.seq);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_is_over_may_fire_again() {
     let server = Server::start(|config| {
         config.alerts.refire_ms = 1_000;
-        config.alerts.failed_authentication = within_a_second(2);
+        config.alerts.failed_authentication = CountThreshold { count: 2, window_ms: 4_000 };
     })
     .await;
     let mut before = None;
