@@ -9,6 +9,7 @@
 //!
 //! ARCHITECTURE.md in the repository is the map; `tests/tidy.rs` holds the layers to it.
 
+pub mod alerts;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod feed;
 pub mod gate;
 pub mod identity;
 pub mod journal;
+pub mod metrics;
+pub mod outbound;
 pub mod pipeline;
 pub mod server;
 pub mod session;

@@ -6,6 +6,7 @@
 
 mod accept;
 mod continuation;
+mod ops;
 pub mod proxy;
 mod proxy_header;
 mod reload;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, LimitsConfig, SourceConfig, TlsConfig};
+use super::{AlertsConfig, Config, LimitsConfig, SourceConfig, TlsConfig, WEBHOOKS_MAX};
 use crate::types::Code;
 
 /// Why a configuration is refused. The server does not start with half of one.
@@ -36,6 +36,14 @@ pub enum ConfigError {
         /// What it may say.
         allowed: &'static str,
     },
+    /// A receiver of alerts cannot be one.
+    #[error("configuration: [[alerts.webhook]] number {number}: {what}")]
+    Webhook {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong; never its address, which may hold a token.
+        what: &'static str,
+    },
 }
 
 impl ConfigError {
@@ -45,6 +53,7 @@ impl ConfigError {
         match self {
             Self::Read { .. } => Code::CfgFileUnreadable,
             Self::Range { .. } => Code::CfgValueInvalid,
+            Self::Webhook { .. } => Code::CfgWebhookInvalid,
             // serde's own words are the only thing that tells these apart.
             Self::Parse { source, .. } => match source.message() {
                 text if text.starts_with("unknown field") => Code::CfgKeyUnknown,
@@ -83,7 +92,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let (limits, tape) = (&config.limits, &config.tape);
-    let checks: [Check; 24] = [
+    let checks: [Check; 25] = [
         ("orders.window_ms", config.orders.window_ms, 100..=60_000, "100 to 60000"),
         ("orders.nonces_max", config.orders.nonces_max as u64, 1..=100_000_000, "1 to 100000000"),
         ("orders.state_hash_inputs", config.orders.state_hash_inputs, 1..=1_000_000, "1 to 1000000"),
@@ -119,6 +128,12 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             1 << 20..=1 << 30,
             "1048576 to 1073741824",
         ),
+        (
+            "telemetry.metrics_interval_ms",
+            config.telemetry.metrics_interval_ms,
+            100..=3_600_000,
+            "100 to 3600000",
+        ),
         ("tape.block_events", tape.block_events.into(), 1..=8_192, "1 to 8192"),
         ("tape.block_ms", tape.block_ms, 1..=60_000, "1 to 60000"),
         ("tape.keyframe_blocks", tape.keyframe_blocks.into(), 1..=1_000_000, "1 to 1000000"),
@@ -126,7 +141,8 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     ];
     in_range(checks)?;
     check_tls(&config.tls)?;
-    check_limits(limits)
+    check_limits(limits)?;
+    check_alerts(&config.alerts)
 }
 
 fn check_tls(tls: &TlsConfig) -> Result<(), ConfigError> {
@@ -187,6 +203,33 @@ fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
     in_range(checks)
 }
 
+fn check_alerts(alerts: &AlertsConfig) -> Result<(), ConfigError> {
+    let ranges: [Check; 4] = [
+        ("alerts.refire_ms", alerts.refire_ms, 1_000..=86_400_000, "1000 to 86400000"),
+        ("alerts.revocation_list_hours", alerts.revocation_list_hours, 0..=8_760, "0 to 8760"),
+        ("alerts.server_certificate_hours", alerts.server_certificate_hours, 0..=8_760, "0 to 8760"),
+        ("alerts.client_authority_hours", alerts.client_authority_hours, 0..=87_600, "0 to 87600"),
+    ];
+    let counts = alerts.counts().into_iter().flat_map(|(count, window, threshold)| -> [Check; 2] {
+        [
+            (count, threshold.count, 0..=1_000_000, "0 to 1000000"),
+            (window, threshold.window_ms, 1_000..=3_600_000, "1000 to 3600000"),
+        ]
+    });
+    let timeouts = alerts.webhooks.iter().map(|webhook| -> Check {
+        ("alerts.webhook.timeout_ms", webhook.timeout_ms, 100..=4_000, "100 to 4000")
+    });
+    in_range(ranges.into_iter().chain(counts).chain(timeouts))?;
+    for (index, webhook) in alerts.webhooks.iter().enumerate() {
+        let number = index + 1;
+        let fault = if number > WEBHOOKS_MAX { Some("there may be eight") } else { webhook.fault() };
+        if let Some(what) = fault {
+            return Err(ConfigError::Webhook { number, what });
+        }
+    }
+    Ok(())
+}
+
 /// Key, value, what it may be, and the same in words.
 type Check = (&'static str, u64, std::ops::RangeInclusive<u64>, &'static str);
 
@@ -222,6 +265,11 @@ fn resolve(config: &mut Config, folder: &Path) {
         paths.extend(witness.authorities.as_mut());
     }
     paths.extend(config.telemetry.directory.as_mut());
+    paths.extend(config.telemetry.metrics_file.as_mut());
+    for webhook in &mut config.alerts.webhooks {
+        paths.push(&mut webhook.secret_file);
+        paths.extend(webhook.authorities.as_mut());
+    }
     paths.extend(config.sources.iter_mut().filter_map(SourceConfig::path_mut));
     for path in paths {
         *path = folder.join(&*path);
@@ -283,6 +331,47 @@ mod tests {
     }
 
     #[test]
+    fn receivers_of_alerts_are_checked_one_by_one_and_their_addresses_are_not_told() {
+        let webhook = |url: &str, more: &str| {
+            format!("[[alerts.webhook]]\nurl = \"{url}\"\nsecret_file = \"a.secret\"\n{more}\n")
+        };
+        let good = webhook("http://127.0.0.1:1/token", "");
+        let config = check(&format!("{GOOD}\n{good}")).unwrap();
+        assert_eq!(config.alerts.webhooks[0].secret_file, Path::new("/etc/sealfeed/a.secret"));
+        for (more, number, what) in [
+            (webhook("http://example.com/token", ""), 2, "an http:// `url` must name an IP address"),
+            (webhook("https://example.com/token", ""), 2, "needs `authorities`"),
+            (good.repeat(8), 9, "there may be eight"),
+        ] {
+            let text = format!("{GOOD}\n{good}{more}");
+            let error = check(&text).unwrap_err();
+            let begins = format!("configuration: [[alerts.webhook]] number {number}: ");
+            assert!(
+                error.starts_with(&begins) && error.contains(what) && !error.contains("token"),
+                "{error}"
+            );
+            let code = load_text(&text, Path::new("x.toml")).unwrap_err().code();
+            assert_eq!((code, code.as_str()), (Code::CfgWebhookInvalid, "SF-CFG-028"));
+        }
+        for (key, is_allowed) in [
+            ("refire_ms = 999", false),
+            ("refire_ms = 1000", true),
+            ("bans = { count = 0, window_ms = 1000 }", true),
+            ("bans = { count = 1, window_ms = 999 }", false),
+            ("bans = { count = 1000001, window_ms = 1000 }", false),
+            ("bans = { count = 1 }", false),
+            ("revocation_list_hours = 8761", false),
+            ("failed_logins = { count = 1, window_ms = 1000 }", false),
+        ] {
+            let checked = check(&format!("{GOOD}\n[alerts]\n{key}"));
+            assert_eq!(checked.is_ok(), is_allowed, "{checked:?}");
+        }
+        let slow =
+            check(&format!("{GOOD}\n{}", webhook("http://127.0.0.1", "timeout_ms = 4001"))).unwrap_err();
+        assert!(slow.contains("`alerts.webhook.timeout_ms` is 4001"), "{slow}");
+    }
+
+    #[test]
     fn midnight_is_a_midnight_with_its_offset() {
         let itch = |midnight: &str| {
             check(&format!("{GOOD}\n[[source]]\ntype = \"itch\"\npath = \"x\"\nmidnight = \"{midnight}\""))
@@ -318,6 +407,8 @@ mod tests {
             .collect();
         let config = check(&all).unwrap();
         assert_eq!(config.sources.len(), 5);
+        let alerts = AlertsConfig { webhooks: config.alerts.webhooks.clone(), ..AlertsConfig::default() };
+        assert_eq!((&config.alerts, config.alerts.webhooks.len()), (&alerts, 1), "they are the defaults");
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Paths in it are relative to the file. Secrets stand in files of their own, never in the configuration.
 
+mod alerts;
 mod clock;
 mod limits;
 mod load;
@@ -11,6 +12,7 @@ mod source;
 mod tape;
 mod tls;
 
+pub use alerts::{AlertsConfig, CountThreshold, WEBHOOKS_MAX, WebhookConfig};
 pub use clock::ClockConfig;
 pub use limits::{BanConfig, LimitsConfig, TrustedConfig};
 pub use load::{ConfigError, load, load_text};
@@ -64,6 +66,9 @@ pub struct Config {
     /// Logs for operators (not the sealed log).
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+    /// What operators are told of at once.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
 }
 
 /// `[server]`: the listener.
@@ -333,11 +338,22 @@ pub struct TelemetryConfig {
     pub level: String,
     /// Directory of daily files; standard error when absent.
     pub directory: Option<PathBuf>,
+    /// File for figures in Prometheus' text format, as the text file collector of `node_exporter` reads it (its name must end in `.prom`);
+    /// none by default.
+    pub metrics_file: Option<PathBuf>,
+    /// How often that file is written, milliseconds, 100 to 3,600,000.
+    pub metrics_interval_ms: u64,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned(), directory: None }
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+            directory: None,
+            metrics_file: None,
+            metrics_interval_ms: 5_000,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Authority {
     issuer: Box<[u8]>,
     serial: Box<[u8]>,
     not_before: UnixNanos,
-    not_after: UnixNanos,
+    pub(super) not_after: UnixNanos,
     is_root: bool,
     /// Firms that it is confined to; `None` if no table names it.
     firms: Option<Firms>,

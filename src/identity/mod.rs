@@ -304,6 +304,13 @@ impl Identity {
         deadlines.min().unwrap_or_default()
     }
 
+    /// Last moment of the client authority that ends first.
+    #[must_use]
+    pub fn client_authority_not_after(&self) -> UnixNanos {
+        let state = self.state.load();
+        state.trust.authorities.iter().map(|(_, authority)| authority.not_after).min().unwrap_or_default()
+    }
+
     /// Last moment of the server's own certificate.
     #[must_use]
     pub fn server_certificate_not_after(&self) -> UnixNanos {

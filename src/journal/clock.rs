@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sealfeed_audit::clock::{Breach, ClockStatus, ClockWatch, ClockWatchOptions, DisciplinedClock, Kernel};
-use sealfeed_audit::{ClockEvidence, ClockState, Log};
+use sealfeed_audit::{CLOCK_ERROR_UNKNOWN_NS, ClockEvidence, ClockState, Log, Stamp};
 
 use crate::config::ClockConfig;
 use crate::types::Code;
@@ -13,6 +14,39 @@ use crate::types::Code;
 pub(super) struct SystemWatch {
     status: Arc<ClockStatus>,
     options: ClockWatchOptions,
+    health: Arc<Health>,
+}
+
+/// What the watch found last, for whoever wants to know now.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    breached: AtomicBool,
+}
+
+/// How good the clock is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Whether something disciplines it, by what the system says.
+    pub synchronised: bool,
+    /// Bound of its error against UTC, in nanoseconds; `None` where nobody knows.
+    pub error_ns: Option<u32>,
+    /// Whether it was found outside its tolerance when it was last asked for: not disciplined, too far off, or set by too much.
+    pub breached: bool,
+}
+
+impl Health {
+    fn note(&self, evidence: &ClockEvidence) {
+        self.breached.store(evidence.breach().is_some(), Ordering::Relaxed);
+    }
+
+    /// The same, with what a stamp of now says.
+    pub(super) fn reading(&self, stamp: &Stamp) -> ClockReading {
+        ClockReading {
+            synchronised: stamp.clock_state == ClockState::Synchronised,
+            error_ns: (stamp.clock_error_ns != CLOCK_ERROR_UNKNOWN_NS).then_some(stamp.clock_error_ns),
+            breached: self.breached.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl SystemWatch {
@@ -20,7 +54,8 @@ impl SystemWatch {
         let status = Arc::new(ClockStatus::default());
         status.sample();
         let tolerance_ns = config.tolerance_us.saturating_mul(1_000);
-        Self { status, options: ClockWatchOptions { tolerance_ns, ..ClockWatchOptions::default() } }
+        let options = ClockWatchOptions { tolerance_ns, ..ClockWatchOptions::default() };
+        Self { status, options, health: Arc::default() }
     }
 
     /// The clock of the log.
@@ -28,9 +63,19 @@ impl SystemWatch {
         DisciplinedClock::new(Arc::clone(&self.status))
     }
 
+    /// What the watch will have found.
+    pub(super) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
     /// Begins to watch it for the open log.
     pub(super) fn begin(self, log: &Log) -> io::Result<ClockWatch> {
-        ClockWatch::begin(log.clone(), self.status, Box::new(Kernel), self.options, Box::new(tell))
+        let health = self.health;
+        let report = move |now: &ClockEvidence, before: Option<&ClockEvidence>| {
+            health.note(now);
+            tell(now, before);
+        };
+        ClockWatch::begin(log.clone(), self.status, Box::new(Kernel), self.options, Box::new(report))
     }
 }
 

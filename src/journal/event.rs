@@ -5,10 +5,12 @@
 //! understood without this program. Nothing here may hold a secret: MACs are evidence, keys never appear.
 
 mod inputs;
+mod values;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub use inputs::{PaperInput, SyntheticInput};
+pub use values::{Bytes, DeliveredRange, ListedInstrument};
 
 /// Declares the events: one struct a kind, and the enum over them with its number and name. `+ n` in front of the struct: the
 /// last n fields came with schema 2.
@@ -565,6 +567,25 @@ events! {
         /// How full each is.
         detail: String,
     }
+    /// An alert fires, or is over. What it is about stands in entries of its own.
+    292 "alert" Alert {
+        /// Which one, as in `docs/ALERTS.md`.
+        name: String,
+        /// `warning` or `critical`.
+        severity: String,
+        /// `firing` or `resolved`.
+        state: String,
+        /// What was found.
+        value: String,
+        /// From where on it fires.
+        threshold: String,
+        /// Time over which was counted, in milliseconds; 0 where nothing is counted.
+        window_ms: u64,
+        /// What is known beyond that: where most came from, the last code.
+        detail: String,
+        /// What to do.
+        hint: String,
+    }
     /// A client's certificate does not hold any more: what ended with it. The orders were cancelled by the `withdrawal` in front of it.
     293 "revocation" Revocation {
         /// Whose certificate.
@@ -582,57 +603,4 @@ events! {
         /// The resting orders that were cancelled.
         orders: Vec<u64>,
     }
-}
-
-/// Bytes in the log, hex for people: a certificate in DER form, a signature, a piece of state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.serialize_str(&sealfeed_wire::hex::encode(&self.0))
-        } else {
-            self.0.serialize(serializer)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Events are read from the log alone; nobody reads them from text.
-        Vec::deserialize(deserializer).map(Self)
-    }
-}
-
-/// Messages of one stream, from one number to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveredRange {
-    /// The stream's channel.
-    pub channel: String,
-    /// The stream's symbol.
-    pub symbol: String,
-    /// Levels of the stream a side; 0 for all of them, and for channels without.
-    pub depth: u32,
-    /// Number of the first message.
-    pub first: u64,
-    /// Number of the last one. What lies between was delivered, too.
-    pub last: u64,
-}
-
-/// One instrument, as orders in it are read and matched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedInstrument {
-    /// Text name on the wire.
-    pub symbol: String,
-    /// Whether the venue matches orders in it.
-    pub tradable: bool,
-    /// Decimals of its prices.
-    pub price_decimals: u8,
-    /// Decimals of its quantities.
-    pub quantity_decimals: u8,
-    /// Smallest price step in 1e-9.
-    pub tick: i64,
-    /// Smallest quantity step in 1e-9.
-    pub lot: u64,
 }

@@ -7,6 +7,7 @@
 mod certificates;
 mod clock;
 pub mod event;
+mod observer;
 mod open;
 pub mod state;
 pub mod summary;
@@ -25,7 +26,9 @@ use sealfeed_audit::{
 };
 use tokio::sync::watch;
 
+pub use clock::ClockReading;
 pub use event::Event;
+pub use observer::Observer;
 pub use open::{OpenLogError, Opened, make, open};
 pub use sealfeed_audit::Space;
 pub use witness::WitnessError;
@@ -61,6 +64,9 @@ pub struct Journal {
     certificates: Arc<Mutex<certificates::Known>>,
     /// The clock of the log, whose quality is watched.
     clock: Arc<dyn Clock>,
+    /// Whether the clock keeps its tolerance.
+    health: Arc<clock::Health>,
+    observers: Arc<[Arc<dyn Observer>]>,
     shutdown: Shutdown,
 }
 
@@ -78,7 +84,7 @@ impl Journal {
     /// A journal over an open log. A failure of the log gives the stop signal.
     #[must_use]
     pub fn new(opened: Opened, shutdown: Shutdown) -> Self {
-        let Opened { log, clock, disciplined, witnesses } = opened;
+        let Opened { log, clock, disciplined, health, witnesses } = opened;
         let durable = Arc::new(watch::Sender::new(log.durable()));
         let sender = Arc::clone(&durable);
         log.on_durable(Box::new(move |entries| {
@@ -92,7 +98,22 @@ impl Journal {
             recorded: Arc::default(),
             certificates: Arc::default(),
             clock: disciplined,
+            health,
+            observers: Arc::new([]),
             shutdown,
+        }
+    }
+
+    /// The same journal, every event of which is shown to `observers` from here on. Clones that were made before show them nothing.
+    #[must_use]
+    pub fn observed_by(self, observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self { observers: observers.into(), ..self }
+    }
+
+    /// Shows an event to those who count: one that was recorded, or one that [`summary::Summary`] only counts.
+    fn observe(&self, event: &Event) {
+        for observer in &*self.observers {
+            observer.observe(event);
         }
     }
 
@@ -103,7 +124,10 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; the stop signal was given.
     pub fn record(&self, event: impl Into<Event>) -> Result<u64, JournalError> {
-        self.append(self.draft(&event.into())?)
+        let event = event.into();
+        let sequence = self.append(self.draft(&event)?)?;
+        self.observe(&event);
+        Ok(sequence)
     }
 
     /// As [`Journal::record`], as the next event of a session.
@@ -111,11 +135,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::record`].
     pub fn record_in(&self, session: &SessionTrail, event: impl Into<Event>) -> Result<u64, JournalError> {
-        let mut draft = self.draft(&event.into())?;
-        session.append(|link| {
+        let event = event.into();
+        let mut draft = self.draft(&event)?;
+        let sequence = session.append(|link| {
             draft.session = Some(link);
             self.append(draft)
-        })
+        })?;
+        self.observe(&event);
+        Ok(sequence)
     }
 
     /// As [`Journal::record`], as the next event of an order, and of a session if there is one.
@@ -128,7 +155,8 @@ impl Journal {
         session: Option<&SessionTrail>,
         event: impl Into<Event>,
     ) -> Result<u64, JournalError> {
-        let mut draft = self.draft(&event.into())?;
+        let event = event.into();
+        let mut draft = self.draft(&event)?;
         draft.order = Some(order.link());
         let sequence = match session {
             Some(session) => session.append(|link| {
@@ -138,6 +166,7 @@ impl Journal {
             None => self.append(draft),
         }?;
         order.advance(sequence);
+        self.observe(&event);
         Ok(sequence)
     }
 
@@ -163,6 +192,12 @@ impl Journal {
     #[must_use]
     pub fn space(&self) -> Space {
         self.log.space()
+    }
+
+    /// How good the clock is that stamps the entries.
+    #[must_use]
+    pub fn clock_reading(&self) -> ClockReading {
+        self.health.reading(&self.clock.now())
     }
 
     /// Records the digest of the application's state; see [`Journal::record`].

@@ -8,7 +8,7 @@ use sealfeed_audit::storage::DiskStorage;
 use sealfeed_audit::witness::watch::Watch;
 use sealfeed_audit::{Clock, InitError, InitOptions, Initialised, Log, OpenError, Options};
 
-use super::clock::SystemWatch;
+use super::clock::{Health, SystemWatch};
 use super::witness::{WitnessError, Witnesses};
 use crate::config::{ClockConfig, LogConfig};
 use crate::types::Code;
@@ -102,12 +102,13 @@ pub fn open(config: &LogConfig, clock: &ClockConfig, configuration: &[u8]) -> Re
     let options = Options { clock: Arc::clone(&disciplined), witnessed, ..options(config, configuration) };
     let log = Log::open(directory, options)
         .map_err(|source| OpenLogError::Open { directory: directory.clone(), source })?;
+    let health = clock.health();
     let clock = clock.begin(&log).map_err(OpenLogError::Clock)?;
     let witnesses = match witnesses {
         Some(witnesses) => Some(witnesses.watch(&log, config)?),
         None => None,
     };
-    Ok(Opened { log, clock, disciplined, witnesses })
+    Ok(Opened { log, clock, disciplined, health, witnesses })
 }
 
 /// An open log, and the threads that watch the clock and show it to its witnesses.
@@ -116,6 +117,7 @@ pub struct Opened {
     pub(super) log: Log,
     pub(super) clock: ClockWatch,
     pub(super) disciplined: Arc<dyn Clock>,
+    pub(super) health: Arc<Health>,
     pub(super) witnesses: Option<Watch>,
 }
 

@@ -63,7 +63,12 @@ impl Summary {
                 false
             }
         };
-        if in_full { self.journal.record(event).map(|_| ()) } else { Ok(()) }
+        if in_full {
+            return self.journal.record(event).map(|_| ());
+        }
+        // It happened all the same: whoever counts must not miss it.
+        self.journal.observe(&event);
+        Ok(())
     }
 
     /// Writes the counts of a second that is over. Called by `record`, and by the server once a second.

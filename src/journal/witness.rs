@@ -5,8 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use sealfeed_audit::Log;
 use sealfeed_audit::follow::Follower;
 use sealfeed_audit::note::VerifierKey;
@@ -172,37 +170,16 @@ struct HttpTransport {
 
 impl HttpTransport {
     fn new(url: &str, authorities: Option<&Path>) -> Result<Self, String> {
-        let mut config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None);
-        if url.starts_with("https://") {
-            let Some(file) = authorities else {
-                return Err("an https:// URL needs `authorities`".to_owned());
-            };
-            config = config.tls_config(tls(file)?);
-        } else if !url.starts_with("http://") {
-            return Err("`url` must begin with http:// or https://".to_owned());
-        }
+        let authorities = match (url.starts_with("https://"), authorities) {
+            (true, None) => return Err("an https:// URL needs `authorities`".to_owned()),
+            (true, some) => some,
+            (false, _) if url.starts_with("http://") => None,
+            (false, _) => return Err("`url` must begin with http:// or https://".to_owned()),
+        };
+        let agent = crate::outbound::agent(TIMEOUT, authorities)?;
         let url = format!("{}{PATH}", url.trim_end_matches('/'));
-        Ok(Self { agent: config.build().into(), url })
+        Ok(Self { agent, url })
     }
-}
-
-fn tls(authorities: &Path) -> Result<ureq::tls::TlsConfig, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", authorities.display());
-    let file = CertificateDer::pem_file_iter(authorities).map_err(|error| unreadable(&error))?;
-    let mut roots = Vec::new();
-    for certificate in file {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.push(ureq::tls::Certificate::from_der(&certificate).to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ureq::tls::TlsConfig::builder()
-        .root_certs(ureq::tls::RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(provider)
-        .build())
 }
 
 impl Transport for HttpTransport {

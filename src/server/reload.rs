@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use toml::{Table, Value};
 
 use super::start::record_in_force;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, AlertsConfig, Config, ConfigError};
 use crate::feed::Ending;
 use crate::identity::{Changes, Identified, IdentityError};
 use crate::journal::{Journal, JournalError, event};
@@ -19,7 +20,9 @@ use crate::session::{self, RevokedCertificate, SessionContext, Swept, Verdict, s
 use crate::types::{Code, Entitlement, UnixNanos};
 
 /// Keys of the configuration that a running server takes anew, each with everything below it. All others need a restart.
-const RELOADABLE: [&str; 2] = ["tls", "identity"];
+const RELOADABLE: [&str; 4] = ["tls", "identity", "limits", "alerts"];
+/// Exceptions from that: what was put together at the start.
+const FIXED: [&str; 3] = ["limits.out_bytes_max", "limits.out_queue_bytes_max", "alerts.webhook"];
 
 /// Who wants a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,14 +101,20 @@ struct InForce {
 /// Reloads, one at a time.
 pub(super) struct Reloader {
     context: Arc<SessionContext>,
+    thresholds: Arc<ArcSwap<AlertsConfig>>,
     in_force: tokio::sync::Mutex<InForce>,
 }
 
 impl Reloader {
     /// For a server that runs by this configuration.
-    pub(super) fn new(context: Arc<SessionContext>, config: &Config, text: &[u8]) -> Self {
+    pub(super) fn new(
+        context: Arc<SessionContext>,
+        thresholds: Arc<ArcSwap<AlertsConfig>>,
+        config: &Config,
+        text: &[u8],
+    ) -> Self {
         let in_force = InForce { config: config.clone(), text: text.to_vec() };
-        Self { context, in_force: tokio::sync::Mutex::new(in_force) }
+        Self { context, thresholds, in_force: tokio::sync::Mutex::new(in_force) }
     }
 
     /// What all sessions share.
@@ -159,6 +168,8 @@ impl Reloader {
         // If it panicked, what was in force stays so, as for every file that cannot be used.
         let changes = reading.await.map_err(ReloadError::Panicked)?.map_err(ReloadError::Identity)?;
         if let Some(next) = next {
+            self.context.limits.reconfigure(&next.config.limits);
+            self.thresholds.store(Arc::new(next.config.alerts.clone()));
             *in_force = next;
             if !keys.is_empty() {
                 self.journal().record(event::Configuration {
@@ -238,9 +249,10 @@ fn read_again(in_force: &InForce) -> Result<Option<InForce>, ReloadError> {
 }
 
 fn is_reloadable(key: &str) -> bool {
-    RELOADABLE
-        .iter()
-        .any(|prefix| key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    let is_below = |prefix: &&str| {
+        key.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    RELOADABLE.iter().any(|prefix| is_below(prefix)) && !FIXED.iter().any(|prefix| is_below(prefix))
 }
 
 /// Full names of the keys in which two configurations differ. A list is one key.
@@ -308,6 +320,8 @@ mod tests {
     fn a_key_is_reloadable_with_what_is_below_it_and_not_with_what_merely_begins_alike() {
         assert!(is_reloadable("tls.client_revocation_lists"));
         assert!(is_reloadable("identity"));
+        assert!(is_reloadable("limits.ban.closes_max") && is_reloadable("alerts.refire_ms"));
+        assert!(!is_reloadable("limits.out_bytes_max") && !is_reloadable("alerts.webhook"));
         assert!(!is_reloadable("tlsx"));
         assert!(!is_reloadable("log.directory"));
     }

@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::continuation::{self, Continuation};
+use super::ops::Ops;
 use super::reload::{ReloadError, Reloaded, Reloader, Trigger};
 use super::{accept, watch};
+use crate::alerts::WebhookError;
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
@@ -23,6 +25,7 @@ use crate::identity::{Identity, IdentityError, InForce};
 use crate::journal::summary::Summary;
 use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
+use crate::metrics::MetricsFileError;
 use crate::pipeline::{Core, Pipeline, PipelineOptions, RELOADS_MAX, day_of};
 use crate::session::{
     self, Bans, Limits, Pressure, Registry, SessionContext, ShardThreads, Shards, UpgradeRules,
@@ -58,6 +61,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A receiver of alerts cannot be used.
+    #[error("cannot send alerts")]
+    Webhook(#[from] WebhookError),
+    /// The file of figures cannot be written.
+    #[error("cannot show figures")]
+    MetricsFile(#[from] MetricsFileError),
     /// The operating system refuses a thread or a file.
     #[error("the operating system refuses {what}")]
     System {
@@ -89,6 +98,8 @@ impl StartError {
             Self::TwoSyntheticMarkets => Some(Code::CfgValueInvalid),
             Self::Listen { .. } => Some(Code::CfgListenFailed),
             Self::Journal(_) => Some(Code::AudLogFailed),
+            Self::Webhook(error) => Some(error.code()),
+            Self::MetricsFile(error) => Some(error.code()),
             Self::Restore(_) => Some(Code::AudStateRefused),
             Self::System { .. } => None,
         }
@@ -105,6 +116,7 @@ pub struct Running {
     sources: Vec<ThreadHandle<()>>,
     stop_sources: Shutdown,
     journal: Journal,
+    ops: Ops,
     reloader: Arc<Reloader>,
     watching: JoinHandle<()>,
 }
@@ -117,18 +129,15 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     // Before any of them is read: a change from here on is one.
     let watched = config.server.watch_files.then(|| watch::look(&watch::files(config)));
     let shutdown = Shutdown::new();
-    let journal = Journal::new(journal::open(&config.log, &config.clock, configuration)?, shutdown.clone());
+    let (mut ops, journal) = open_journal(config, configuration, &clock, &shutdown)?;
     let identity =
         Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
-    let address = config.server.listen;
-    let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let (listener, address) = bind(config.server.listen).await?;
     // Before this run says that it began: a link of the run before counts, none of an earlier one.
     let tape = if config.tape.enabled { Some(open_tape(config, configuration, &journal)?) } else { None };
     let continuation = continuation::of(tape.as_ref(), &instruments, &recordings(&sources));
-    let restored = restore_state(config, &journal)?;
+    let restored = restore_state(config, &journal, &mut ops)?;
     record_start(&journal, configuration, &identity, &instruments, address).await?;
 
     let now = clock.now();
@@ -164,9 +173,10 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
+    ops.start(config, &context)?;
     let proxy = Arc::new(config.server.proxy.clone());
     let accepting = tokio::spawn(accept::run(listener, Arc::clone(&context), proxy));
-    let reloader = Arc::new(Reloader::new(Arc::clone(&context), config, configuration));
+    let reloader = Arc::new(Reloader::new(Arc::clone(&context), ops.thresholds(), config, configuration));
     let watching = tokio::spawn(watch::run(Arc::clone(&reloader), watched, reload_requests));
     if let Some(path) = &config.server.ready_file {
         write_new(path, &format!("{address}\n")).map_err(system("the ready file"))?;
@@ -181,6 +191,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         sources: threads,
         stop_sources,
         journal,
+        ops,
         reloader,
         watching,
     })
@@ -199,6 +210,27 @@ fn engine_options(config: &Config, now: UnixNanos) -> EngineOptions {
         state_hash_inputs: config.orders.state_hash_inputs,
         ..EngineOptions::default()
     }
+}
+
+/// The listener, and where it really is.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    Ok((listener, address))
+}
+
+/// The sealed log, and who sees every event from the first one on.
+fn open_journal(
+    config: &Config,
+    configuration: &[u8],
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<(Ops, Journal), StartError> {
+    let ops = Ops::new(&config.alerts, clock)?;
+    let opened = journal::open(&config.log, &config.clock, configuration)?;
+    let journal = Journal::new(opened, shutdown.clone()).observed_by(ops.observers());
+    Ok((ops, journal))
 }
 
 /// As many as processors that this process may use.
@@ -260,9 +292,10 @@ fn open_tape(
 }
 
 /// What the runs before left of orders and answers, before this run says that it began.
-fn restore_state(config: &Config, journal: &Journal) -> Result<Option<Restored>, StartError> {
+fn restore_state(config: &Config, journal: &Journal, ops: &mut Ops) -> Result<Option<Restored>, StartError> {
     let restored = execute::restore(&config.log.directory, journal.log_id(), config.feed.resume_bytes_max)?;
     if let Some(restored) = &restored {
+        ops.engaged(restored.engine.kill_switches());
         tracing::info!(
             from_entry = restored.from,
             inputs = restored.inputs,
@@ -414,6 +447,12 @@ impl Running {
         self.context.registry.sessions()
     }
 
+    /// All figures as they are now, in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.ops.figures()
+    }
+
     /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].
     ///
     /// # Errors
@@ -441,6 +480,7 @@ impl Running {
         // The sessions' handle to the pipeline goes with the context, so that the pipeline sees its end.
         drop(self.context);
         let (pipeline, shards, sources, journal) = (self.pipeline, self.shards, self.sources, self.journal);
+        let ops = self.ops;
         let stopped = tokio::task::spawn_blocking(move || {
             for source in sources {
                 if source.join().is_err() {
@@ -449,6 +489,7 @@ impl Running {
             }
             shards.stop();
             pipeline.stop();
+            ops.stop();
             journal.record(event::Stop { reason: format!("{reason:?}") })?;
             journal.stop()?;
             Ok(reason)

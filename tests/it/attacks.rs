@@ -1,5 +1,5 @@
 //! What an attacker can do with messages it has seen, keys it has not, and time: every attempt has its coded answer and
-//! its sealed entry, spends nothing that is not its own, and leaves a bystander unharmed.
+//! its sealed entry and its figure (`Scene::end` compares the two), spends nothing that is not its own, and leaves a bystander unharmed.
 //!
 //! Forged MACs and replays on one server: `orders`. Values that are none: `order_limits`. Here: every byte, every mixture,
 //! the edges of time, other servers and restarts, floods, and what is said twice.
@@ -138,6 +138,8 @@ async fn a_message_is_worthless_after_a_restart_and_on_another_server_with_the_s
     let mut bob = again.connect(&Pki::get().client(BOB)).await;
     assert_error(&bob.send_signed(&signed).await, "SF-ORD-001");
     let session = bob.leave();
+    again.figures_say_what_the_log_says().await;
+    assert_eq!(again.figures().refusals("reject", "SF-ORD-001"), 1.0, "of this run alone");
     let (events, _) = again.finish().await;
     assert!(of(&events, "reject", session).iter().any(|event| event.has_code("SF-ORD-001")));
     assert_eq!(

@@ -4,16 +4,20 @@
 //! what the tests know of the log they read from its files.
 
 mod client;
+mod figures;
 mod log;
 mod pki;
+mod receiver;
 mod scene;
 mod server;
 mod telemetry;
 mod tls;
 
 pub(crate) use client::{Client, Ended, Frame, Received, frame_text, fresh_nonce};
+pub(crate) use figures::Figures;
 pub(crate) use log::{Logged, assert_executes_again};
 pub(crate) use pki::{Identity, Pki, self_signed};
+pub(crate) use receiver::{Answer, Posted, Receiver, secret, secret_text};
 pub(crate) use scene::Scene;
 pub(crate) use server::{POLICY, Server, wait_until};
 pub(crate) use tls::{HttpAnswer, UPGRADE, configuration, fresh_address, read_answer, tcp_from};

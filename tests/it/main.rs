@@ -16,6 +16,7 @@ mod prove;
 mod prove_signed;
 mod query;
 
+mod alerts;
 mod attacks;
 mod bench;
 mod burst;
@@ -37,6 +38,7 @@ mod limits;
 mod limits_session;
 mod log;
 mod messages;
+mod metrics;
 mod operators;
 mod order_command;
 mod order_limits;

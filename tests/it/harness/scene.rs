@@ -77,8 +77,10 @@ impl Scene {
     }
 
     /// Asserts that the bystander is unharmed, stops the server, verifies its log and returns it.
+    /// The figures, too, have to say what the log says.
     pub(crate) async fn end(mut self) -> Vec<Logged> {
         self.bystander_is_unharmed().await;
+        self.server.figures_say_what_the_log_says().await;
         self.stop().await
     }
 

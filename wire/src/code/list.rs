@@ -448,6 +448,12 @@ pub enum Code {
     CfgProductUnknown = 8023,
     /// `SF-CFG-024`: the dates of an entitlement rule are the wrong way round.
     CfgRuleDates = 8024,
+    /// `SF-CFG-028`: a receiver of alerts is configured wrongly.
+    CfgWebhookInvalid = 8028,
+    /// `SF-CFG-029`: the secret of a receiver of alerts cannot be used.
+    CfgWebhookSecretUnusable = 8029,
+    /// `SF-CFG-030`: the metrics file cannot be written.
+    CfgMetricsFileUnusable = 8030,
     /// `SF-CFG-034`: the configuration has changed in what only a start reads.
     CfgNeedsRestart = 8034,
     /// `SF-CLI-001`: messages of a stream did not come.
