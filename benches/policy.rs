@@ -79,7 +79,8 @@ fn file(spread: Spread, count: usize) -> String {
         "[[rule]]\nname = \"orders\"\nmatch = {{ user = \"user{}\" }}\n[rule.orders]\nsymbols = [\"*\"]\n",
         count - 1
     );
-    (0..count - 1).map(rule).collect::<String>() + &rule(count - 1).replace("\"ES*\"", "\"NQ*\"") + &orders
+    // The one with the right to trade among them; the last one grants the symbol that is asked for.
+    (1..count).map(rule).collect::<String>() + &orders
 }
 
 fn symbol(number: usize) -> String {
