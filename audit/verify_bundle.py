@@ -238,8 +238,8 @@ def tell(entries, origin, ders):
     need(ders == expected, "the certificates are not those in the entries")
     presented = set()
     for it in connects:
-        address, principal, _, certificate, _, _ = fields(it.payload, "tttttt")
-        mine = it.session and it.schema == 1 and first_use.pop(it.session, 0) > it.seq and principal == owner
+        address, principal, _, certificate, _, _ = fields(it.payload, "tttttt", whole=it.schema == 1)
+        mine = it.session and it.schema in (1, 2) and first_use.pop(it.session, 0) > it.seq and principal == owner
         need(mine and chains.get((certificate, it.run), 0) < it.seq, f"entry {it.seq} begins a session that is not the order's, or comes before its certificates")
         presented.add((certificate, it.run))
         leaves[it.session] = expected.get(f"certificates/{chains.get((certificate, it.run), 0):020}-0.der")

@@ -3,7 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 cannot connect; 4 not entitled; 5 order rejected; 6 order outcome
 //! unknown; 70 the sealed log failed; 71 the state of the sealed log forbids to start; 78 configuration.
-//! `record`, `bench`: 7 with gaps, 73 cannot create.
+//! `record`, `bench`: 7 with gaps, 73 cannot create. `policy`: 1 a case failed, 4 `explain` was asked about what is not granted, 78 the policy is invalid.
 //! `audit verify` has the verdicts of `audit/FORMAT.md`; `audit replay --execute`: 27 DIVERGED, 28 REFUSED;
 //! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
@@ -16,6 +16,7 @@ mod demo;
 mod duration;
 mod explain;
 mod order;
+mod policy;
 mod record;
 mod serve;
 mod signing;
@@ -51,6 +52,8 @@ enum Command {
     Order(order::OrderArgs),
     /// Operators: kill switches, and how instruments trade.
     Admin(admin::AdminArgs),
+    /// Check, test, explain and compare entitlement policies.
+    Policy(policy::PolicyArgs),
     /// Measure how a running server delivers.
     Bench(bench::BenchArgs),
     /// Verify and replay a sealed log.
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Record(arguments) => record::run(arguments),
         Command::Order(arguments) => order::run(arguments),
         Command::Admin(arguments) => admin::run(arguments),
+        Command::Policy(arguments) => Ok(policy::run(&arguments)),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Tape(arguments) => tape::run(&arguments),

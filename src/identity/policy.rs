@@ -273,8 +273,14 @@ fn private_channel(rights: &OrderRights) -> Grant {
 #[path = "policy_dated_tests.rs"]
 mod dated_tests;
 #[cfg(test)]
+#[path = "policy_model_tests.rs"]
+mod model_tests;
+#[cfg(test)]
 #[path = "policy_orders_tests.rs"]
 mod orders_tests;
+#[cfg(test)]
+#[path = "policy_schema_tests.rs"]
+mod schema_tests;
 #[cfg(test)]
 #[path = "policy_tests.rs"]
 mod tests;

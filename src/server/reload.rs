@@ -252,7 +252,7 @@ fn is_reloadable(key: &str) -> bool {
     let is_below = |prefix: &&str| {
         key.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    RELOADABLE.iter().any(|prefix| is_below(prefix)) && !FIXED.iter().any(|prefix| is_below(prefix))
+    RELOADABLE.iter().any(&is_below) && !FIXED.iter().any(is_below)
 }
 
 /// Full names of the keys in which two configurations differ. A list is one key.

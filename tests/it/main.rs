@@ -49,6 +49,7 @@ mod orders_life;
 mod outcomes;
 mod paper;
 mod policy_change;
+mod policy_command;
 mod proof;
 mod proxy;
 mod publish;

@@ -71,8 +71,8 @@ impl<'a> Around<'a> {
                 if header.seq < last.seq
                     && header.session.is_some_and(|session| self.life.sessions.contains(&session.id)) =>
             {
-                let chain =
-                    events::connect(&entry.payload).and_then(|told| self.chains.get(told.certificate));
+                let chain = events::connect(&entry.payload, header.schema)
+                    .and_then(|told| self.chains.get(told.certificate));
                 if let Some(chain) = chain {
                     self.known.extend(header.session.map(|session| session.id));
                     self.kept.insert(chain.header.seq, chain.clone());

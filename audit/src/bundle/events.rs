@@ -18,6 +18,9 @@ pub(super) const SCHEMA: u16 = 1;
 /// Version of those of an order's life behind which fields came: a signature to `order` and `order_refused`, among others.
 pub(super) const SCHEMA_OF_ORDERS: u16 = 2;
 
+/// Version of `connect` behind whose fields came that are not looked at.
+pub(super) const SCHEMA_OF_CONNECT: u16 = 2;
+
 /// What a client signed, byte for byte, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signed<'a> {
@@ -79,14 +82,20 @@ pub(super) fn order(payload: &[u8], schema: u16) -> Option<Order<'_>> {
     fields.end(Order { principal, order_id, signed: Signed { op, ts, nonce, body, signature } })
 }
 
-pub(super) fn connect(payload: &[u8]) -> Option<Connect<'_>> {
+pub(super) fn connect(payload: &[u8], schema: u16) -> Option<Connect<'_>> {
     let mut fields = Fields(payload);
     let (address, principal, _serial, certificate) =
         (fields.text()?, fields.text()?, fields.text()?, fields.text()?);
     // User agent and sub-protocol.
     fields.text()?;
     fields.text()?;
-    fields.end(Connect { address, principal, certificate })
+    let connect = Connect { address, principal, certificate };
+    match schema {
+        SCHEMA => fields.end(connect),
+        // What came behind is for the bill.
+        SCHEMA_OF_CONNECT => Some(connect),
+        _ => None,
+    }
 }
 
 pub(super) fn certificate(payload: &[u8]) -> Option<Certificate<'_>> {

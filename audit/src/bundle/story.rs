@@ -311,7 +311,7 @@ fn sessions<'a>(
     }
     let (mut named, mut leaves) = (Vec::new(), Leaves::new());
     for (seq, entry) in entries.iter().filter(|(_, entry)| entry.header.kind == CONNECT) {
-        let told = events::connect(entry.payload).filter(|_| entry.header.schema == events::SCHEMA);
+        let told = events::connect(entry.payload, entry.header.schema);
         let told = told.ok_or_else(|| format!("entry {seq} is no connect"))?;
         let id = entry.header.session.ok_or_else(|| format!("entry {seq} names no session"))?.id;
         let first_use = used.remove(&id).filter(|first| first > seq);

@@ -233,6 +233,26 @@ fn a_log_from_before_certificates_were_recorded_proves_what_it_has() {
     assert_eq!(story.clock, [None, None]);
 }
 
+#[test]
+fn a_connect_behind_whose_fields_more_came_is_read_and_one_of_an_unknown_schema_proves_nothing() {
+    for (schema, is_read) in [(1, false), (2, true), (3, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let key = init_log(folder.path()).public_key;
+        let writer = Writer::open(folder.path(), |_| {});
+        let mut newer = connect(1, BOB, b"bob");
+        newer.schema = schema;
+        // A role, sessions at once, two flags.
+        newer.payload.extend_from_slice(b"\x06trader\x01\x01\x01\x00");
+        writer.add(newer);
+        writer.add(connect(2, BOB, b"bob"));
+        writer.life(ORDER, BOB);
+        writer.log.stop().unwrap();
+        let made = make(folder.path(), ORDER, Some(key));
+        let is_verified = made.is_ok_and(|made| made.report.verdict == Verdict::Verified);
+        assert_eq!(is_verified, is_read, "schema {schema}");
+    }
+}
+
 /// Prunes a log of the segments before the last.
 fn prune_all(folder: &Path, anchors: &sealfeed_audit::verify::Anchors) {
     let storage: Arc<dyn sealfeed_audit::storage::Storage> = Arc::new(DiskStorage::new(folder));

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 pub(super) use execute::last_checkpoint;
 pub(super) use rows::parse_time;
+pub(super) use sessions::{OpenSession, open_sessions};
 
 use clap::{Args, Subcommand};
 

@@ -1,11 +1,13 @@
 //! Sessions and their subscriptions, followed through a log: who had what at any moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use anyhow::Context as _;
 use sealfeed_audit::hex;
 use serde_json::Value;
 
-use super::rows::Row;
+use super::rows::{ENDS_HERE, Row, open};
 
 /// A product that a session is subscribed to: channel and symbol.
 pub(super) type Product = (String, String);
@@ -16,6 +18,8 @@ pub(super) struct Session {
     pub(super) principal: String,
     pub(super) address: String,
     pub(super) certificate: String,
+    /// Role in the certificate; empty if it has none, or if the log does not say.
+    pub(super) role: String,
     /// How the policy classes the user now: professional, display.
     pub(super) flags: [Option<bool>; 2],
     /// When it began, RFC 3339.
@@ -63,6 +67,7 @@ impl Sessions {
                     principal: text("principal"),
                     address: text("address"),
                     certificate: text("certificate"),
+                    role: text("role"),
                     flags: flags(row),
                     since: row.time(),
                     products: BTreeMap::new(),
@@ -160,6 +165,34 @@ impl Sessions {
         };
         self.open.values().flat_map(of).collect()
     }
+}
+
+/// A session that is open at the end of a log.
+#[derive(Debug)]
+pub(in crate::cli) struct OpenSession {
+    /// Whose: firm/user.
+    pub(in crate::cli) principal: String,
+    /// Role in the certificate; empty if it has none, or if the log does not say.
+    pub(in crate::cli) role: String,
+    /// Channel, symbol and depth (0: all, or no book) of what it is subscribed to.
+    pub(in crate::cli) products: Vec<(String, String, u64)>,
+}
+
+/// The sessions that are open at the end of the log in `directory`.
+pub(in crate::cli) fn open_sessions(directory: &Path) -> anyhow::Result<Vec<OpenSession>> {
+    let mut sessions = Sessions::default();
+    for entry in open(directory)? {
+        sessions.learn(&Row::new(entry.context(ENDS_HERE)?));
+    }
+    let of = |session: Session| {
+        let products = session.products.into_iter();
+        OpenSession {
+            principal: session.principal,
+            role: session.role,
+            products: products.map(|((channel, symbol), (depth, _))| (channel, symbol, depth)).collect(),
+        }
+    };
+    Ok(sessions.open.into_values().map(of).collect())
 }
 
 fn flags(row: &Row) -> [Option<bool>; 2] {

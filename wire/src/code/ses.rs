@@ -273,7 +273,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "the entitlement was withdrawn during the session",
         hint: "Ask the operator.",
-        explain: "A new entitlement file came into force that grants this principal nothing. The connection is closed with 4503.",
+        explain: "A new entitlement file came into force that grants this principal nothing, or the last rule that granted it something has ended by its dates. The connection is closed with 4503.",
     },
     Entry {
         code: Code::SesOperatorEnded,
