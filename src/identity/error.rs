@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rustls::server::VerifierBuilderError;
 use sealfeed_wire::Code;
 
 /// Which of the configured files.
@@ -275,7 +276,7 @@ pub enum IdentityError {
     Verifier {
         /// Why.
         #[source]
-        source: rustls::server::VerifierBuilderError,
+        source: VerifierBuilderError,
     },
 }
 
@@ -299,13 +300,15 @@ impl IdentityError {
             | Self::AuthorityTwice { .. }
             | Self::NoRoot
             | Self::AuthorityUntrusted { .. }
-            | Self::Verifier { .. } => Code::CfgTrustUnusable,
+            | Self::Verifier { source: VerifierBuilderError::NoRootAnchors } => Code::CfgTrustUnusable,
             Self::WrongOrder { .. }
             | Self::BrokenChain { .. }
             | Self::NotForServers
             | Self::OutsideValidity { .. }
             | Self::Tls { .. } => Code::CfgCertificateUnusable,
-            Self::NoRevocationList { .. }
+            // A list that our parser takes and rustls does not, for a critical extension that nobody knows.
+            Self::Verifier { .. }
+            | Self::NoRevocationList { .. }
             | Self::RevocationListTwice { .. }
             | Self::RevocationListForged { .. }
             | Self::RevocationListUnsupported { .. }
