@@ -198,6 +198,14 @@ pub enum IdentityError {
         /// Whose, escaped.
         authority: String,
     },
+    /// A list was signed by an authority that may not sign lists.
+    #[error(
+        "the certificate of {authority} does not allow it to sign revocation lists (key usage without cRLSign)"
+    )]
+    RevocationListNotAllowed {
+        /// Whose, escaped.
+        authority: String,
+    },
     /// A list is of a kind that cannot be enforced (delta, indirect, unknown critical extension, no number).
     #[error("the revocation list of {authority} is of no supported kind")]
     RevocationListUnsupported {
@@ -311,6 +319,7 @@ impl IdentityError {
             | Self::NoRevocationList { .. }
             | Self::RevocationListTwice { .. }
             | Self::RevocationListForged { .. }
+            | Self::RevocationListNotAllowed { .. }
             | Self::RevocationListUnsupported { .. }
             | Self::RevocationListOutsideValidity { .. }
             | Self::RevocationListRolledBack { .. } => Code::CfgCrlUnusable,
