@@ -102,10 +102,10 @@ pub(super) struct Authorities {
     pub(super) roots: Vec<CertificateDer<'static>>,
     /// All others.
     pub(super) issuing: Vec<CertificateDer<'static>>,
-    /// Lists of the authorities above, in no order, until the path verifier has them.
+    /// Lists of the authorities above, in no order, until rustls has looked at them.
     pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
     /// How long a list counts after its `nextUpdate`, nanoseconds.
-    pub(super) grace_ns: u64,
+    grace_ns: u64,
     /// Whether any authority is confined to firms: then one that is not vouches for nobody.
     is_confining: bool,
 }

@@ -315,6 +315,13 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_is_a_deny_list() {
+        let list = parse(include_str!("../../docs/examples/deny.toml")).unwrap();
+        assert_eq!(list.count(), 4);
+        assert!(list.find(&desk7(), NOW).unwrap().ends_with(": suspended by compliance"));
+    }
+
+    #[test]
     fn an_entry_denies_nobody_else() {
         for entry in [
             "serial = \"8f0100\"",

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rustls::server::VerifierBuilderError;
 use sealfeed_wire::Code;
 
 /// Which of the configured files.
@@ -197,6 +198,14 @@ pub enum IdentityError {
         /// Whose, escaped.
         authority: String,
     },
+    /// A list was signed by an authority that may not sign lists.
+    #[error(
+        "the certificate of {authority} does not allow it to sign revocation lists (key usage without cRLSign)"
+    )]
+    RevocationListNotAllowed {
+        /// Whose, escaped.
+        authority: String,
+    },
     /// A list is of a kind that cannot be enforced (delta, indirect, unknown critical extension, no number).
     #[error("the revocation list of {authority} is of no supported kind")]
     RevocationListUnsupported {
@@ -275,7 +284,7 @@ pub enum IdentityError {
     Verifier {
         /// Why.
         #[source]
-        source: rustls::server::VerifierBuilderError,
+        source: VerifierBuilderError,
     },
 }
 
@@ -299,15 +308,18 @@ impl IdentityError {
             | Self::AuthorityTwice { .. }
             | Self::NoRoot
             | Self::AuthorityUntrusted { .. }
-            | Self::Verifier { .. } => Code::CfgTrustUnusable,
+            | Self::Verifier { source: VerifierBuilderError::NoRootAnchors } => Code::CfgTrustUnusable,
             Self::WrongOrder { .. }
             | Self::BrokenChain { .. }
             | Self::NotForServers
             | Self::OutsideValidity { .. }
             | Self::Tls { .. } => Code::CfgCertificateUnusable,
-            Self::NoRevocationList { .. }
+            // A list that our parser takes and rustls does not, for a critical extension that nobody knows.
+            Self::Verifier { .. }
+            | Self::NoRevocationList { .. }
             | Self::RevocationListTwice { .. }
             | Self::RevocationListForged { .. }
+            | Self::RevocationListNotAllowed { .. }
             | Self::RevocationListUnsupported { .. }
             | Self::RevocationListOutsideValidity { .. }
             | Self::RevocationListRolledBack { .. } => Code::CfgCrlUnusable,

@@ -9,11 +9,10 @@ use rustls::client::Resumption;
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error as TlsError, RootCertStore, ServerConnection,
 };
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 use sealfeed_wire::Code;
 
 use super::test_pki::{Leaf, NOW, TestCa, TestPki, client_params, day, days_later, issue, issue_for};
-use super::verifier::{HandshakeVerifier, Trust};
 use super::*;
 use crate::types::SignatureKey;
 
@@ -312,32 +311,6 @@ fn an_expired_revocation_list_lets_nobody_in() {
     assert_eq!(outcome.result.unwrap_err().code, Code::TlsCrlExpired);
     assert_eq!(outcome.alert, Some(AlertDescription::UnknownCA));
     assert_eq!(identity.still_valid(&identified, days_later(101)), Ok(()), "open sessions go on");
-}
-
-#[test]
-fn an_unknown_revocation_status_is_refused() {
-    let pki = TestPki::new();
-    let identity = pki.load().unwrap();
-    let state = identity.state.load();
-    let list = pki.clients.list(1, &[], day(100));
-    let list = CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
-    // Loading refuses a set without the root's list, so the verifier gets it from its parts.
-    let authorities = &state.trust.authorities;
-    let paths = tls::verifier_of(&authorities.roots, &authorities.issuing, vec![list], true).unwrap();
-    let read = |role, name| files::read(role, &pki.path(name)).unwrap();
-    let certificates = read(FileRole::ClientAuthorities, "authorities.pem");
-    let complete =
-        Authorities::load(&certificates, &read(FileRole::RevocationLists, "lists.pem"), &pki.tls(), NOW)
-            .unwrap();
-    let (deny_list, ceilings) = (DenyList::default(), state.trust.ceilings);
-    let trust = Arc::new(Trust { authorities: complete, paths, deny_list, ceilings });
-    let slot = RefusalSlot::default();
-    let verifier = Arc::new(HandshakeVerifier::new(trust, slot.clone()));
-    let handshake = Handshake { config: Arc::new(state.server.config(verifier)), slot };
-    let leaf = issue(&client_params(), &pki.clients);
-    let shown = Some((vec![leaf.certificate.clone()], &leaf));
-    let outcome = drive(handshake, client(&pki, shown));
-    assert_eq!(outcome.result.unwrap_err().code, Code::TlsRevocationUnknown);
 }
 
 #[test]

@@ -159,6 +159,16 @@ fn a_revocation_list_that_its_authority_did_not_sign_is_refused() {
 }
 
 #[test]
+fn a_revocation_list_of_an_authority_that_may_not_sign_lists_is_refused() {
+    let (code, text) = refused(|pki| {
+        let root = pki.root.certificate_without_lists();
+        pki.write("authorities.pem", &(root + &pki.clients.certificate.pem()));
+    });
+    assert_eq!(code, Code::CfgCrlUnusable);
+    assert!(text.contains("CN=Test Root") && text.contains("cRLSign"), "{text}");
+}
+
+#[test]
 fn two_revocation_lists_of_one_authority_are_refused() {
     let (code, text) = refused(|pki| {
         let twice = pki.clients.list(1, &[], day(9)) + &pki.clients.list(2, &[7], day(9));

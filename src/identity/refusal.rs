@@ -42,7 +42,7 @@ impl Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.code.as_str(), self.detail)?;
+        write!(f, "{}: {}", self.code.as_str(), self.detail)?;
         match &self.claim {
             Some(claim) => {
                 write!(f, " (claimed {}, serial {} of {})", claim.subject, claim.serial, claim.issuer)

@@ -1,13 +1,12 @@
 //! One revocation list: who signed it, when it holds, whom it names.
 //!
-//! Lists are enforced twice: by path validation in every handshake, and from this parsed form for sessions that are
-//! open already. A list past its `nextUpdate`, and past the grace that the operator gave it (`tls.revocation_grace_hours`, none
+//! Lists are enforced from this parsed form alone, in every handshake and for sessions that are open already. A list past its
+//! `nextUpdate`, and past the grace that the operator gave it (`tls.revocation_grace_hours`, none
 //! by default), lets nobody in, while open sessions go on: ending them all because a file was not renewed would be the greater
 //! harm, and a revocation that came in time has ended them already. One rule holds everywhere, [`RevocationList::standing`]: at
 //! a start, at a reload, in a handshake.
 //!
-//! A list is in memory twice: as its serial numbers here (for a list of 100,000 with serials of 20 bytes some 6 MB), and as rustls's
-//! own copy with a record for each (some 15 MB). Both look a serial up without reading the list.
+//! In memory is a table of serial numbers, for which one look-up is enough, and nothing else of a list.
 
 use std::collections::HashSet;
 
@@ -120,6 +119,11 @@ pub(super) fn check(
     );
     if !signed {
         return Err(IdentityError::RevocationListForged { authority: name });
+    }
+    // Without a key usage an authority may do everything (RFC 5280, section 4.2.1.3).
+    let may_sign = authority.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()));
+    if !may_sign {
+        return Err(IdentityError::RevocationListNotAllowed { authority: name });
     }
     let (Some(number), Some(next_update)) = (list.crl_number(), list.next_update()) else {
         return Err(IdentityError::RevocationListUnsupported { authority: name });

@@ -57,6 +57,13 @@ impl TestCa {
         Issuer::from_params(&self.params, &self.key)
     }
 
+    /// Its certificate, if it were one that does not allow to sign lists; of roots only.
+    pub(super) fn certificate_without_lists(&self) -> String {
+        let mut params = self.params.clone();
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.self_signed(&self.key).unwrap().pem()
+    }
+
     /// Its list number `number`, revoking `serials`, good until `next_update`.
     pub(super) fn list(&self, number: u64, serials: &[u64], next_update: OffsetDateTime) -> String {
         let revoked = |serial: &u64| RevokedCertParams {

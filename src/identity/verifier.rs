@@ -28,7 +28,7 @@ use crate::types::UnixNanos;
 #[derive(Debug)]
 pub(super) struct Trust {
     pub(super) authorities: Authorities,
-    /// rustls's own verifier over the same roots and lists.
+    /// rustls's own verifier of paths over the same authorities; revocation is not its part.
     pub(super) paths: Arc<dyn ClientCertVerifier>,
     pub(super) deny_list: DenyList,
     pub(super) ceilings: Ceilings,
@@ -116,6 +116,7 @@ fn alert(code: Code) -> TlsError {
         Code::TlsCertificateExpired => CertificateError::Expired,
         Code::TlsCertificateNotYetValid => CertificateError::NotValidYet,
         Code::TlsCertificateRevoked | Code::TlsCertificateDenied => CertificateError::Revoked,
+        Code::TlsCrlExpired => CertificateError::ExpiredRevocationList,
         Code::TlsIssuerUnknown => CertificateError::UnknownIssuer,
         Code::TlsPurposeWrong => CertificateError::InvalidPurpose,
         _ => CertificateError::ApplicationVerificationFailure,

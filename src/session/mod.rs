@@ -188,10 +188,9 @@ impl Session<Identified> {
     /// The checks that need to know who it is.
     fn admit(self, encoding: Encoding) -> Result<Session<Active>, Refused> {
         let Self { context, address, state } = self;
-        let refusal_detail = |refusal: &Refusal| format!("{}: {}", refusal.code.as_str(), refusal.detail);
         let identity = state
             .identity
-            .map_err(|refusal| Refused::new(Code::SesEntitlementMissing, refusal_detail(&refusal)))?;
+            .map_err(|refusal| Refused::new(Code::SesEntitlementMissing, refusal.to_string()))?;
         if context.shutdown.is_stopping() {
             return Err(Refused::new(Code::SesDraining, "the server is stopping"));
         }

@@ -19,6 +19,7 @@ use rustls::{RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use sealfeed::clock::Clock;
+use sealfeed::server::StartError;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -302,19 +303,26 @@ async fn a_list_that_goes_out_of_date_or_is_replaced_by_a_wrong_one_lets_nobody_
         sound("beside a list that is out of date", Is("acme/u")),
     ];
     assert_none(&judge(&server, stale).await);
-    // A list of the right name by the wrong key, and none at all: the lists in force stay so.
+    // A list of the right name by the wrong key, none at all, one with something critical that nobody knows, and one for a part of the
+    // certificates: the lists in force stay so.
     clock.set(world.nanos(0));
     let path = files.path().join("lists.pem");
+    let (all, good) = (world.lists(), world.list("Clients", "Clients", &[]));
+    let unknown = der::extension(&der::oid(&[1, 3, 6, 1, 4, 1, 99_999, 1]), true, &[5, 0]);
+    let partial = der::extension(&der::ce(28), true, &der::tlv(0x30, &[0x81, 1, 0xff]));
     for wrong in [
-        world
-            .lists()
-            .replace(&world.list_signed("Clients", "Clients"), &world.list_signed("Clients", "Free")),
-        world.lists().replace(&world.list_signed("Clients", "Clients"), ""),
+        all.replace(&good, &world.list("Clients", "Free", &[])),
+        all.replace(&good, ""),
+        all.replace(&good, &world.list("Clients", "Clients", &[unknown])),
+        all.replace(&good, &world.list("Clients", "Clients", &[partial])),
+        all.clone() + &good,
         "no list".to_owned(),
     ] {
         std::fs::write(&path, wrong).unwrap();
-        let error = server.running().reload().await.map(|_| ()).unwrap_err();
-        assert!(format!("{:#}", anyhow::Error::from(error)).contains("list"), "an error that names the list");
+        match server.running().reload().await {
+            Err(StartError::Identity(error)) => assert_eq!(error.code().as_str(), "SF-CFG-008", "{error}"),
+            other => panic!("{other:?}"),
+        }
     }
     let after = vec![
         Case::new(

@@ -221,13 +221,14 @@ pub(super) fn odd_key(algorithm: &[&[u8]], bytes: usize) -> Vec<u8> {
     sequence(&[&sequence(algorithm), &bit_string(&point)])
 }
 
-/// A revocation list.
+/// A revocation list, with these extensions behind its number.
 pub(super) fn revocation_list(
     issuer: &[u8],
     key: &KeyPair,
     number: u8,
     validity: (i64, i64),
     serials: &[&[u8]],
+    extensions: &[Vec<u8>],
 ) -> Vec<u8> {
     let revoked: Vec<Vec<u8>> =
         serials.iter().map(|serial| sequence(&[&tlv(INTEGER, serial), &time(validity.0)])).collect();
@@ -240,7 +241,7 @@ pub(super) fn revocation_list(
         &time(validity.0),
         &time(validity.1),
         &revoked,
-        &tlv(0xa0, &tlv(0x30, &number)),
+        &tlv(0xa0, &tlv(0x30, &[&number[..], &extensions.concat()].concat())),
     ]);
     sequence(&[&signed, &ecdsa_sha256(), &bit_string(&key.sign(&signed).unwrap())])
 }

@@ -160,15 +160,16 @@ impl World {
 
     /// The list of every authority.
     pub(super) fn lists(&self) -> String {
-        self.authorities.iter().map(|(name, _)| self.list_signed(name, name)).collect()
+        self.authorities.iter().map(|(name, _)| self.list(name, name, &[])).collect()
     }
 
-    /// The list of authority `name`, signed by another.
-    pub(super) fn list_signed(&self, name: &str, signer: &str) -> String {
+    /// The list of authority `name`, signed by `signer`, with more extensions than its number.
+    pub(super) fn list(&self, name: &str, signer: &str, extensions: &[Vec<u8>]) -> String {
         let authority = self.of(name);
         let serials: Vec<&[u8]> = authority.revoked.iter().map(Vec::as_slice).collect();
         let validity = (self.now - DAY, self.now + authority.list_for);
-        pem("X509 CRL", &revocation_list(&authority.name, &self.of(signer).key, 1, validity, &serials))
+        let key = &self.of(signer).key;
+        pem("X509 CRL", &revocation_list(&authority.name, key, 1, validity, &serials, extensions))
     }
 
     fn deny_list(&self) -> String {
