@@ -83,7 +83,7 @@ async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfi
     match tokio::time::timeout(deadline, request).await? {
         Ok(upgrade) => {
             upgrade.accept(&mut stream).await?;
-            let mut parser = websocket::Reader::new(limits.message_bytes_max);
+            let mut parser = websocket::Reader::new(limits.message_bytes_max, u32::MAX);
             parser.feed(&upgrade.already_read);
             echo(stream, parser).await.context("the connection broke")
         }
@@ -108,7 +108,7 @@ async fn echo(mut stream: TlsStream, mut parser: websocket::Reader) -> std::io::
                     push_frame(&mut out, FrameKind::Close, &payload);
                     is_over = true;
                 }
-                Incoming::Closed(_) => is_over = true,
+                Incoming::TooManyFragments | Incoming::Closed(_) => is_over = true,
             }
             parser.take_answers(&mut out);
         }

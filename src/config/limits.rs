@@ -21,7 +21,7 @@ pub struct LimitsConfig {
     pub connects_per_address_per_second: u32,
     /// Bits of an IPv6 address that count as one address, 32 to 128.
     pub ipv6_prefix_bits: u8,
-    /// TLS handshakes in progress at once; one more is closed before TLS.
+    /// TLS handshakes in progress at once, a quarter of them from one address; one more is closed before TLS.
     pub handshakes_max: usize,
     /// TLS handshakes that are begun a second, over all addresses, sustained; the burst is one second's worth.
     pub handshakes_per_second: u32,
@@ -33,6 +33,15 @@ pub struct LimitsConfig {
     pub header_bytes_max: usize,
     /// Bytes of one inbound message, all fragments together; larger ones close the connection with 1009.
     pub message_bytes_max: usize,
+    /// Frames of one inbound message; one more closes the connection with 4504.
+    pub fragments_max: u32,
+    /// Milliseconds from the first byte of a frame until its message is whole; longer closes the connection with 4504.
+    pub message_timeout_ms: u64,
+    /// Pings and pongs a second of one connection, sustained; the burst is one second's worth. As many more within ten seconds as
+    /// `malformed_max` close the connection with 4005.
+    pub control_frames_per_second: u32,
+    /// How many times the message rate of one session all sessions of a principal have together, 1 to 1,024.
+    pub principal_messages_factor: u32,
     /// Malformed or unauthenticated messages within ten seconds that close the connection with 4505.
     pub malformed_max: u32,
     /// Milliseconds in which a new session must send its first request.
@@ -122,12 +131,16 @@ impl Default for LimitsConfig {
             connections_per_address_max: 1_024,
             connects_per_address_per_second: 200,
             ipv6_prefix_bits: 64,
-            handshakes_max: 1_024,
+            handshakes_max: 2_048,
             handshakes_per_second: 4_000,
             handshake_timeout_ms: 5_000,
             upgrade_timeout_ms: 5_000,
             header_bytes_max: 8 * 1024,
             message_bytes_max: 8 * 1024,
+            fragments_max: 64,
+            message_timeout_ms: 10_000,
+            control_frames_per_second: 50,
+            principal_messages_factor: 4,
             malformed_max: 10,
             first_request_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,

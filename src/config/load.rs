@@ -129,10 +129,19 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
 
 fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
     let ban = &limits.ban;
-    let checks: [Check; 18] = [
+    let checks: [Check; 22] = [
         ("limits.ipv6_prefix_bits", limits.ipv6_prefix_bits.into(), 32..=128, "32 to 128"),
         ("limits.handshakes_max", limits.handshakes_max as u64, 1..=1_000_000, "1 to 1000000"),
         ("limits.handshakes_per_second", limits.handshakes_per_second.into(), 1..=1_000_000, "1 to 1000000"),
+        ("limits.fragments_max", limits.fragments_max.into(), 1..=65_536, "1 to 65536"),
+        ("limits.message_timeout_ms", limits.message_timeout_ms, 100..=600_000, "100 to 600000"),
+        (
+            "limits.control_frames_per_second",
+            limits.control_frames_per_second.into(),
+            1..=100_000,
+            "1 to 100000",
+        ),
+        ("limits.principal_messages_factor", limits.principal_messages_factor.into(), 1..=1_024, "1 to 1024"),
         ("limits.ban.closes_window_ms", ban.closes_window_ms, 1_000..=86_400_000, "1000 to 86400000"),
         ("limits.ban.first_ms", ban.first_ms, 100..=86_400_000, "100 to 86400000"),
         ("limits.ban.max_ms", ban.max_ms, ban.first_ms..=604_800_000, "limits.ban.first_ms to 604800000"),

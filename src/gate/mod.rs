@@ -12,6 +12,7 @@
 mod admin;
 mod change;
 pub mod duplicates;
+mod fill;
 mod firm_rate;
 pub mod freshness;
 mod publish;
@@ -23,8 +24,9 @@ mod signature;
 
 pub use admin::{AdminCommand, AdmittedAdmin, command};
 pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingOrder, replacement};
+pub use fill::NonceFill;
 pub use publish::AdmittedPublish;
-pub use rate::{RateExceeded, RateLimiter};
+pub use rate::{PublishedRate, RateExceeded, RateLimiter, SharedRate};
 pub use replay::ReplayCache;
 pub use risk::{AccountRisk, RiskContext};
 pub use session::{AuthenticRequest, DecodedBody, SessionGate, decode, digest, names};
@@ -51,6 +53,7 @@ const LIMITERS_MIN: usize = 1024;
 pub struct Gate {
     window_ns: u64,
     replay: ReplayCache,
+    nonces: NonceFill,
     order_rates: HashMap<OwnerId, RateLimiter>,
     firm_rates: FirmRates,
     duplicates: Duplicates,
@@ -183,6 +186,7 @@ impl Gate {
         Self {
             window_ns,
             replay: ReplayCache::new(window_ns, config.nonces_max, config.nonces_per_principal_max),
+            nonces: NonceFill::new(config.nonces_max, window_ns.saturating_add(2 * freshness::SKEW_NS)),
             order_rates: HashMap::new(),
             firm_rates: FirmRates::default(),
             duplicates: Duplicates::default(),
@@ -200,7 +204,15 @@ impl Gate {
     /// [`Code::OrdReplayCacheFull`].
     pub fn spend(&mut self, request: &AuthenticRequest, owner: OwnerId, now: UnixNanos) -> Result<(), Code> {
         freshness::check(request.ts(), now, self.window_ns)?;
-        self.replay.insert_once(owner, request.nonce(), request.ts(), now)
+        let outcome = self.replay.insert_once(owner, request.nonce(), request.ts(), now);
+        self.nonces.set(self.replay.count(), now);
+        outcome
+    }
+
+    /// How full the memory of nonces is, to be watched.
+    #[must_use]
+    pub fn nonce_fill(&self) -> NonceFill {
+        self.nonces.clone()
     }
 
     /// Judges an `order.new` whose nonce was spent and whose client order id is new. `context` is asked only about

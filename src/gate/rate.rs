@@ -4,6 +4,7 @@
 //! back refuses for one interval at most, a clock set forward forgives one interval at most.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sealfeed_wire::reply::RateLimit;
 
@@ -39,30 +40,22 @@ impl RateLimiter {
         Self { name, limit: limit.max(1), empty_at: UnixNanos(0) }
     }
 
-    /// Nanoseconds that one takes up. Rounded down, so that rounding never refuses what the limit allows.
-    fn cost_ns(&self) -> u64 {
-        SECOND_NS / u64::from(self.limit)
-    }
-
-    /// When the bucket would be empty; never further off than one interval, whatever the clock did.
-    fn level(&self, now: UnixNanos) -> UnixNanos {
-        self.empty_at.clamp(now, now.plus_ns(SECOND_NS))
-    }
-
     /// Counts one, or refuses it and counts nothing.
     ///
     /// # Errors
     /// [`RateExceeded`], with the time to wait.
     pub fn take(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
-        let full = now.plus_ns(SECOND_NS);
-        // Kept even if this one is refused: after a clock was set back, waiting must help.
-        self.empty_at = self.level(now);
-        let after = self.empty_at.plus_ns(self.cost_ns());
-        if after > full {
-            return Err(RateExceeded { retry_after_ms: after.since(full).div_ceil(MS) });
-        }
-        self.empty_at = after;
-        Ok(())
+        self.take_many(1, now)
+    }
+
+    /// Counts as many as something costs, or refuses it and counts nothing. What costs more than the whole burst takes all of it.
+    ///
+    /// # Errors
+    /// [`RateExceeded`], with the time to wait.
+    pub fn take_many(&mut self, cost: u32, now: UnixNanos) -> Result<(), RateExceeded> {
+        let (empty_at, outcome) = step(self.empty_at, self.limit, cost, now);
+        self.empty_at = empty_at;
+        outcome
     }
 
     /// Takes over another limit, as after a change of policy; what was used stays used.
@@ -79,13 +72,88 @@ impl RateLimiter {
     /// The state that replies report.
     #[must_use]
     pub fn state(&self, now: UnixNanos) -> RateLimit {
-        let used = self.level(now).since(now).div_ceil(self.cost_ns().max(1));
-        RateLimit {
-            name: Cow::Borrowed(self.name),
-            limit: self.limit,
-            interval_ms: SECOND_NS / MS,
-            used: u32::try_from(used).unwrap_or(u32::MAX).min(self.limit),
+        state(self.name, self.empty_at, self.limit, now)
+    }
+}
+
+/// A rate limit that several threads count against: of all sessions of one principal, which may live on any shard.
+///
+/// One number, moved by compare and exchange: nobody waits, and only the principal's own sessions touch its cache line.
+#[derive(Debug, Default)]
+pub struct SharedRate(AtomicU64);
+
+impl SharedRate {
+    /// As [`RateLimiter::take_many`], at most `limit` a second; a limit of 0 counts as 1.
+    ///
+    /// # Errors
+    /// [`RateExceeded`], with the time to wait.
+    pub fn take_many(&self, limit: u32, cost: u32, now: UnixNanos) -> Result<(), RateExceeded> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let (empty_at, outcome) = step(UnixNanos(seen), limit.max(1), cost, now);
+            match self.0.compare_exchange_weak(seen, empty_at.0, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return outcome,
+                Err(other) => seen = other,
+            }
         }
+    }
+
+    /// The state that replies report, under `name`.
+    #[must_use]
+    pub fn state(&self, name: &'static str, limit: u32, now: UnixNanos) -> RateLimit {
+        state(name, UnixNanos(self.0.load(Ordering::Relaxed)), limit.max(1), now)
+    }
+}
+
+/// How a rate limit stood when something was last counted against it, for replies that another thread makes.
+#[derive(Debug, Default)]
+pub struct PublishedRate(AtomicU64);
+
+impl PublishedRate {
+    /// Says how a limit stands.
+    pub fn set(&self, state: &RateLimit) {
+        self.0.store(u64::from(state.limit) << 32 | u64::from(state.used), Ordering::Relaxed);
+    }
+
+    /// How it stood, under `name`; `None` before anything was counted.
+    #[must_use]
+    pub fn get(&self, name: &'static str) -> Option<RateLimit> {
+        let [a, b, c, d, e, f, g, h] = self.0.load(Ordering::Relaxed).to_be_bytes();
+        let (limit, used) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        let name = Cow::Borrowed(name);
+        (limit > 0).then_some(RateLimit { name, limit, interval_ms: SECOND_NS / MS, used })
+    }
+}
+
+/// Nanoseconds that one takes up. Rounded down, so that rounding never refuses what the limit allows.
+fn cost_ns(limit: u32) -> u64 {
+    SECOND_NS / u64::from(limit)
+}
+
+/// When the bucket would be empty; never further off than one interval, whatever the clock did.
+fn level(empty_at: UnixNanos, now: UnixNanos) -> UnixNanos {
+    empty_at.clamp(now, now.plus_ns(SECOND_NS))
+}
+
+/// One step of the algorithm: when the bucket is empty after it, and whether there was room. The former is to be kept even if there was
+/// none: after a clock was set back, waiting must help.
+fn step(empty_at: UnixNanos, limit: u32, cost: u32, now: UnixNanos) -> (UnixNanos, Result<(), RateExceeded>) {
+    let full = now.plus_ns(SECOND_NS);
+    let level = level(empty_at, now);
+    let after = level.plus_ns(cost_ns(limit) * u64::from(cost.min(limit)));
+    if after > full {
+        return (level, Err(RateExceeded { retry_after_ms: after.since(full).div_ceil(MS) }));
+    }
+    (after, Ok(()))
+}
+
+fn state(name: &'static str, empty_at: UnixNanos, limit: u32, now: UnixNanos) -> RateLimit {
+    let used = level(empty_at, now).since(now).div_ceil(cost_ns(limit).max(1));
+    RateLimit {
+        name: Cow::Borrowed(name),
+        limit,
+        interval_ms: SECOND_NS / MS,
+        used: u32::try_from(used).unwrap_or(u32::MAX).min(limit),
     }
 }
 
@@ -106,6 +174,38 @@ mod tests {
         assert_eq!(limiter.take(START), Err(RateExceeded { retry_after_ms: 250 }));
         assert_eq!(limiter.take(START.plus_ns(250 * MS)), Ok(()));
         assert_eq!(limiter.take(START.plus_ns(250 * MS)), Err(RateExceeded { retry_after_ms: 250 }));
+    }
+
+    #[test]
+    fn what_costs_more_takes_more_and_what_costs_too_much_takes_all_there_is() {
+        let mut limiter = RateLimiter::per_second("messages", 10);
+        assert_eq!(limiter.take_many(4, START), Ok(()));
+        assert_eq!(limiter.state(START).used, 4);
+        assert_eq!(limiter.take_many(7, START), Err(RateExceeded { retry_after_ms: 100 }));
+        assert_eq!(limiter.state(START).used, 4, "what is refused costs nothing");
+        assert_eq!(limiter.take_many(1_000, START.plus_ns(400 * MS)), Ok(()));
+        assert_eq!(limiter.state(START.plus_ns(400 * MS)).used, 10);
+    }
+
+    #[test]
+    fn threads_that_share_a_limit_get_no_more_than_it_together() {
+        let rate = SharedRate::default();
+        let taken = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..100).filter(|_| rate.take_many(50, 1, START).is_ok()).count()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!((taken, rate.state("messages", 50, START).used), (50, 50));
+    }
+
+    #[test]
+    fn what_is_published_is_what_stood_when_it_was_counted() {
+        let (mut limiter, published) = (RateLimiter::per_second("messages", 10), PublishedRate::default());
+        assert_eq!(published.get("messages"), None);
+        limiter.take_many(7, START).unwrap();
+        published.set(&limiter.state(START));
+        assert_eq!(published.get("messages"), Some(limiter.state(START)));
     }
 
     #[test]
@@ -130,6 +230,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_shared_limit_decides_as_one_that_is_not_shared(
+            limit in 1_u32..50,
+            steps in prop::collection::vec((0_u64..400, 1_u32..60), 1..200),
+        ) {
+            let (mut limiter, shared, mut now) = (RateLimiter::per_second("messages", limit), SharedRate::default(), START);
+            for (step, cost) in steps {
+                now = now.plus_ns(step * MS);
+                prop_assert_eq!(limiter.take_many(cost, now), shared.take_many(limit, cost, now));
+                prop_assert_eq!(limiter.state(now), shared.state("messages", limit, now));
+            }
+        }
+
         #[test]
         fn no_second_ever_sees_more_than_burst_and_rate(
             limit in 1_u32..200,

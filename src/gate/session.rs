@@ -53,12 +53,12 @@ impl SessionGate {
         }
     }
 
-    /// Counts one inbound message, before anything else is made of it.
+    /// Counts an inbound message that costs so much, before anything is done about it.
     ///
     /// # Errors
     /// [`RateExceeded`]: answer with [`Code::SesMessageRate`], do nothing else.
-    pub fn charge_message(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
-        self.messages.take(now)
+    pub fn charge_message(&mut self, cost: u32, now: UnixNanos) -> Result<(), RateExceeded> {
+        self.messages.take_many(cost, now)
     }
 
     /// State of the message rate, for replies.
@@ -74,9 +74,9 @@ impl SessionGate {
         self.previous = previous.map(|key| Box::new(bind(key)));
     }
 
-    /// Takes over other limits, after a change of policy.
-    pub fn set_limits(&mut self, limits: &SessionLimits) {
-        self.messages.set_limit(limits.messages_per_second);
+    /// Takes over another message rate, after a change of policy or under pressure.
+    pub fn set_message_rate(&mut self, per_second: u32) {
+        self.messages.set_limit(per_second);
     }
 
     /// Checks what proves the request over the bytes that were received: what `demand` asks for, and whatever else was

@@ -179,12 +179,12 @@ fn the_digest_knows_the_same_request_signed_again() {
 fn the_message_rate_counts_whatever_the_message_is() {
     let mut session = session_gate(None);
     for _ in 0..10 {
-        session.charge_message(NOW).unwrap();
+        session.charge_message(1, NOW).unwrap();
     }
-    assert_eq!(session.charge_message(NOW), Err(RateExceeded { retry_after_ms: 100 }));
+    assert_eq!(session.charge_message(1, NOW), Err(RateExceeded { retry_after_ms: 100 }));
     let state = session.message_rate(NOW);
     assert_eq!((&*state.name, state.limit, state.interval_ms, state.used), ("messages", 10, 1000, 10));
-    session.set_limits(&SessionLimits { messages_per_second: 20, ..limits() });
+    session.set_message_rate(20);
     assert_eq!(session.message_rate(NOW).limit, 20);
 }
 

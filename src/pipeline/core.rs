@@ -27,7 +27,7 @@ use crate::config::{FeedConfig, OrdersConfig};
 use crate::execute::{Engine, EngineOptions, Restored};
 use crate::feed::tape::{Keyframe, Recorder};
 use crate::feed::{Ending, Feed, FeedOptions, RingBounds};
-use crate::gate::Gate;
+use crate::gate::{Gate, NonceFill};
 use crate::journal::{Journal, JournalError, Space, event};
 use crate::source::{PublisherTerms, SourceBatch, SourceStatus};
 use crate::types::{Code, Epoch, InstrumentId, Instruments, MarketEvent, OwnerId, Principal, UnixNanos};
@@ -172,6 +172,12 @@ impl Core {
         self.goes_on
     }
 
+    /// How full the memory of nonces is, to be watched.
+    #[must_use]
+    pub fn nonce_fill(&self) -> NonceFill {
+        self.gate.nonce_fill()
+    }
+
     /// How many subscriptions to market data stand, for sources that wait for them.
     #[must_use]
     pub fn subscription_count(&self) -> watch::Receiver<u32> {
@@ -222,7 +228,7 @@ impl Core {
             }
             Command::Logout { session, id, cancel_orders } => {
                 self.logged_out.insert(session.number, cancel_orders);
-                batch.send(&session.queue, encoded(&Done { id }));
+                batch.send(&session.queue, encoded(&Done { id, rate_limits: session.rate_limits() }));
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.finish(&session.queue, ending, None);
             }

@@ -49,7 +49,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::feed::{Delivered, Ending, StreamId, Ticket};
-use crate::gate::AuthenticRequest;
+use crate::gate::{AuthenticRequest, NonceFill};
 use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
@@ -258,6 +258,8 @@ pub struct Pipeline {
     pub handle: PipelineHandle,
     /// The way in for sources.
     pub sources: mpsc::Sender<SourceBatch>,
+    /// How full the memory of nonces is.
+    pub nonces: NonceFill,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     release: JoinHandle<()>,
@@ -276,6 +278,7 @@ impl Pipeline {
         flush_interval: Duration,
     ) -> std::io::Result<Self> {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
+        let nonces = core.nonce_fill();
         let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
         let (stop, stopped) = oneshot::channel();
         core.begin_reading(&commands, &clock)?;
@@ -285,7 +288,7 @@ impl Pipeline {
         let thread = std::thread::Builder::new().name("pipeline".into()).spawn(move || {
             runtime.block_on(driver.run(command_receiver, source_receiver, stopped));
         })?;
-        Ok(Self { handle: PipelineHandle { commands }, sources, stop, thread, release })
+        Ok(Self { handle: PipelineHandle { commands }, sources, nonces, stop, thread, release })
     }
 
     /// Takes no more commands, finishes those that were handed over, lets out everything, and ends both threads.

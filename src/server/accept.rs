@@ -39,6 +39,7 @@ pub(super) async fn run(listener: TcpListener, context: Arc<SessionContext>, pro
             _ = second.tick() => {
                 // The journal tells the server to stop when it fails.
                 let _ = context.summary.flush_if_due();
+                context.measure_pressure();
             }
             Some(ended) = connections.join_next() => report_panic(&ended),
             () = context.shutdown.wait() => break,

@@ -23,7 +23,8 @@ use crate::journal::tape::Tape;
 use crate::journal::{self, Journal, JournalError, OpenLogError, event};
 use crate::pipeline::{Command, Core, Pipeline, PipelineOptions, day_of};
 use crate::session::{
-    self, Bans, Limits, Registry, SessionContext, ShardThreads, Shards, Swept, UpgradeRules, verdict,
+    self, Bans, Limits, Pressure, Registry, SessionContext, ShardThreads, Shards, Swept, UpgradeRules,
+    verdict,
 };
 use crate::shutdown::{Shutdown, StopReason};
 use crate::source::{self, Outlet, PublisherTerms, Source, SourceError};
@@ -198,11 +199,15 @@ fn context(
     shards: Shards,
 ) -> SessionContext {
     let limits = Arc::new(Limits::new(&config.limits));
+    let pressure = Arc::new(Pressure::default());
     SessionContext {
         journal: journal.clone(),
         summary: Arc::new(Summary::new(journal.clone(), clock.clone())),
         pipeline: pipeline.handle.clone(),
-        registry: Registry::new(Arc::clone(&limits)),
+        registry: Registry::new(Arc::clone(&limits), Arc::clone(&pressure)),
+        pressure,
+        nonces: pipeline.nonces.clone(),
+        out_bytes_max: config.limits.out_bytes_max,
         bans: Bans::new(Arc::clone(&limits)),
         shards,
         identity: Arc::new(identity),

@@ -11,9 +11,10 @@ use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed};
 use super::abuse::Faults;
 use super::active::End;
 use super::outbox::Outbox;
+use super::pressure::Level;
 use super::websocket::Incoming;
-use super::{SessionContext, welcome};
-use crate::gate::{RateExceeded, SessionGate};
+use super::{SessionContext, weights, welcome};
+use crate::gate::{RateExceeded, RateLimiter, SessionGate, SharedRate};
 use crate::identity::Identified;
 use crate::journal::event;
 use crate::pipeline::{Command, SessionHandle};
@@ -28,6 +29,11 @@ pub(super) struct Conversation {
     /// Of which generation the gate's order keys are.
     key_generation: u64,
     faults: Faults,
+    /// It keeps its full limits under pressure.
+    is_trusted: bool,
+    /// Messages of all sessions of the principal.
+    principal_messages: Arc<SharedRate>,
+    control_frames: RateLimiter,
     received: u64,
 }
 
@@ -59,8 +65,14 @@ impl Conversation {
         context: Arc<SessionContext>,
         handle: Arc<SessionHandle>,
         identity: Arc<Identified>,
+        is_trusted: bool,
+        principal_messages: Arc<SharedRate>,
     ) -> Self {
         let keys = &identity.order_keys;
+        let limits = context.limits.now();
+        let control_frames = RateLimiter::per_second("control_frames", limits.control_frames_per_second);
+        let faults = Faults::new(limits.malformed_max);
+        drop(limits);
         Self {
             gate: SessionGate::new(
                 handle.principal.clone(),
@@ -71,7 +83,10 @@ impl Conversation {
                 &handle.entitlement().limits,
             ),
             key_generation: keys.generation,
-            faults: Faults::new(context.limits.now().malformed_max),
+            faults,
+            is_trusted,
+            principal_messages,
+            control_frames,
             received: 0,
             context,
             handle,
@@ -104,6 +119,9 @@ impl Conversation {
             Incoming::Ping | Incoming::Pong => self.control(),
             Incoming::Binary(_) => Step::End(self.violation(Code::SesBinaryFrame)),
             Incoming::Violation(code) => Step::End(self.violation(violation_code(code))),
+            Incoming::TooManyFragments => {
+                Step::End(self.ended_by_limit("fragments", Code::SesFragmentsTooMany))
+            }
             Incoming::Closed(code) => Step::End(End::Peer(code)),
         }
     }
@@ -120,34 +138,60 @@ impl Conversation {
         End::because(Code::SesSubscribeDeadline)
     }
 
-    /// Counts a message, by the limits of now.
-    fn charge(&mut self, now: UnixNanos) -> Result<(), RateExceeded> {
-        self.gate.set_limits(&self.handle.entitlement().limits);
-        self.gate.charge_message(now)
+    /// A message did not become whole in time.
+    pub(super) fn message_is_late(&self) -> End {
+        self.ended_by_limit("message_time", Code::SesMessageTimeout)
+    }
+
+    /// Messages a second of this session, and of all sessions of its principal, by the limits of now.
+    fn message_rates(&self) -> (u32, u32) {
+        let of_session = self.handle.entitlement().limits.messages_per_second;
+        let level = if self.is_trusted { Level::Normal } else { self.context.pressure.level() };
+        let of_session = level.tightened(of_session);
+        (of_session, of_session.saturating_mul(self.context.limits.now().principal_messages_factor))
+    }
+
+    /// Counts a message, first against the session and then against all of the principal.
+    fn charge(&mut self, cost: u32, now: UnixNanos) -> Result<(), (Code, RateExceeded)> {
+        let (of_session, of_principal) = self.message_rates();
+        self.gate.set_message_rate(of_session);
+        let charged = self.gate.charge_message(cost, now);
+        self.handle.messages.set(&self.gate.message_rate(now));
+        charged.map_err(|exceeded| (Code::SesMessageRate, exceeded))?;
+        let shared = self.principal_messages.take_many(of_principal, cost, now);
+        shared.map_err(|exceeded| (Code::SesPrincipalMessageRate, exceeded))
     }
 
     fn fault(&mut self) -> Step {
         if self.faults.add(self.context.clock.now()) {
-            return Step::End(self.faults_repeated("malformed", Code::SesMalformedRepeated));
+            return Step::End(self.ended_by_limit("malformed", Code::SesMalformedRepeated));
         }
         Step::Done
     }
 
     fn message(&mut self, text: &str, outbox: &mut Outbox) -> Step {
         let received = self.context.clock.now();
-        let charged = self.charge(received);
         let request = match sealfeed_wire::request::parse(text) {
             Ok(request) => request,
-            Err(error) => return self.malformed(error),
+            Err(error) => {
+                // Answered as what it is, and it has cost a message all the same.
+                let _ = self.charge(1, received);
+                return self.malformed(error);
+            }
         };
-        if let Err(exceeded) = charged {
-            return self.over_rate(request.id, exceeded, outbox);
+        if let Err((code, exceeded)) = self.charge(weights::of(&request.op), received) {
+            return self.over_rate(request.id, code, exceeded, outbox);
         }
         let Request { id, op } = request;
         match op {
             Op::Ping { echo } => {
                 let echo = echo.map(std::borrow::Cow::into_owned);
-                outbox.message(&encoded(&Pong { id, echo, ts: self.context.clock.now() }));
+                outbox.message(&encoded(&Pong {
+                    id,
+                    echo,
+                    ts: self.context.clock.now(),
+                    rate_limits: self.handle.rate_limits(),
+                }));
                 Step::Done
             }
             Op::Whoami => {
@@ -198,29 +242,38 @@ impl Conversation {
         self.refuse(error.id, "", error.code, &detail, true)
     }
 
-    fn over_rate(&mut self, id: Option<RequestId>, exceeded: RateExceeded, outbox: &mut Outbox) -> Step {
+    fn over_rate(
+        &mut self,
+        id: Option<RequestId>,
+        code: Code,
+        exceeded: RateExceeded,
+        outbox: &mut Outbox,
+    ) -> Step {
         let now = self.context.clock.now();
-        self.limit("messages", Code::SesMessageRate);
+        let limit = if code == Code::SesMessageRate { "messages" } else { "principal_messages" };
+        self.limit(limit, code);
+        let (_, of_principal) = self.message_rates();
+        let of_principal = self.principal_messages.state("principal_messages", of_principal, now);
         outbox.message(&encoded(&ErrorReply {
             retry_after_ms: Some(exceeded.retry_after_ms),
-            rate_limits: vec![self.gate.message_rate(now)],
-            ..ErrorReply::new(id, Code::SesMessageRate)
+            rate_limits: vec![self.gate.message_rate(now), of_principal],
+            ..ErrorReply::new(id, code)
         }));
         // Going on against the answer is a fault like any other, with its own end.
         if self.faults.add(now) {
-            return Step::End(self.faults_repeated("messages", Code::SesRateRepeated));
+            return Step::End(self.ended_by_limit(limit, Code::SesRateRepeated));
         }
         Step::Done
     }
 
-    /// A control frame: charged like a message, but nothing answers it with an error.
+    /// A control frame: it has a rate of its own, and nothing answers it with an error.
     fn control(&mut self) -> Step {
         let now = self.context.clock.now();
-        if self.charge(now).is_ok() {
+        if self.control_frames.take(now).is_ok() {
             return Step::Done;
         }
         if self.faults.add(now) {
-            return Step::End(self.faults_repeated("messages", Code::SesRateRepeated));
+            return Step::End(self.ended_by_limit("control_frames", Code::SesControlRate));
         }
         Step::Done
     }
@@ -233,9 +286,10 @@ impl Conversation {
             code: code.as_str().to_owned(),
             detail: detail.to_owned(),
         };
+        let reply = ErrorReply { rate_limits: self.handle.rate_limits(), ..ErrorReply::new(id, code) };
         // If the journal fails the server stops, and nothing more is answered.
         let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return Step::Done };
-        Step::Owe(Owed { entry, reply: encoded(&ErrorReply::new(id, code)), is_fault })
+        Step::Owe(Owed { entry, reply: encoded(&reply), is_fault })
     }
 
     /// A fault that ends the session at once.
@@ -251,10 +305,12 @@ impl Conversation {
         End::because(code)
     }
 
-    /// The client went on after errors: the session ends, and that counts against its principal.
-    fn faults_repeated(&self, limit: &str, code: Code) -> End {
+    /// The session ends for what its client does against its limits, and that counts against its principal.
+    fn ended_by_limit(&self, limit: &str, code: Code) -> End {
         self.limit(limit, code);
-        self.context.ended_for_faults(&self.handle, code);
+        if !self.is_trusted {
+            self.context.ended_for_faults(&self.handle, code);
+        }
         End::because(code)
     }
 

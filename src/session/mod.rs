@@ -10,19 +10,23 @@
 mod abuse;
 mod active;
 mod bans;
+mod frames;
 mod inbound;
 mod limits;
 mod outbox;
+mod pressure;
 mod registry;
 mod shard;
 pub mod tls;
 pub mod upgrade;
 pub mod websocket;
+mod weights;
 mod welcome;
 
 pub use active::{Active, verdict};
 pub use bans::Bans;
 pub use limits::Limits;
+pub use pressure::Pressure;
 pub use registry::{ConnectionSlot, Met, Registry, Swept, Verdict};
 pub use shard::{ShardThreads, Shards, prepare};
 pub use upgrade::{Refused, UpgradeRules};
@@ -40,6 +44,7 @@ use tls::TlsStream;
 
 use crate::clock::Clock;
 use crate::feed::Encoding;
+use crate::gate::NonceFill;
 use crate::identity::{Identity, Refusal};
 use crate::journal::summary::Summary;
 use crate::journal::{Journal, event};
@@ -66,6 +71,12 @@ pub struct SessionContext {
     pub limits: Arc<Limits>,
     /// Who is sent away for a while.
     pub bans: Bans,
+    /// How close the server is to its own bounds.
+    pub pressure: Arc<Pressure>,
+    /// How full the memory of nonces is.
+    pub nonces: NonceFill,
+    /// Bytes that may wait for all readers together, as the shards were started with.
+    pub out_bytes_max: usize,
     /// What an upgrade is checked against.
     pub upgrade: UpgradeRules,
     /// How old a signed message may be, in milliseconds.
@@ -185,7 +196,7 @@ impl Session<Identified> {
         if !context.journal.is_available() {
             return Err(Refused::new(Code::AudLogUnavailable, "the sealed log takes no entries"));
         }
-        if let Some(retry_after_ms) = context.banned_for(&identity.principal) {
+        if let Some(retry_after_ms) = context.banned_for(&identity.principal, address.ip()) {
             let code = Code::SesPrincipalBanned;
             context.met(address, Some(&identity.principal), "ban", code);
             return Err(Refused { retry_after_ms, ..Refused::new(code, "the principal is banned") });

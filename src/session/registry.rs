@@ -10,9 +10,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::limits::Limits;
+use super::pressure::{Level, Pressure};
 use crate::config::LimitsConfig;
 use crate::feed::Ending;
-use crate::gate::RateLimiter;
+use crate::gate::{RateLimiter, SharedRate};
 use crate::identity::Identified;
 use crate::pipeline::SessionHandle;
 use crate::types::{Code, Entitlement, Principal, UnixNanos, one_address};
@@ -20,6 +21,7 @@ use crate::types::{Code, Entitlement, Principal, UnixNanos, one_address};
 /// The table of connections and sessions.
 pub struct Registry {
     limits: Arc<Limits>,
+    pressure: Arc<Pressure>,
     state: Mutex<State>,
 }
 
@@ -41,15 +43,33 @@ struct Counts {
     slots: u32,
     /// Sessions that have begun and not ended.
     live: u32,
+    /// Messages of all of them.
+    messages: Arc<SharedRate>,
 }
 
 /// What is known of one address.
 struct Address {
     connections: usize,
+    /// Those of them whose TLS handshake is not over.
+    handshakes: usize,
     /// Those of them that have a session.
     sessions: usize,
+    /// When it last had a session, if it ever did.
+    served_at: UnixNanos,
     rate: RateLimiter,
 }
+
+impl Address {
+    /// Whether it has a session, or had one a short while ago.
+    const fn is_known(&self, now: UnixNanos) -> bool {
+        self.sessions > 0 || self.served_at.0.saturating_add(KNOWN_NS) > now.0
+    }
+}
+
+/// Of the handshakes in progress, one address may have one in so many.
+const HANDSHAKE_SHARE: usize = 4;
+/// An address that had a session is let in under severe pressure for an hour after it.
+const KNOWN_NS: u64 = 3_600_000_000_000;
 
 struct Entry {
     handle: Arc<SessionHandle>,
@@ -84,7 +104,7 @@ const IDLE_ADDRESSES_MAX: usize = 65_536;
 impl Registry {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: Arc<Limits>) -> Arc<Self> {
+    pub fn new(limits: Arc<Limits>, pressure: Arc<Pressure>) -> Arc<Self> {
         let per_second = limits.now().handshakes_per_second;
         let state = State {
             connections: 0,
@@ -95,7 +115,7 @@ impl Registry {
             sessions: HashMap::new(),
             next_number: 0,
         };
-        Arc::new(Self { limits, state: Mutex::new(state) })
+        Arc::new(Self { limits, pressure, state: Mutex::new(state) })
     }
 
     /// A place for a new connection, before anything is read of it. What is counted by address comes with
@@ -122,6 +142,12 @@ impl Registry {
         })
     }
 
+    /// How many connections there are, and how many of them are in their handshake.
+    pub(super) fn connections_and_handshakes(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.connections, state.handshakes)
+    }
+
     /// Whether what counts as one address has an open session.
     pub(super) fn has_session(&self, address: IpAddr) -> bool {
         self.state.lock().addresses.get(&address).is_some_and(|entry| entry.sessions > 0)
@@ -139,9 +165,10 @@ impl Registry {
             return Err(Code::SesPrincipalSessionsFull);
         }
         counts.slots += 1;
+        let messages = Arc::clone(&counts.messages);
         state.next_number += 1;
         let number = state.next_number;
-        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number })
+        Ok(PrincipalSlot { registry: Arc::clone(self), principal: principal.clone(), number, messages })
     }
 
     /// Makes a session reachable for [`Registry::sweep`], and judges it by the files in force now: whatever changes them is
@@ -202,24 +229,53 @@ impl Registry {
 
 impl State {
     /// Counts a connection for what counts as one address.
-    fn count_address(&mut self, address: IpAddr, limits: &LimitsConfig, now: UnixNanos) -> Result<(), Met> {
-        if self.addresses.len() >= IDLE_ADDRESSES_MAX + limits.connections_max {
-            self.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+    fn count_address(
+        &mut self,
+        address: IpAddr,
+        limits: &LimitsConfig,
+        level: Level,
+        now: UnixNanos,
+    ) -> Result<(), Met> {
+        let is_new = !self.addresses.contains_key(&address);
+        if is_new && level == Level::Severe {
+            return Err(Met { limit: "pressure", code: Code::TlsPressure });
         }
-        let per_second = limits.connects_per_address_per_second;
+        let addresses_max = IDLE_ADDRESSES_MAX + limits.connections_max;
+        if is_new && self.addresses.len() >= addresses_max {
+            self.addresses
+                .retain(|_, entry| entry.connections > 0 || entry.is_known(now) || !entry.rate.is_idle(now));
+            if self.addresses.len() >= addresses_max {
+                // Who is only known from before gives way to who is here.
+                self.addresses.retain(|_, entry| entry.connections > 0 || !entry.rate.is_idle(now));
+            }
+            if self.addresses.len() >= addresses_max {
+                return Err(Met { limit: "addresses", code: Code::TlsConnectionsFull });
+            }
+        }
+        let per_second = level.tightened(limits.connects_per_address_per_second);
         let entry = self.addresses.entry(address).or_insert_with(|| Address {
             connections: 0,
+            handshakes: 0,
             sessions: 0,
+            served_at: UnixNanos(0),
             rate: RateLimiter::per_second("connects", per_second),
         });
+        if level == Level::Severe && !entry.is_known(now) {
+            return Err(Met { limit: "pressure", code: Code::TlsPressure });
+        }
         if entry.connections >= limits.connections_per_address_max {
             return Err(Met { limit: "address_connections", code: Code::TlsAddressConnectionsFull });
+        }
+        // One address alone cannot keep everybody else out.
+        if entry.handshakes >= (limits.handshakes_max / HANDSHAKE_SHARE).max(1) {
+            return Err(Met { limit: "address_handshakes", code: Code::TlsHandshakesFull });
         }
         entry.rate.set_limit(per_second);
         if entry.rate.take(now).is_err() {
             return Err(Met { limit: "connect_rate", code: Code::TlsHandshakeRate });
         }
         entry.connections += 1;
+        entry.handshakes += 1;
         Ok(())
     }
 
@@ -260,8 +316,10 @@ impl ConnectionSlot {
         let limits = self.registry.limits.now();
         let mut state = self.registry.state.lock();
         if let Some(address) = address {
+            let is_trusted = limits.trusts_address(address);
+            let level = if is_trusted { Level::Normal } else { self.registry.pressure.level() };
             let address = one_address(address, limits.ipv6_prefix_bits);
-            state.count_address(address, &limits, now)?;
+            state.count_address(address, &limits, level, now)?;
             self.address = Some(address);
         }
         // Last: an address that comes too often takes nothing away from the others.
@@ -285,15 +343,19 @@ impl ConnectionSlot {
         if std::mem::take(&mut self.is_in_handshake) {
             let mut state = self.registry.state.lock();
             state.handshakes = state.handshakes.saturating_sub(1);
+            if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
+                entry.handshakes = entry.handshakes.saturating_sub(1);
+            }
         }
     }
 
     /// The connection has a session from here to its end: its address serves somebody.
-    pub(super) fn has_session(&mut self) {
+    pub(super) fn session_begins(&mut self, now: UnixNanos) {
         let Some(address) = self.address.filter(|_| !self.has_session) else { return };
         self.has_session = true;
         if let Some(entry) = self.registry.state.lock().addresses.get_mut(&address) {
             entry.sessions += 1;
+            entry.served_at = now;
         }
     }
 }
@@ -305,6 +367,7 @@ impl Drop for ConnectionSlot {
         state.handshakes = state.handshakes.saturating_sub(usize::from(self.is_in_handshake));
         if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
             entry.connections = entry.connections.saturating_sub(1);
+            entry.handshakes = entry.handshakes.saturating_sub(usize::from(self.is_in_handshake));
             entry.sessions = entry.sessions.saturating_sub(usize::from(self.has_session));
         }
     }
@@ -315,6 +378,14 @@ pub(super) struct PrincipalSlot {
     registry: Arc<Registry>,
     principal: Principal,
     pub(super) number: u64,
+    messages: Arc<SharedRate>,
+}
+
+impl PrincipalSlot {
+    /// What the messages of all sessions of the principal count against.
+    pub(super) fn messages(&self) -> Arc<SharedRate> {
+        Arc::clone(&self.messages)
+    }
 }
 
 impl Drop for PrincipalSlot {

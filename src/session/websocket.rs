@@ -14,6 +14,8 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, Pro
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
+use super::frames::Frames;
+
 /// Bytes that a parser reads at once, and holds for an idle connection. A message of the protocol is smaller.
 const READ_BUFFER_BYTES: usize = 256;
 
@@ -32,11 +34,17 @@ pub enum Incoming {
     Closed(Option<u16>),
     /// The peer broke RFC 6455 or a size limit: close with this code. Nothing more can be read.
     Violation(CloseCode),
+    /// The peer sent a message in more frames than are taken. Nothing more can be read.
+    TooManyFragments,
 }
 
 /// Reads what one peer sends.
 pub struct Reader {
     context: WebSocketContext,
+    frames: Frames,
+    fragments_max: u32,
+    /// The next frame is one too many for its message: it was not taken.
+    has_too_many_fragments: bool,
     stream: Memory,
     is_over: bool,
 }
@@ -77,24 +85,40 @@ impl Write for Memory {
 }
 
 impl Reader {
-    /// A reader of messages of at most `message_bytes_max` bytes, all fragments together.
+    /// A reader of messages of at most `message_bytes_max` bytes, all fragments together, in at most `fragments_max` frames.
     #[must_use]
-    pub fn new(message_bytes_max: usize) -> Self {
+    pub fn new(message_bytes_max: usize, fragments_max: u32) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         let context = WebSocketContext::new(Role::Server, Some(config));
-        Self { context, stream: Memory::default(), is_over: false }
+        Self {
+            context,
+            frames: Frames::default(),
+            fragments_max,
+            has_too_many_fragments: false,
+            stream: Memory::default(),
+            is_over: false,
+        }
     }
 
     /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::read`] has
     /// nothing left.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if !self.is_over {
-            self.stream.received.extend_from_slice(bytes);
+        if self.is_over || self.has_too_many_fragments {
+            return;
         }
+        let taken = self.frames.take(bytes, self.fragments_max);
+        self.has_too_many_fragments = taken < bytes.len();
+        self.stream.received.extend_from_slice(&bytes[..taken]);
+    }
+
+    /// Which message or control frame has begun and is not whole, if one has: the same number as long as it is not.
+    #[must_use]
+    pub const fn under_way(&self) -> Option<u64> {
+        if self.is_over { None } else { self.frames.under_way() }
     }
 
     /// The next thing from the peer, if it is whole. Nothing comes after its close frame, or after a violation.
@@ -110,14 +134,19 @@ impl Reader {
             Ok(Message::Close(frame)) => Incoming::Closed(frame.map(|frame| frame.code.into())),
             // Raw frames come out of a read only if one asks for them.
             Ok(Message::Frame(_)) => Incoming::Violation(CloseCode::WebSocketProtocol),
-            Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !self.has_too_many_fragments {
+                    return None;
+                }
+                Incoming::TooManyFragments
+            }
             Err(error) => classify(&error),
         };
         if matches!(incoming, Incoming::Ping | Incoming::Closed(_)) {
             // Memory takes everything; a closed connection says so after it has taken the answer.
             let _ = self.context.flush(&mut self.stream);
         }
-        if matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_)) {
+        if matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_) | Incoming::TooManyFragments) {
             self.is_over = true;
             (self.stream.received, self.stream.read) = (Vec::new(), 0);
         }
@@ -177,7 +206,7 @@ mod tests {
         ]
         .concat();
         for step in 1..sent.len() {
-            let (mut parser, mut read, mut answers) = (Reader::new(100), Vec::new(), Vec::new());
+            let (mut parser, mut read, mut answers) = (Reader::new(100, 100), Vec::new(), Vec::new());
             for bytes in sent.chunks(step) {
                 parser.feed(bytes);
                 read.extend(all(&mut parser));
@@ -191,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_close_frame_is_answered_and_nothing_is_read_behind_it() {
-        let (mut parser, mut answers) = (Reader::new(100), Vec::new());
+        let (mut parser, mut answers) = (Reader::new(100, 100), Vec::new());
         parser.feed(&[frame(0x88, b"\x03\xe8bye"), frame(0x81, b"more")].concat());
         assert_eq!(all(&mut parser), [Incoming::Closed(Some(1000))]);
         parser.take_answers(&mut answers);
@@ -211,7 +240,7 @@ mod tests {
             (frame(0xc1, b""), CloseCode::WebSocketProtocol),
             (unmasked, CloseCode::WebSocketProtocol),
         ] {
-            let mut parser = Reader::new(100);
+            let mut parser = Reader::new(100, 100);
             parser.feed(&[&bytes[..], &frame(0x81, b"more")].concat());
             assert_eq!(all(&mut parser), [Incoming::Violation(code)]);
         }

@@ -34,6 +34,7 @@ mod floor;
 mod index;
 mod leaving;
 mod limits;
+mod limits_session;
 mod log;
 mod messages;
 mod operators;

@@ -248,8 +248,8 @@ async fn a_flood_of_control_frames_ends_the_session_as_one_of_messages_does() {
         (Scene::with_policy(&slow_viewers(5), |_| {}).await, Pki::get().client("acme/alice"));
     for first in [0x89, 0x8a] {
         let mut session = scene.connect(&alice).await;
-        session.send_raw(&Frame { first, masked: true, payload: b"!" }.bytes().repeat(100)).await;
-        assert_ended(&scene, &mut session, 4005, "SF-SES-037").await;
+        session.send_raw(&Frame { first, masked: true, payload: b"!" }.bytes().repeat(1_000)).await;
+        assert_ended(&scene, &mut session, 4005, "SF-SES-044").await;
         scene.bystander_is_unharmed().await;
     }
     scene.end().await;

@@ -112,11 +112,15 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes over what arrived.
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
-        let conversation = Conversation::new(Arc::clone(context), arrival.handle, arrival.identity);
+        let (is_trusted, messages) = (arrival.is_trusted, arrival.slots.1.messages());
+        let conversation =
+            Conversation::new(Arc::clone(context), arrival.handle, arrival.identity, is_trusted, messages);
         let certificate = until(conversation.not_after(), context.clock.now());
         let limits = context.limits.now();
-        let mut reader = Reader::new(limits.message_bytes_max);
+        let mut reader = Reader::new(limits.message_bytes_max, limits.fragments_max);
         reader.feed(&arrival.read);
+        let mut deadlines = Deadlines::new(&limits, certificate, now);
+        deadlines.under_way(reader.under_way(), now);
         let mut outbox = Outbox::default();
         if arrival.ending.is_none() {
             // Here and not before: from now on the session is told of changes, what came earlier is in its welcome.
@@ -128,7 +132,7 @@ impl Connection {
             reader,
             conversation,
             outbox,
-            deadlines: Deadlines::new(&limits, certificate, now),
+            deadlines,
             phase: Phase::Open,
             commands: VecDeque::new(),
             owed: None,
@@ -244,6 +248,7 @@ impl Connection {
         let Ok(is_closed) = taken else { return self.broken(turn) };
         self.deadlines.heard(turn.now);
         self.reader.feed(plain);
+        self.deadlines.under_way(self.reader.under_way(), turn.now);
         self.converse(turn);
         if !flushed || is_closed {
             self.broken(turn);
@@ -256,7 +261,7 @@ impl Connection {
             let Some(incoming) = self.reader.read() else { break };
             self.outbox.frames(|frames| self.reader.take_answers(frames));
             if let Phase::Closing { peer_has_closed, .. } = &mut self.phase {
-                *peer_has_closed |= matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_));
+                *peer_has_closed |= self.reader.is_over();
                 continue;
             }
             if matches!(incoming, Incoming::Text(_)) {
@@ -306,6 +311,7 @@ impl Connection {
         }
         if was_waiting && !self.is_waiting() {
             self.deadlines.heard(turn.now);
+            self.deadlines.was_not_read(turn.now);
             self.converse(turn);
         }
     }
@@ -490,12 +496,17 @@ impl Connection {
                     match due {
                         Due::Ping => self.outbox.control(FrameKind::Ping, b""),
                         // Who is not read cannot be heard.
-                        Due::Silence | Due::FirstRequest if !self.reads() => {
+                        Due::Silence | Due::FirstRequest | Due::Message if !self.reads() => {
                             self.deadlines.heard(turn.now);
+                            self.deadlines.was_not_read(turn.now);
                             self.deadlines.asked();
                         }
                         Due::FirstRequest => {
                             let end = self.conversation.asked_nothing();
+                            return self.end(end, turn);
+                        }
+                        Due::Message => {
+                            let end = self.conversation.message_is_late();
                             return self.end(end, turn);
                         }
                         Due::Silence => return self.end(End::because(Code::SesHeartbeatLost), turn),

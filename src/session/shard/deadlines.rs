@@ -16,6 +16,9 @@ pub(super) struct Deadlines {
     ping_interval: Duration,
     /// `None` once the client has asked for something.
     first_request: Option<Instant>,
+    message_timeout: Duration,
+    /// The message that is not whole, and when it has to be.
+    message: Option<(u64, Instant)>,
     silent: Instant,
     ping: Instant,
     lifetime: Instant,
@@ -27,6 +30,8 @@ pub(super) struct Deadlines {
 pub(super) enum Due {
     /// The client asked for nothing in time.
     FirstRequest,
+    /// A message did not become whole in time.
+    Message,
     /// Nothing came from the client for too long.
     Silence,
     /// A ping, so that a client that is gone is noticed and one that only listens is not.
@@ -43,6 +48,8 @@ impl Deadlines {
             idle,
             ping_interval: idle / 3,
             first_request: Some(now + Duration::from_millis(limits.first_request_timeout_ms)),
+            message_timeout: Duration::from_millis(limits.message_timeout_ms),
+            message: None,
             silent: now + idle,
             ping: now + idle / 3,
             lifetime: now + Duration::from_secs(limits.session_lifetime_s),
@@ -55,6 +62,18 @@ impl Deadlines {
         self.silent = now + self.idle;
     }
 
+    /// What came ends inside this message, if inside any.
+    pub(super) fn under_way(&mut self, message: Option<u64>, now: Instant) {
+        if self.message.map(|(number, _)| number) != message {
+            self.message = message.map(|number| (number, now + self.message_timeout));
+        }
+    }
+
+    /// Nothing was read for a while by our own doing: the message under way has all its time again.
+    pub(super) fn was_not_read(&mut self, now: Instant) {
+        self.message = self.message.map(|(number, _)| (number, now + self.message_timeout));
+    }
+
     /// The client asked for something.
     pub(super) const fn asked(&mut self) {
         self.first_request = None;
@@ -63,6 +82,7 @@ impl Deadlines {
     /// When the next of them is due.
     pub(super) fn next(&self) -> Instant {
         let first = self.silent.min(self.ping).min(self.lifetime).min(self.certificate);
+        let first = self.message.map_or(first, |(_, by)| first.min(by));
         self.first_request.map_or(first, |by| first.min(by))
     }
 
@@ -76,6 +96,9 @@ impl Deadlines {
         }
         if self.first_request.is_some_and(|by| now >= by) {
             return Some(Due::FirstRequest);
+        }
+        if self.message.is_some_and(|(_, by)| now >= by) {
+            return Some(Due::Message);
         }
         if now >= self.silent {
             // Who asks for nothing at all is told that.

@@ -14,7 +14,7 @@ mod streams;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Token, Waker};
@@ -45,6 +45,8 @@ pub(super) struct Arrival {
     pub(super) identity: Arc<Identified>,
     /// How it ends at once, if it does.
     pub(super) ending: Option<Ending>,
+    /// It keeps its full limits under pressure.
+    pub(super) is_trusted: bool,
     pub(super) slots: Slots,
 }
 
@@ -54,6 +56,8 @@ struct Door {
     /// Bounded by the registry: each has a place in it.
     arrivals: Mutex<Vec<Arrival>>,
     is_stopped: AtomicBool,
+    /// Bytes that wait for its clients, as of its last round.
+    out_bytes: AtomicUsize,
     /// The shard waits for the log: it wants to know when more is durable.
     awaits_log: AtomicBool,
 }
@@ -96,6 +100,7 @@ pub fn prepare(count: usize) -> io::Result<(Shards, ShardThreads)> {
             inbox: Arc::new(Inbox::new(wake)),
             arrivals: Mutex::default(),
             is_stopped: AtomicBool::new(false),
+            out_bytes: AtomicUsize::new(0),
             awaits_log: AtomicBool::new(false),
         });
         seeds.push(Seed { poll, door });
@@ -143,6 +148,11 @@ impl Shards {
             }
             ended.await;
         }
+    }
+
+    /// Bytes that wait for all clients, as of the last round of each shard.
+    pub(super) fn out_bytes(&self) -> usize {
+        self.doors.iter().map(|door| door.out_bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Lets every shard look around: for the stop signal.

@@ -194,6 +194,7 @@ impl Shard {
             },
         );
         self.report_if_due();
+        self.door.out_bytes.store(self.streams.bytes() + self.outbox_bytes, Ordering::Relaxed);
         self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
     }
 

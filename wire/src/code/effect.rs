@@ -31,7 +31,9 @@ impl Code {
             Self::SesProtocolViolation => Some(CloseCode::WebSocketProtocol),
             Self::SesMalformedRepeated => Some(CloseCode::MalformedRepeated),
             Self::SesSlowConsumer => Some(CloseCode::SlowConsumer),
-            Self::SesSubscribeDeadline => Some(CloseCode::ProtocolViolation),
+            Self::SesSubscribeDeadline | Self::SesFragmentsTooMany | Self::SesMessageTimeout => {
+                Some(CloseCode::ProtocolViolation)
+            }
             Self::SesHeartbeatLost => Some(CloseCode::HeartbeatLost),
             Self::SesLifetimeReached => Some(CloseCode::LifetimeReached),
             Self::SesCertificateRevoked => Some(CloseCode::CertificateRevoked),
@@ -39,7 +41,7 @@ impl Code {
             Self::SesEntitlementWithdrawn => Some(CloseCode::EntitlementWithdrawn),
             Self::SesOperatorEnded => Some(CloseCode::OperatorEnded),
             Self::SesSuperseded => Some(CloseCode::Superseded),
-            Self::SesRateRepeated => Some(CloseCode::RateLimited),
+            Self::SesRateRepeated | Self::SesControlRate => Some(CloseCode::RateLimited),
             Self::SesPositionLost => Some(CloseCode::PositionLost),
             _ => None,
         }

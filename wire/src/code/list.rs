@@ -60,6 +60,8 @@ pub enum Code {
     TlsAddressBanned = 1037,
     /// `SF-TLS-038`: a load balancer did not say for whom the connection is.
     TlsProxyHeaderInvalid = 1038,
+    /// `SF-TLS-039`: the server is close to its bounds and lets in nobody new.
+    TlsPressure = 1039,
     /// `SF-TLS-040`: too many handshakes of the address failed.
     TlsAddressFailures = 1040,
     /// `SF-SES-001`: there is nothing at this path.
@@ -140,8 +142,16 @@ pub enum Code {
     SesPositionLost = 2038,
     /// `SF-SES-039`: the client left without a close frame.
     SesPeerLeft = 2039,
+    /// `SF-SES-044`: too many pings and pongs.
+    SesControlRate = 2044,
+    /// `SF-SES-045`: a message in too many frames.
+    SesFragmentsTooMany = 2045,
+    /// `SF-SES-046`: a message did not become whole in time.
+    SesMessageTimeout = 2046,
     /// `SF-SES-047`: the principal is banned for a while.
     SesPrincipalBanned = 2047,
+    /// `SF-SES-048`: too many messages over all sessions of the principal.
+    SesPrincipalMessageRate = 2048,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.

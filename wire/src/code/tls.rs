@@ -201,7 +201,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Later,
         message: "the server has as many handshakes in progress as it may have",
         hint: "Connect again after a pause that grows.",
-        explain: "Each TLS handshake in progress costs memory and processor time before anything is known of its peer, so there may be limits.handshakes_max of them. The connection was closed before TLS. Many at once are a storm of clients that come back together, or an attack.",
+        explain: "Each TLS handshake in progress costs memory and processor time before anything is known of its peer, so there may be limits.handshakes_max of them, and a quarter of that from one address. The connection was closed before TLS. Many at once are a storm of clients that come back together, or an attack.",
     },
     Entry {
         code: Code::TlsServerHandshakeRate,
@@ -226,6 +226,14 @@ pub(super) const TABLE: &[Entry] = &[
         message: "a load balancer did not say for whom the connection is",
         hint: "Set the balancer to send the PROXY protocol, version 2.",
         explain: "Connections from the addresses in server.proxy.from must begin with a PROXY protocol header of version 2 that announces a TCP client, within server.proxy.timeout_ms. The log record says what came instead. Without the header nobody knows whose limits hold, so the connection was closed.",
+    },
+    Entry {
+        code: Code::TlsPressure,
+        text: "SF-TLS-039",
+        retry: Retry::Later,
+        message: "the server is close to its bounds and lets in nobody new",
+        hint: "Connect again after a pause that grows.",
+        explain: "An entry `pressure` in the log says which bound is nearly met. Until that is over, new connections come only from addresses that are trusted or have had a session within the last hour; this one was closed before TLS.",
     },
     Entry {
         code: Code::TlsAddressFailures,

@@ -1,0 +1,185 @@
+//! Where messages begin and end in the bytes of a WebSocket connection: for limits on what is not whole yet.
+//!
+//! Reads the headers of frames (RFC 6455 section 5.2) and nothing else, in front of the parser that checks them. Bytes that are no
+//! frames are counted as some frame or other, and end the connection there.
+
+/// Bytes of the longest header: two, eight of the length, four of the mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// Counts frames.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    header: [u8; HEADER_BYTES_MAX],
+    /// Bytes of the header that are here.
+    have: usize,
+    /// Bytes of the frame's payload that are still to come.
+    payload: u64,
+    /// The frame ends a message when its payload is here.
+    ends_message: bool,
+    /// Frames of the message that is not whole.
+    fragments: u32,
+    /// Messages and control frames that were whole.
+    whole: u64,
+}
+
+impl Frames {
+    /// Takes received bytes; how many of them may be read: all, or those in front of the frame that is one too many for its message.
+    pub(super) fn take(&mut self, bytes: &[u8], fragments_max: u32) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.payload > 0 {
+                let rest = (bytes.len() - at) as u64;
+                let skipped = rest.min(self.payload);
+                self.payload -= skipped;
+                at += usize::try_from(skipped).unwrap_or(usize::MAX);
+                self.frame_may_end();
+                continue;
+            }
+            self.header[self.have] = bytes[at];
+            self.have += 1;
+            at += 1;
+            if self.have < self.header_bytes() {
+                continue;
+            }
+            let [first, ..] = self.header;
+            let is_control = first & 0x08 != 0;
+            let is_last = first & 0x80 != 0;
+            if !is_control {
+                self.fragments += 1;
+                if self.fragments > fragments_max {
+                    // Its header may have begun in bytes before; then nothing of these is read.
+                    return at.saturating_sub(self.have);
+                }
+            }
+            self.ends_message = is_control || is_last;
+            self.payload = self.payload_bytes();
+            self.have = 0;
+            self.frame_may_end();
+        }
+        at
+    }
+
+    /// Which message or control frame is under way, if one is: the same number as long as it is not whole.
+    pub(super) const fn under_way(&self) -> Option<u64> {
+        if self.have > 0 || self.payload > 0 || self.fragments > 0 { Some(self.whole) } else { None }
+    }
+
+    fn frame_may_end(&mut self) {
+        if self.payload == 0 && self.ends_message {
+            self.ends_message = false;
+            let is_control = self.header[0] & 0x08 != 0;
+            if is_control {
+                // One between the frames of a message is no progress of it.
+                self.whole += u64::from(self.fragments == 0);
+            } else {
+                self.fragments = 0;
+                self.whole += 1;
+            }
+        }
+    }
+
+    /// How long the header is, as far as it is here.
+    const fn header_bytes(&self) -> usize {
+        if self.have < 2 {
+            return 2;
+        }
+        let extended = match self.header[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + if self.header[1] & 0x80 == 0 { 0 } else { 4 }
+    }
+
+    const fn payload_bytes(&self) -> u64 {
+        let [_, second, a, b, c, d, e, f, g, h, ..] = self.header;
+        match second & 0x7f {
+            126 => u16::from_be_bytes([a, b]) as u64,
+            127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            length => length as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A client's frame.
+    fn frame(first: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match length {
+            0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
+            126..65_536 => {
+                bytes.push(0x80 | 126);
+                bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                bytes.push(0x80 | 127);
+                bytes.extend((length as u64).to_be_bytes());
+            }
+        }
+        bytes.extend([1, 2, 3, 4]);
+        bytes.extend(std::iter::repeat_n(0xff, length));
+        bytes
+    }
+
+    #[test]
+    fn a_message_is_under_way_from_its_first_byte_to_its_last() {
+        let mut frames = Frames::default();
+        assert_eq!(frames.under_way(), None);
+        for (first, length) in [(0x01, 3), (0x89, 0), (0x00, 200)] {
+            for byte in frame(first, length) {
+                assert_eq!(frames.take(&[byte], 10), 1);
+                assert_eq!(frames.under_way(), Some(0), "a ping between is no progress");
+            }
+        }
+        frames.take(&frame(0x80, 0), 10);
+        assert_eq!(frames.under_way(), None);
+        frames.take(&frame(0x81, 70_000)[..50], 10);
+        assert_eq!(frames.under_way(), Some(1));
+    }
+
+    #[test]
+    fn the_frame_that_is_one_too_many_is_not_read() {
+        let message = [frame(0x81, 5), frame(0x01, 1), frame(0x00, 1), frame(0x89, 2)].concat();
+        let sent = [&message[..], &frame(0x00, 0), &frame(0x80, 1)].concat();
+        assert_eq!(Frames::default().take(&sent, 2), message.len());
+        assert_eq!(Frames::default().take(&sent, 3), message.len() + 6);
+        assert_eq!(Frames::default().take(&sent, 4), sent.len());
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_bytes_are_cut(
+            sent in prop::collection::vec((prop::sample::select(vec![0x01_u8, 0x81, 0x00, 0x80, 0x89, 0x8a]), 0_usize..300), 1..20),
+            cuts in prop::collection::vec(1_usize..40, 1..50),
+        ) {
+            let bytes = sent.iter().map(|(first, length)| frame(*first, *length)).collect::<Vec<_>>().concat();
+            let (mut at_once, mut in_pieces) = (Frames::default(), Frames::default());
+            prop_assert_eq!(at_once.take(&bytes, u32::MAX), bytes.len());
+            let (mut at, mut cuts) = (0, cuts.iter().cycle());
+            while at < bytes.len() {
+                let end = (at + cuts.next().unwrap()).min(bytes.len());
+                prop_assert_eq!(in_pieces.take(&bytes[at..end], u32::MAX), end - at);
+                at = end;
+            }
+            prop_assert_eq!(in_pieces.under_way(), at_once.under_way());
+            // The naive model: a message is open after a frame that does not end it.
+            let mut open = 0;
+            for (first, _) in sent {
+                if first & 0x08 == 0 {
+                    open = if first & 0x80 == 0 { open + 1 } else { 0 };
+                }
+            }
+            prop_assert_eq!(at_once.under_way().is_some(), open > 0);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), fragments_max in 0_u32..4) {
+            let taken = Frames::default().take(&bytes, fragments_max);
+            prop_assert!(taken <= bytes.len());
+        }
+    }
+}
