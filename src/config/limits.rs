@@ -21,7 +21,7 @@ pub struct LimitsConfig {
     pub connects_per_address_per_second: u32,
     /// Bits of an IPv6 address that count as one address, 32 to 128.
     pub ipv6_prefix_bits: u8,
-    /// TLS handshakes in progress at once; one more is closed before TLS.
+    /// TLS handshakes in progress at once, a quarter of them from one address; one more is closed before TLS.
     pub handshakes_max: usize,
     /// TLS handshakes that are begun a second, over all addresses, sustained; the burst is one second's worth.
     pub handshakes_per_second: u32,
@@ -131,7 +131,7 @@ impl Default for LimitsConfig {
             connections_per_address_max: 1_024,
             connects_per_address_per_second: 200,
             ipv6_prefix_bits: 64,
-            handshakes_max: 1_024,
+            handshakes_max: 2_048,
             handshakes_per_second: 4_000,
             handshake_timeout_ms: 5_000,
             upgrade_timeout_ms: 5_000,

@@ -26,7 +26,7 @@ pub use admin::{AdminCommand, AdmittedAdmin, command};
 pub use change::{AdmittedDeadMan, AdmittedMassCancel, AdmittedReplace, StandingOrder, replacement};
 pub use fill::NonceFill;
 pub use publish::AdmittedPublish;
-pub use rate::{RateExceeded, RateLimiter, SharedRate};
+pub use rate::{PublishedRate, RateExceeded, RateLimiter, SharedRate};
 pub use replay::ReplayCache;
 pub use risk::{AccountRisk, RiskContext};
 pub use session::{AuthenticRequest, DecodedBody, SessionGate, decode, digest, names};

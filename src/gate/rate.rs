@@ -105,6 +105,26 @@ impl SharedRate {
     }
 }
 
+/// How a rate limit stood when something was last counted against it, for replies that another thread makes.
+#[derive(Debug, Default)]
+pub struct PublishedRate(AtomicU64);
+
+impl PublishedRate {
+    /// Says how a limit stands.
+    pub fn set(&self, state: &RateLimit) {
+        self.0.store(u64::from(state.limit) << 32 | u64::from(state.used), Ordering::Relaxed);
+    }
+
+    /// How it stood, under `name`; `None` before anything was counted.
+    #[must_use]
+    pub fn get(&self, name: &'static str) -> Option<RateLimit> {
+        let [a, b, c, d, e, f, g, h] = self.0.load(Ordering::Relaxed).to_be_bytes();
+        let (limit, used) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        let name = Cow::Borrowed(name);
+        (limit > 0).then_some(RateLimit { name, limit, interval_ms: SECOND_NS / MS, used })
+    }
+}
+
 /// Nanoseconds that one takes up. Rounded down, so that rounding never refuses what the limit allows.
 fn cost_ns(limit: u32) -> u64 {
     SECOND_NS / u64::from(limit)
@@ -177,6 +197,15 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
         });
         assert_eq!((taken, rate.state("messages", 50, START).used), (50, 50));
+    }
+
+    #[test]
+    fn what_is_published_is_what_stood_when_it_was_counted() {
+        let (mut limiter, published) = (RateLimiter::per_second("messages", 10), PublishedRate::default());
+        assert_eq!(published.get("messages"), None);
+        limiter.take_many(7, START).unwrap();
+        published.set(&limiter.state(START));
+        assert_eq!(published.get("messages"), Some(limiter.state(START)));
     }
 
     #[test]

@@ -231,7 +231,7 @@ impl Core {
             }
             Command::Logout { session, id, cancel_orders } => {
                 self.logged_out.insert(session.number, cancel_orders);
-                batch.send(&session.queue, encoded(&Done { id }));
+                batch.send(&session.queue, encoded(&Done { id, rate_limits: session.rate_limits() }));
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.finish(&session.queue, ending, None);
             }

@@ -14,7 +14,7 @@ use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::replay::{Output as Expected, follow};
 use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, RestoreError, restore};
 use crate::feed::{Encoding, Inbox, OutboundQueue};
-use crate::gate::SessionGate;
+use crate::gate::{PublishedRate, SessionGate};
 use crate::journal::{self, Event, SessionTrail};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
 use crate::types::{
@@ -184,6 +184,7 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
         entitlement: ArcSwap::from_pointee(Entitlement { orders: Some(rights), ..Entitlement::default() }),
         encoding: Encoding::Json,
         resume_bytes_max: 1_000,
+        messages: PublishedRate::default(),
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(id),
         is_revoked: std::sync::atomic::AtomicBool::new(false),

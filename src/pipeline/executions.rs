@@ -109,6 +109,7 @@ impl Core {
             on_slow: OnSlow::Disconnect,
             symbols: [(StreamSymbol::All, stream)].into(),
             refused: std::collections::BTreeMap::new(),
+            rate_limits: session.rate_limits(),
         };
         let event = event::Subscribe {
             principal: session.principal.to_string(),

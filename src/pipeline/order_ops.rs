@@ -184,7 +184,10 @@ impl Core {
         let event = order_event(message, None, CancelOnDisconnect::Off);
         batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
         self.engine.set_dead_man(owner, dead_man_due(admitted.timeout_ms(), now));
-        batch.send(&message.session.queue, encoded(&Done { id: message.id.clone() }));
+        batch.send(
+            &message.session.queue,
+            encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+        );
         self.end_input()
     }
 
@@ -232,7 +235,10 @@ impl Core {
                 let (session, id) = (Arc::clone(message.session), message.id.clone());
                 place.send(ReloadRequest { session, id, entry });
             }
-            None => batch.send(&message.session.queue, encoded(&Done { id: message.id.clone() })),
+            None => batch.send(
+                &message.session.queue,
+                encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+            ),
         }
         self.report(&events, Cause::default(), message.now, batch)?;
         self.end_input()

@@ -33,6 +33,7 @@ impl Core {
             avg_price: None,
             reason: None,
             receipt: None,
+            rate_limits: session.rate_limits(),
         };
         let answer = answer.map(Arc::clone);
         if let Some(answer) = &answer {

@@ -123,8 +123,10 @@ impl Core {
         Envelope { id: message.id.clone(), rate_limits: self.rate_limits(message) }
     }
 
-    fn rate_limits(&self, message: &Message<'_>) -> Vec<RateLimit> {
-        self.gate.order_rate(message.owner, message.now).into_iter().collect()
+    pub(super) fn rate_limits(&self, message: &Message<'_>) -> Vec<RateLimit> {
+        let mut limits = message.session.rate_limits();
+        limits.extend(self.gate.order_rate(message.owner, message.now));
+        limits
     }
 
     /// The venue refused what was sealed as its input: for good, or, with a retryable code, for now.

@@ -118,7 +118,10 @@ impl Core {
                 self.publish(event, message.now, batch);
             }
         }
-        batch.send(&message.session.queue, encoded(&Done { id: message.id.clone() }));
+        batch.send(
+            &message.session.queue,
+            encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+        );
         Ok(())
     }
 

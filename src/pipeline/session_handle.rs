@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use sealfeed_wire::reply::RateLimit;
 
 use crate::feed::{Encoding, OutboundQueue};
+use crate::gate::PublishedRate;
 use crate::journal::SessionTrail;
 use crate::types::{Entitlement, Principal, SessionId};
 
@@ -23,6 +25,8 @@ pub struct SessionHandle {
     /// Bytes that the missed messages of one request may have: half of what may wait for a client, so that live data
     /// still fits behind them.
     pub resume_bytes_max: usize,
+    /// Its message rate, as of its last message.
+    pub messages: PublishedRate,
     /// Where its messages go.
     pub queue: Arc<OutboundQueue>,
     /// Its events in the log.
@@ -51,6 +55,12 @@ impl SessionHandle {
     /// Whether its certificate was withdrawn.
     pub(super) fn is_revoked(&self) -> bool {
         self.is_revoked.load(Ordering::Relaxed)
+    }
+
+    /// State of the rate limits that its requests count against, for replies.
+    #[must_use]
+    pub fn rate_limits(&self) -> Vec<RateLimit> {
+        self.messages.get("messages").into_iter().collect()
     }
 
     /// The session's name: the TLS exporter value of its connection.

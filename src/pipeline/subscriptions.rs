@@ -217,6 +217,7 @@ impl Core {
             on_slow,
             symbols: BTreeMap::new(),
             refused: BTreeMap::new(),
+            rate_limits: session.rate_limits(),
         };
         let (mut granted, mut refused) = (Vec::new(), Vec::new());
         for symbol in symbols {
@@ -437,7 +438,7 @@ impl Core {
             symbols: ended,
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, encoded(&Done { id }));
+        batch.send(&session.queue, encoded(&Done { id, rate_limits: session.rate_limits() }));
         Ok(())
     }
 
@@ -469,7 +470,10 @@ impl Core {
             detail: detail.to_owned(),
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, encoded(&ErrorReply::new(id, code)));
+        batch.send(
+            &session.queue,
+            encoded(&ErrorReply { rate_limits: session.rate_limits(), ..ErrorReply::new(id, code) }),
+        );
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
 use crate::feed::{Encoding, Inbox, OutboundQueue};
+use crate::gate::PublishedRate;
 use crate::journal::{self, SessionTrail};
 use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
 
@@ -47,6 +48,7 @@ fn closed(number: u64) -> Command {
         entitlement: ArcSwap::from_pointee(Entitlement::default()),
         encoding: Encoding::Json,
         resume_bytes_max: 1_000,
+        messages: PublishedRate::default(),
         queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
         trail: SessionTrail::new(SessionId([0; 32])),
         is_revoked: std::sync::atomic::AtomicBool::new(false),

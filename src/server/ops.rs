@@ -87,7 +87,12 @@ fn reader(context: &SessionContext) -> Read {
     Arc::new(move || Readings {
         sessions: registry.sessions(),
         connections: registry.connections(),
-        revocation_list_next_update: identity.revocation_state().iter().map(|list| list.next_update).min().unwrap_or_default(),
+        revocation_list_next_update: identity
+            .revocation_state()
+            .iter()
+            .map(|list| list.next_update)
+            .min()
+            .unwrap_or_default(),
         server_certificate_not_after: identity.server_certificate_not_after(),
         client_authority_not_after: identity.client_authority_not_after(),
         clock: journal.clock_reading(),

@@ -71,12 +71,9 @@ impl SessionContext {
         }
     }
 
-    /// A session was ended for faults that its client repeated: too many of those ban the principal, unless it is trusted.
+    /// A session that is not trusted was ended for faults that its client repeated: too many of those ban the principal.
     pub(super) fn ended_for_faults(&self, session: &SessionHandle, why: Code) {
         let principal = session.principal.to_string();
-        if self.limits.now().trusts_principal(&principal) {
-            return;
-        }
         let sentence = self.bans.session_ended(&session.principal, self.clock.now());
         let Some(Sentence::Banned(ban)) = sentence else { return };
         tracing::warn!(principal, code = why.as_str(), count = ban.count, "principal banned");
@@ -91,10 +88,18 @@ impl SessionContext {
         let _ = self.journal.record_in(&session.trail, event);
     }
 
-    /// Milliseconds until the principal may come again; `None` if it may now.
-    pub(super) fn banned_for(&self, principal: &Principal) -> Option<u64> {
-        let is_trusted = self.limits.now().trusts_principal(&principal.to_string());
-        if is_trusted { None } else { self.bans.principal_banned(principal, self.clock.now()) }
+    /// Whether the principal at the address keeps its full limits and is not banned.
+    pub(super) fn trusts(&self, principal: &Principal, address: IpAddr) -> bool {
+        let limits = self.limits.now();
+        limits.trusts_address(address) || limits.trusts_principal(&principal.to_string())
+    }
+
+    /// Milliseconds until the principal may come again from the address; `None` if it may now.
+    pub(super) fn banned_for(&self, principal: &Principal, address: IpAddr) -> Option<u64> {
+        if self.trusts(principal, address) {
+            return None;
+        }
+        self.bans.principal_banned(principal, self.clock.now())
     }
 
     /// Records that somebody without a session met a limit.

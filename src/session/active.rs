@@ -14,6 +14,7 @@ use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade, protocol};
 use super::{Session, SessionContext};
 use crate::feed::{Encoding, Ending, OutboundQueue};
+use crate::gate::PublishedRate;
 use crate::identity::{Identified, Identity};
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::SessionHandle;
@@ -73,6 +74,7 @@ impl Active {
             entitlement: ArcSwap::from_pointee(entitlement),
             encoding,
             resume_bytes_max: context.limits.now().out_queue_bytes_max / 2,
+            messages: PublishedRate::default(),
             queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
             trail: SessionTrail::new(id),
             is_revoked: AtomicBool::new(false),
@@ -105,11 +107,8 @@ impl Session<Active> {
             }
             Verdict::Ends(ending, _) => Some(ending),
         };
-        connection_slot.has_session(now);
-        let limits = context.limits.now();
-        let is_trusted = limits.trusts_address(self.address.ip())
-            || limits.trusts_principal(&self.state.handle.principal.to_string());
-        drop(limits);
+        connection_slot.session_begins(now);
+        let is_trusted = context.trusts(&self.state.handle.principal, self.address.ip());
         let presented = std::mem::take(&mut self.state.presented);
         let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
             (Err(_), _) => Some(GOING_AWAY),

@@ -155,7 +155,9 @@ impl Conversation {
     fn charge(&mut self, cost: u32, now: UnixNanos) -> Result<(), (Code, RateExceeded)> {
         let (of_session, of_principal) = self.message_rates();
         self.gate.set_message_rate(of_session);
-        self.gate.charge_message(cost, now).map_err(|exceeded| (Code::SesMessageRate, exceeded))?;
+        let charged = self.gate.charge_message(cost, now);
+        self.handle.messages.set(&self.gate.message_rate(now));
+        charged.map_err(|exceeded| (Code::SesMessageRate, exceeded))?;
         let shared = self.principal_messages.take_many(of_principal, cost, now);
         shared.map_err(|exceeded| (Code::SesPrincipalMessageRate, exceeded))
     }
@@ -184,7 +186,12 @@ impl Conversation {
         match op {
             Op::Ping { echo } => {
                 let echo = echo.map(std::borrow::Cow::into_owned);
-                outbox.message(&encoded(&Pong { id, echo, ts: self.context.clock.now() }));
+                outbox.message(&encoded(&Pong {
+                    id,
+                    echo,
+                    ts: self.context.clock.now(),
+                    rate_limits: self.handle.rate_limits(),
+                }));
                 Step::Done
             }
             Op::Whoami => {
@@ -279,9 +286,10 @@ impl Conversation {
             code: code.as_str().to_owned(),
             detail: detail.to_owned(),
         };
+        let reply = ErrorReply { rate_limits: self.handle.rate_limits(), ..ErrorReply::new(id, code) };
         // If the journal fails the server stops, and nothing more is answered.
         let Ok(entry) = self.context.journal.record_in(&self.handle.trail, event) else { return Step::Done };
-        Step::Owe(Owed { entry, reply: encoded(&ErrorReply::new(id, code)), is_fault })
+        Step::Owe(Owed { entry, reply: encoded(&reply), is_fault })
     }
 
     /// A fault that ends the session at once.
@@ -300,7 +308,9 @@ impl Conversation {
     /// The session ends for what its client does against its limits, and that counts against its principal.
     fn ended_by_limit(&self, limit: &str, code: Code) -> End {
         self.limit(limit, code);
-        self.context.ended_for_faults(&self.handle, code);
+        if !self.is_trusted {
+            self.context.ended_for_faults(&self.handle, code);
+        }
         End::because(code)
     }
 

@@ -24,7 +24,8 @@ impl Limits {
         self.0.load()
     }
 
-    /// Puts other limits in force. Nobody who is connected is sent away by lower ones. `out_bytes_max` stays as it was at the start.
+    /// Puts other limits in force. Nobody who is connected is sent away by lower ones. `out_bytes_max`, and
+    /// what of `out_queue_bytes_max` exceeds its value at the start, take a restart.
     pub fn reconfigure(&self, config: &LimitsConfig) {
         self.0.store(Arc::new(config.clone()));
     }

@@ -197,7 +197,7 @@ impl Session<Identified> {
         if !context.journal.is_available() {
             return Err(Refused::new(Code::AudLogUnavailable, "the sealed log takes no entries"));
         }
-        if let Some(retry_after_ms) = context.banned_for(&identity.principal) {
+        if let Some(retry_after_ms) = context.banned_for(&identity.principal, address.ip()) {
             let code = Code::SesPrincipalBanned;
             context.met(address, Some(&identity.principal), "ban", code);
             return Err(Refused { retry_after_ms, ..Refused::new(code, "the principal is banned") });

@@ -62,6 +62,8 @@ impl Counts {
 /// What is known of one address.
 struct Address {
     connections: usize,
+    /// Those of them whose TLS handshake is not over.
+    handshakes: usize,
     /// Those of them that have a session.
     sessions: usize,
     /// When it last had a session, if it ever did.
@@ -76,6 +78,8 @@ impl Address {
     }
 }
 
+/// Of the handshakes in progress, one address may have one in so many.
+const HANDSHAKE_SHARE: usize = 4;
 /// An address that had a session is let in under severe pressure for an hour after it.
 const KNOWN_NS: u64 = 3_600_000_000_000;
 
@@ -308,6 +312,7 @@ impl State {
         let per_second = level.tightened(limits.connects_per_address_per_second);
         let entry = self.addresses.entry(address).or_insert_with(|| Address {
             connections: 0,
+            handshakes: 0,
             sessions: 0,
             served_at: UnixNanos(0),
             rate: RateLimiter::per_second("connects", per_second),
@@ -318,11 +323,16 @@ impl State {
         if entry.connections >= limits.connections_per_address_max {
             return Err(Met { limit: "address_connections", code: Code::TlsAddressConnectionsFull });
         }
+        // One address alone cannot keep everybody else out.
+        if entry.handshakes >= (limits.handshakes_max / HANDSHAKE_SHARE).max(1) {
+            return Err(Met { limit: "address_handshakes", code: Code::TlsHandshakesFull });
+        }
         entry.rate.set_limit(per_second);
         if entry.rate.take(now).is_err() {
             return Err(Met { limit: "connect_rate", code: Code::TlsHandshakeRate });
         }
         entry.connections += 1;
+        entry.handshakes += 1;
         Ok(())
     }
 
@@ -394,11 +404,14 @@ impl ConnectionSlot {
         if std::mem::take(&mut self.is_in_handshake) {
             let mut state = self.registry.state.lock();
             state.handshakes = state.handshakes.saturating_sub(1);
+            if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
+                entry.handshakes = entry.handshakes.saturating_sub(1);
+            }
         }
     }
 
     /// The connection has a session from here to its end: its address serves somebody.
-    pub(super) fn has_session(&mut self, now: UnixNanos) {
+    pub(super) fn session_begins(&mut self, now: UnixNanos) {
         let Some(address) = self.address.filter(|_| !self.has_session) else { return };
         self.has_session = true;
         if let Some(entry) = self.registry.state.lock().addresses.get_mut(&address) {
@@ -415,6 +428,7 @@ impl Drop for ConnectionSlot {
         state.handshakes = state.handshakes.saturating_sub(usize::from(self.is_in_handshake));
         if let Some(entry) = self.address.and_then(|address| state.addresses.get_mut(&address)) {
             entry.connections = entry.connections.saturating_sub(1);
+            entry.handshakes = entry.handshakes.saturating_sub(usize::from(self.is_in_handshake));
             entry.sessions = entry.sessions.saturating_sub(usize::from(self.has_session));
         }
     }

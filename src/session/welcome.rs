@@ -66,6 +66,7 @@ pub(super) fn whoami(
         },
         entitlement: entitlement(&granted, Detail::WithRules),
         limits: limits(context, &granted),
+        rate_limits: handle.rate_limits(),
     })
 }
 

@@ -139,7 +139,7 @@ pub struct SessionLimits {
     pub sessions_policy: SessionsPolicy,
     /// Subscriptions, counted per (channel, symbol), of one session.
     pub subscriptions_max: u32,
-    /// Inbound messages a second, sustained, control frames included; the burst is one second's worth.
+    /// Inbound messages a second, sustained, each at its weight; the burst is one second's worth.
     pub messages_per_second: u32,
 }
 

@@ -71,7 +71,11 @@ async fn compare(brisk: &mut Client, streams: &mut Streams, all: &mut Seen, seen
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pings_key_updates_and_a_close_in_the_middle_of_a_burst_split_no_message_and_lose_none() {
-    let server = Server::start(|config| trading(config, &SYMBOLS, 1_000)).await;
+    let change = |config: &mut sealfeed::config::Config| {
+        trading(config, &SYMBOLS, 1_000);
+        config.limits.control_frames_per_second = 10_000;
+    };
+    let server = Server::start(change).await;
     let mut brisk = server.connect(&Pki::get().client("acme/alice")).await;
     brisk.send(request()).await;
     let (mut all, mut all_streams) = (Seen::new(), Streams::default());

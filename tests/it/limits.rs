@@ -229,6 +229,20 @@ async fn the_server_has_only_so_many_handshakes_in_progress_and_gives_their_plac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_a_quarter_of_the_handshakes_at_most() {
+    let (scene, from) = (Scene::start(|config| config.limits.handshakes_max = 8).await, fresh_address());
+    let held = [tcp_from(from, scene.address).await, tcp_from(from, scene.address).await];
+    let mut third = tcp_from(from, scene.address).await;
+    let address = third.local_addr().unwrap().to_string();
+    assert_eq!(ended(&mut third).await, b"");
+    let limit = scene.logged("limit", |event| event.text("address") == address).await;
+    assert_eq!((limit.text("limit"), limit.text("code")), ("address_handshakes", "SF-TLS-035"));
+    assert!(fails(&scene, fresh_address()).await.0, "others have their places");
+    drop(held);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_begins_only_so_many_handshakes_a_second() {
     let scene = Scene::start(|config| config.limits.handshakes_per_second = 1).await;
     // The bystander's is one; of several more at once, one at least is too many.

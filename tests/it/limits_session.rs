@@ -193,3 +193,27 @@ async fn under_severe_pressure_only_addresses_that_are_known_or_trusted_are_let_
     scene.logged("pressure", |event| event.text("level") == "normal").await;
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_says_how_the_rate_stood_that_it_was_counted_against() {
+    let scene = Scene::with_policy(&viewers(100), |_| {}).await;
+    let mut alice = scene.connect(&Pki::get().client("acme/alice")).await;
+    for (request, kind) in [
+        (json!({"op": "ping"}), "pong"),
+        (json!({"op": "whoami"}), "whoami"),
+        (json!({"op": "subscribe", "channel": "trades", "symbols": ["SEAL"]}), "subscribed"),
+        (json!({"op": "unsubscribe", "channel": "trades", "symbols": ["SEAL"]}), "ok"),
+        (json!({"op": "unsubscribe", "channel": "trades", "symbols": ["SEAL"]}), "error"),
+        (json!({"op": "order.status", "cl_ord_id": "c-1"}), "order_status"),
+        (json!({"op": "nothing"}), "error"),
+        (json!({"op": "logout"}), "ok"),
+    ] {
+        let reply = alice.request(request).await;
+        assert_eq!(reply["type"], kind, "{reply}");
+        let rate = &reply["rate_limits"][0];
+        assert_eq!((&rate["name"], &rate["limit"]), (&json!("messages"), &json!(100)), "{reply}");
+        assert!((1..=100).contains(&rate["used"].as_u64().unwrap()), "{reply}");
+    }
+    alice.ended().await;
+    scene.end().await;
+}

@@ -232,7 +232,7 @@ async fn too_many_orders_are_refused_with_the_time_to_wait_and_the_name_stays_fr
     }
     assert_eq!(refused["retryable"], true, "{refused}");
     assert!((1..=1_000).contains(&refused["retry_after_ms"].as_u64().unwrap()), "{refused}");
-    let rate = &refused["rate_limits"][0];
+    let rate = &refused["rate_limits"][1];
     assert_eq!((&rate["name"], &rate["limit"], &rate["used"]), (&json!("orders"), &json!(3), &json!(3)));
     let logged = scene.logged("order_refused", |event| event.has_code("SF-ORD-031")).await;
     assert_eq!(logged.text("principal"), DAVE);

@@ -53,6 +53,9 @@ encode!(Welcome Whoami EntitlementChanged Subscribed Done Pong OrderReply OrderS
 pub struct Done {
     /// The request's id.
     pub id: Option<RequestId>,
+    /// The rate limits that the request counted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
 }
 
 /// `pong`.
@@ -66,6 +69,9 @@ pub struct Pong {
     pub echo: Option<String>,
     /// Now, by the server's clock.
     pub ts: UnixNanos,
+    /// The rate limits that the request counted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
 }
 
 /// `subscribed`: what was granted, with the position of every stream, and what was refused.
@@ -86,6 +92,9 @@ pub struct Subscribed {
     pub symbols: BTreeMap<StreamSymbol, SubscribedStream>,
     /// The symbols that were refused, each with its reason.
     pub refused: BTreeMap<StreamSymbol, Refused>,
+    /// The rate limits that the request counted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
 }
 
 /// A stream that a subscription stands for.
@@ -155,7 +164,7 @@ pub struct Receipt {
 /// State of one rate limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimit {
-    /// What is limited: `messages`, `orders`.
+    /// What is limited: `messages`, `principal_messages`, `orders`.
     pub name: Cow<'static, str>,
     /// How many in the interval.
     pub limit: u32,
@@ -227,6 +236,9 @@ pub struct OrderStatus {
     pub reason: Option<AnyCode>,
     /// Receipt of the first answer to this id.
     pub receipt: Option<Receipt>,
+    /// The rate limits that the request counted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
 }
 
 /// State of an order.

@@ -209,7 +209,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Later,
         message: "the server has as many handshakes in progress as it may have",
         hint: "Connect again after a pause that grows.",
-        explain: "Each TLS handshake in progress costs memory and processor time before anything is known of its peer, so there may be limits.handshakes_max of them. The connection was closed before TLS. Many at once are a storm of clients that come back together, or an attack.",
+        explain: "Each TLS handshake in progress costs memory and processor time before anything is known of its peer, so there may be limits.handshakes_max of them, and a quarter of that from one address. The connection was closed before TLS. Many at once are a storm of clients that come back together, or an attack.",
     },
     Entry {
         code: Code::TlsServerHandshakeRate,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
+use super::{RateLimit, Refused};
 use crate::decimal::Quantity;
 use crate::ident::StreamSymbol;
 use crate::term::{Channel, Conflation};
@@ -57,6 +57,9 @@ pub struct Whoami {
     pub entitlement: Entitlement,
     /// The ceilings of this connection.
     pub limits: Limits,
+    /// The rate limits that the request counted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
 }
 
 /// `entitlement`: an operator has changed what the principal may do. Holds from here on, for requests that were answered
