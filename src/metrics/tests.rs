@@ -63,6 +63,7 @@ fn refusals_are_counted_by_kind_and_code_and_ends_by_close_code() {
         code: "SF-TLS-001".to_owned(),
         claimed_subject: "CN=\"\n".to_owned(),
         claimed_serial: String::new(),
+        claimed_issuer: String::new(),
         detail: String::new(),
     };
     for event in [refused.clone().into(), refused.into(), disconnect(4001), disconnect(1006), disconnect(7)] {
