@@ -29,6 +29,8 @@ use std::process::ExitCode;
 pub(super) use execute::last_checkpoint;
 pub(super) use rows::parse_time;
 
+use super::plain::plain;
+
 use clap::{Args, Subcommand};
 
 /// Arguments of `audit`.
