@@ -117,6 +117,11 @@ documents() {
     python3 -B audit/verify.py --help && python3 -B audit/verify_bundle.py --help
 }
 
+# Twice as many at a time as there are processors: most of them wait for something most of the time.
+tests() {
+  RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
+}
+
 # What a default build has of our code, and must have no use for more of it.
 default_features() {
   RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/without_features.sh SEALFEED_LINTS=-Dwarnings \
@@ -218,7 +223,7 @@ else
   echo 'left out           reading our DBN with its public decoder (python3 with venv is not installed)'
 fi
 step lints lints
-step tests cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
+step tests tests
 if [[ ${1:-} != --quick ]]; then
   step docs docs
   step examples examples
