@@ -59,7 +59,7 @@ step() { # NAME COMMAND...
     printf 'ok      %5d s    %s (processors: %d s)\n' "$took" "$name" $((user + system))
   else
     failed+=("$name")
-    printf 'FAILED  %5d s    %s: the last lines of %s:\n' "$took" "$name" "$log"
+    printf 'FAILED  %5d s    %s (processors: %d s): the last lines of %s:\n' "$took" "$name" $((user + system)) "$log"
     tail -n "$SHOWN_LINES" "$log" | sed 's/^/    | /'
     # With --no-fail-fast what failed may stand far above the last lines.
     grep -nE -A "$SHOWN_AROUND" '^(test .* FAILED|thread .* panicked at|error(\[|:))' "$log" |
@@ -147,12 +147,12 @@ databento() {
     "$DBN_VENV/bin/python" -c 'import databento_dbn, zstandard'
 }
 
-# The program as it is shipped: `cargo build --release`. In CI only what is ours is built so (optimised, without the checks of a debug
+# The program as it is shipped: `cargo build --release`. In CI only what is ours is built so (optimised a little, without the checks of a debug
 # build, without features), on the dependencies that the tests have; those again, optimised otherwise, would take as long as all else.
 shipped() {
   mkdir -p "$target/shipped"
   if is_ci; then
-    RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/without_features.sh CARGO_PROFILE_DEV_OPT_LEVEL=3 \
+    RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/without_features.sh CARGO_PROFILE_DEV_OPT_LEVEL=1 \
       CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false \
       cargo build --locked --workspace --bin sealfeed --features "$FEATURES" && cp "$target/debug/sealfeed" "$target/shipped/"
   else

@@ -452,9 +452,14 @@ mod tests {
     }
 
     #[test]
-    fn spreadsheets_see_no_formula() {
-        for field in ["=1+1", "+1", "-1", "@x", "\tx"] {
+    fn spreadsheets_see_no_formula_and_terminals_no_command() {
+        for field in ["=1+1", "+1", "-1", "@x"] {
             assert_eq!(harmless(field), format!("'{field}"));
+        }
+        for (field, shown) in
+            [("\tx", "'\\u0009x"), ("\rx", "'\\u000dx"), ("a\u{9b}2J\n", "a\\u009b2J\\u000a")]
+        {
+            assert_eq!(harmless(field), shown);
         }
         assert_eq!(harmless("acme/bob"), "acme/bob");
     }
