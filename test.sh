@@ -25,11 +25,6 @@ export CARGO_TERM_COLOR=never
 target=${CARGO_TARGET_DIR:-target}
 readonly target
 
-# As it is shipped, but for what it depends on, which in CI is optimised less: that takes two thirds of the time of a first build.
-RELEASE=(--locked --release)
-[[ ${CI:-} != true ]] || RELEASE+=(--config 'profile.release.package."*".opt-level=1')
-readonly RELEASE
-
 logs=$target/test-logs
 DBN_VENV=${CARGO_TARGET_DIR:-$PWD/target}/dbn-venv
 readonly DBN_VENV DBN_VERSION=0.72.0 ZSTANDARD_VERSION=0.25.0
@@ -64,7 +59,7 @@ step() { # NAME COMMAND...
     printf 'ok      %5d s    %s (processors: %d s)\n' "$took" "$name" $((user + system))
   else
     failed+=("$name")
-    printf 'FAILED  %5d s    %s: the last lines of %s:\n' "$took" "$name" "$log"
+    printf 'FAILED  %5d s    %s (processors: %d s): the last lines of %s:\n' "$took" "$name" $((user + system)) "$log"
     tail -n "$SHOWN_LINES" "$log" | sed 's/^/    | /'
     # With --no-fail-fast what failed may stand far above the last lines.
     grep -nE -A "$SHOWN_AROUND" '^(test .* FAILED|thread .* panicked at|error(\[|:))' "$log" |
@@ -122,8 +117,16 @@ documents() {
     python3 -B audit/verify.py --help && python3 -B audit/verify_bundle.py --help
 }
 
-# The code that features leave out, or leave as it is.
-default_features() { cargo clippy --locked --workspace --lib --bins -- -D warnings; }
+# Twice as many at a time as there are processors: most of them wait for something most of the time.
+tests() {
+  RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
+}
+
+# What a default build has of our code, and must have no use for more of it.
+default_features() {
+  RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/without_features.sh SEALFEED_LINTS=-Dwarnings \
+    cargo check --locked --workspace --lib --bins --features "$FEATURES"
+}
 
 # Each named benchmark must exist; `*` takes in those that nobody listed. What they measure means nothing here, so they are built
 # as the tests are: only that they run is seen.
@@ -144,15 +147,29 @@ databento() {
     "$DBN_VENV/bin/python" -c 'import databento_dbn, zstandard'
 }
 
-# The README's command, in a pipe.
-demo() { cargo run "${RELEASE[@]}" -- demo | cat; }
+# The program as it is shipped: `cargo build --release`. In CI only what is ours is built so (optimised a little, without the checks of a debug
+# build, without features), on the dependencies that the tests have; those again, optimised otherwise, would take as long as all else.
+shipped() {
+  mkdir -p "$target/shipped"
+  if is_ci; then
+    RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/without_features.sh CARGO_PROFILE_DEV_OPT_LEVEL=1 \
+      CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false \
+      cargo build --locked --workspace --bin sealfeed --features "$FEATURES" && cp "$target/debug/sealfeed" "$target/shipped/"
+  else
+    cargo build --locked --release && cp "$target/release/sealfeed" "$target/shipped/"
+  fi
+}
 
-# What a release build did, executed again by a debug build; and what a build without features says of one with them.
+# The README's command, in a pipe.
+demo() { "$target/shipped/sealfeed" demo | cat; }
+
+# What the shipped program did, executed again by a debug build; and what a build without features says of one with them.
 other_build() {
   local place log
   place=$(mktemp -d) || return
   log=$place/demo/log
-  cargo run --quiet "${RELEASE[@]}" -- demo --keep "$place/demo" >/dev/null &&
+  "$target/shipped/sealfeed" demo --keep "$place/demo" >/dev/null &&
+    cargo build --locked --workspace --bin sealfeed --features "$FEATURES" &&
     "$target/debug/sealfeed" audit replay --execute "$log" &&
     says 'cargo build --release --features parquet' audit replay "$log" --parquet "$place/file"
   local code=$?
@@ -160,11 +177,11 @@ other_build() {
   return "$code"
 }
 
-# Whether the release build fails, and says this.
+# Whether the shipped program fails, and says this.
 says() { # TEXT COMMAND...
   local text=$1 said
   shift
-  if said=$(cargo run --quiet "${RELEASE[@]}" -- "$@" 2>&1); then
+  if said=$("$target/shipped/sealfeed" "$@" 2>&1); then
     printf 'it did not fail: %s\n' "$*"
     return 1
   fi
@@ -172,7 +189,8 @@ says() { # TEXT COMMAND...
   [[ $said == *"$text"* ]]
 }
 
-fuzzing() { fuzz/run.sh --seconds 60; }
+# For as long as it lasts the build is better spent on being short.
+fuzzing() { SEALFEED_FUZZ_OPT_LEVEL=0 fuzz/run.sh --seconds 60; }
 
 # -----------------------------------------------------------------------------------------------
 
@@ -205,7 +223,7 @@ else
   echo 'left out           reading our DBN with its public decoder (python3 with venv is not installed)'
 fi
 step lints lints
-step tests cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
+step tests tests
 if [[ ${1:-} != --quick ]]; then
   step docs docs
   step examples examples
@@ -215,6 +233,7 @@ if [[ ${1:-} != --quick ]]; then
   if has shellcheck 'the lint of the shell scripts'; then step 'shell scripts' shell_scripts; fi
   if has python3 'the check of the documents'; then step documents documents; fi
   step benches benches
+  step 'shipped build' shipped
   step demo demo
   step 'other build' other_build
   if has c++ fuzzing; then step fuzzing fuzzing; fi

@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     target("request", request::request),
     target("signed_body", request::signed_body),
     target("server_message", request::server_message),
+    target("client_records", request::client_records),
     target("certificate", certificate::certificate),
     target("revocation_list", certificate::revocation_list),
     target("policy", configuration::policy),

@@ -16,6 +16,7 @@ mod demo;
 mod duration;
 mod explain;
 mod order;
+mod plain;
 mod policy;
 mod record;
 mod serve;

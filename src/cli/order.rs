@@ -16,6 +16,7 @@ use sealfeed_wire::{ClientOrderId, MassCancelScope, OrderCancel, OrderDeadMan, O
 use serde_json::{Value, json};
 
 use super::context::{EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, Problem, Target, refusal_exit};
+use super::plain::plain;
 use super::signing::{Output, SigningArgs, dry_run, print};
 pub(super) use arguments::OrderArgs;
 use arguments::{Command, DeadManArgs, StatusArgs, own_id};
@@ -84,7 +85,8 @@ async fn send(
         wait::subscribe(client).await?;
     }
     // Told before anything is sent: whatever happens now, the order can be asked for.
-    anstream::eprintln!("sealfeed: {} {} as {}", order.op(), order.cl_ord_id(), client.welcome().principal);
+    let principal = plain(&client.welcome().principal);
+    anstream::eprintln!("sealfeed: {} {} as {principal}", order.op(), order.cl_ord_id());
     let outcome = client.resend(order).await.map_err(|error| Problem::of_request(&error))?;
     let code = report(&outcome, output, target)?;
     match follow {

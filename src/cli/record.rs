@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::file::{Contents, Recording};
 use super::context::{ConnectArgs, EXIT_NOT_ENTITLED, EXIT_USAGE, Problem, Target, refusal_exit};
 use super::duration::parse_duration;
+use super::plain::plain;
 use super::watch::{WatchChannel, parse_conflation};
 
 /// The recording is whole as a file, but messages are missing in it.
@@ -334,7 +335,8 @@ impl Recorder<'_> {
             if closed.reconnect == Reconnect::No {
                 return Ok(Some(self.lost(Problem::of_close(&closed))));
             }
-            anstream::eprintln!("sealfeed: the connection ended: {closed}; connecting again");
+            let closed = closed.to_string();
+            anstream::eprintln!("sealfeed: the connection ended: {}; connecting again", plain(&closed));
             client = match self.again().await {
                 Ok(Some(client)) => client,
                 Ok(None) => return Ok(None),

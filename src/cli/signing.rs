@@ -11,6 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::context::{ConnectArgs, Problem, Target};
+use super::plain::plain_lines;
 
 /// Arguments of every command that signs.
 #[derive(Debug, Args)]
@@ -93,7 +94,7 @@ pub(super) fn dry_run(
 
 /// Prints to standard output; a reader who left is no failure.
 pub(super) fn print(text: &str) -> Result<(), Problem> {
-    match writeln!(anstream::stdout(), "{text}") {
+    match writeln!(anstream::stdout(), "{}", plain_lines(text)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Problem::of_error(&error)),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -27,6 +27,7 @@ use self::ladder::Picture;
 use self::show::{Screen, notice};
 pub(super) use self::show::{price, quantity};
 use super::context::{ConnectArgs, EXIT_USAGE, Problem, refusal_exit};
+use super::plain::{plain, plain_lines};
 
 /// Time between two drawings of the ladder.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -305,7 +306,7 @@ impl Watch<'_> {
     fn tell(&mut self, text: String) -> Result<(), Problem> {
         // The ladder shows it in its own place; elsewhere it must not mix with the data.
         if !self.screen.is_redrawn() {
-            anstream::eprintln!("sealfeed: {text}");
+            anstream::eprintln!("sealfeed: {}", plain(&text));
         }
         self.notice = Some(text);
         if self.screen.is_redrawn() { self.draw() } else { Ok(()) }

@@ -447,6 +447,12 @@ impl Running {
         self.context.registry.sessions()
     }
 
+    /// Connections there are now, in any state.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.context.registry.connections()
+    }
+
     /// All figures as they are now, in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn metrics(&self) -> String {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Pki, Server};
+use crate::harness::{LIMIT, Pki, Server, wait_until};
 use crate::market::{QUIET, quiet, trading};
 
 fn policy(sessions_max: u32) -> String {
@@ -96,6 +96,8 @@ async fn nonsense_is_refused_and_silence_is_no_figure() {
         (&[QUIET, "-n", "3", "--for", "100ms"], 3, "SF-SES-007"),
         (&[QUIET, "-n", "1", "--for", "100ms"], 1, "SF-CLI-006"),
     ] {
+        // Those of the one before have left, and given their places back.
+        assert!(wait_until(LIMIT, || server.running().connections() == 0).await, "{wrong:?}");
         let (found, out, said) = fanout(&server, wrong).await;
         assert!(found == Some(exit) && said.contains(code), "{wrong:?}: {found:?} {said}");
         assert_eq!(out, "", "{wrong:?}");

@@ -215,7 +215,7 @@ mod tests {
         #[test]
         fn no_payload_makes_a_reader_panic_or_reserve_memory(payload in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (order(&payload, 1), order(&payload, 2), order_refused(&payload, 1), order_refused(&payload, 2));
-            let _ = (connect(&payload), certificate(&payload), execution(&payload));
+            let _ = (connect(&payload, 1), connect(&payload, 2), certificate(&payload), execution(&payload));
         }
     }
 }

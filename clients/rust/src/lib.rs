@@ -17,6 +17,8 @@ mod connection;
 mod error;
 mod event;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod order;
 mod queue;
 mod raw;

@@ -117,6 +117,14 @@ impl Records {
         mut emit: impl FnMut(MarketMessage, &[u8]),
     ) -> Result<(), RecordError> {
         if !self.has_header {
+            // The decoder makes room for as much as the header says it has.
+            let is_whole = frame.get(4..8).is_some_and(|bytes| {
+                let bytes: [u8; 4] = [bytes[0], bytes[1], bytes[2], bytes[3]];
+                usize::try_from(u32::from_le_bytes(bytes)).is_ok_and(|bytes| bytes <= frame.len())
+            });
+            if !is_whole {
+                return Err(RecordError::Malformed(dbn::Error::decode("its header is longer than itself")));
+            }
             let header = MetadataDecoder::with_upgrade_policy(frame, VersionUpgradePolicy::AsIs).decode()?;
             self.has_header = header.version == DBN_VERSION;
             return if self.has_header {
@@ -124,6 +132,11 @@ impl Records {
             } else {
                 Err(RecordError::Version { version: header.version })
             };
+        }
+        if !is_run_of_records(frame) {
+            return Err(RecordError::Malformed(dbn::Error::decode(
+                "a record is cut off, or of an odd length",
+            )));
         }
         let mut records = RecordDecoder::with_version(frame, DBN_VERSION, VersionUpgradePolicy::AsIs, false)?;
         while let Some(record) = records.decode_record_ref()? {
@@ -282,6 +295,19 @@ fn whole(expected: Sequence, lower: u32) -> Option<Sequence> {
     Sequence::new(expected.get().checked_add_signed(ahead.into())?)
 }
 
+/// Whether a frame is whole records, each of whole words of eight bytes. The decoder passes over a rest without a word, and looks at
+/// records where they lie: behind one of an odd length none may lie.
+fn is_run_of_records(mut frame: &[u8]) -> bool {
+    while let Some(words) = frame.first() {
+        let bytes = usize::from(*words) * 4;
+        match frame.get(bytes..) {
+            Some(rest) if bytes > 0 && bytes.is_multiple_of(8) => frame = rest,
+            _ => return false,
+        }
+    }
+    true
+}
+
 fn read<'a, T: HasRType<Header = dbn::RecordHeader>>(
     record: RecordRef<'a>,
 ) -> Result<Option<&'a T>, RecordError> {
@@ -330,6 +356,24 @@ fn state_of(action: u16) -> TradingState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_of_odd_or_cut_records_or_with_a_header_that_cannot_be_is_refused() {
+        let whole = [&[2, 0xff][..], &[0; 6], &[4, 0xff], &[0; 14]].concat();
+        assert!(is_run_of_records(&whole) && is_run_of_records(&[]));
+        let refused = |frame: &[u8]| {
+            let mut records = Records { has_header: true, ..Records::default() };
+            matches!(records.read(frame, |_, _| {}), Err(RecordError::Malformed(_)))
+        };
+        let odd = [&[3, 0xff][..], &[0; 10], &[4, 0xff], &[0; 14]].concat();
+        for frame in [&odd[..], &whole[..whole.len() - 1], &whole[..9], &[0; 8]] {
+            assert!(refused(frame), "{frame:?}");
+        }
+        for header in [&b"DBN\x03\xff\xff\xff\xff"[..], b"DBN\x03", b""] {
+            let read = Records::default().read(header, |_, _| {});
+            assert!(matches!(read, Err(RecordError::Malformed(_))), "{header:?}");
+        }
+    }
 
     #[test]
     fn the_lower_half_of_a_number_is_completed_across_its_border() {

@@ -159,7 +159,15 @@ fn dbn() {
         ts_recv: 1_000_000_000,
         ..TradeMsg::default()
     };
-    trades.encode_records(&[trade.clone(), trade]).unwrap();
+    trades.encode_records(&[trade.clone(), trade.clone()]).unwrap();
+    // What the server sends first, and then: whose number an instrument has, and records of it.
+    let header = DbnEncoder::new(Vec::new(), &metadata(Schema::Mbo)).unwrap().get_ref().clone();
+    let mapping =
+        ::dbn::SymbolMappingMsg::new(1, 1, SType::RawSymbol, "X", SType::InstrumentId, "1", 0, 0).unwrap();
+    let frame = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat();
+    let live: Vec<u8> = records.iter().flat_map(|record| record.as_ref().to_vec()).collect();
+    let frames = [frame(&header), frame(mapping.as_ref()), frame(&live), frame(trade.as_ref())];
+    write("client_records", &[("orders", frames.concat()), ("cut", frames[..2].concat())]);
     let mbp = DbnEncoder::new(Vec::new(), &metadata(Schema::Mbp1)).unwrap();
     write(
         "dbn",

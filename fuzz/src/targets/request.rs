@@ -70,3 +70,27 @@ pub(crate) fn server_message(bytes: &[u8]) {
         assert_eq!(format!("{message:?}"), format!("{slowly:?}"));
     }
 }
+
+/// What the client has subscribed to before the records come.
+const SUBSCRIBED: [&str; 4] = [
+    r#"{"type":"subscribed","id":1,"channel":"trades","depth":null,"conflate_ms":0,"on_slow":"disconnect","symbols":{"X":{"epoch":"000000000000001f","seq":0,"recovered":null,"reason":null,"price_decimals":2,"qty_decimals":0}},"refused":{}}"#,
+    r#"{"type":"subscribed","id":2,"channel":"book","depth":10,"conflate_ms":0,"on_slow":"disconnect","symbols":{"X":{"epoch":"000000000000001f","seq":0,"recovered":null,"reason":null,"price_decimals":2,"qty_decimals":0}},"refused":{}}"#,
+    r#"{"type":"subscribed","id":3,"channel":"mbo","depth":null,"conflate_ms":0,"on_slow":"disconnect","symbols":{"X":{"epoch":"000000000000001f","seq":0,"recovered":null,"reason":null,"price_decimals":2,"qty_decimals":0}},"refused":{}}"#,
+    r#"{"type":"subscribed","id":4,"channel":"bbo","depth":null,"conflate_ms":0,"on_slow":"disconnect","symbols":{"X":{"epoch":"000000000000001f","seq":0,"recovered":null,"reason":null,"price_decimals":2,"qty_decimals":0}},"refused":{}}"#,
+];
+
+/// Binary frames of a server, each with its length in two bytes in front: the header, then records.
+pub(crate) fn client_records(mut bytes: &[u8]) {
+    let mut frames = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
+        let (frame, after) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+        frames.push(frame);
+        bytes = after;
+    }
+    let (messages, error) = sealfeed_client::fuzzing::records(&SUBSCRIBED, &frames);
+    // No record is shorter than its head of sixteen bytes.
+    assert!(messages <= frames.iter().map(|frame| frame.len() / 16).sum());
+    if let Some(error) = error {
+        assert_printable(&error, DETAIL_BYTES_MAX);
+    }
+}

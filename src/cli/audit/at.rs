@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::book;
+use super::plain;
 use super::rows::{ENDS_HERE, Row, open, parse_time};
 use super::sessions::{Sessions, Stream};
 use crate::clock::format_utc;
@@ -170,7 +171,7 @@ pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if arguments.json {
-        anstream::println!("{found}");
+        anstream::println!("{}", plain(&found.to_string()));
         return Ok(ExitCode::SUCCESS);
     }
     print(&found);
@@ -185,7 +186,9 @@ fn delivered(streams: &BTreeMap<Stream, Vec<(u64, u64)>>) -> Vec<Value> {
 
 /// Text of a value, harmless on a terminal.
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string())
+    value
+        .as_str()
+        .map_or_else(|| plain(&value.to_string()).into_owned(), |text| text.escape_debug().to_string())
 }
 
 fn print(found: &Value) {

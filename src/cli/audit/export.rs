@@ -15,6 +15,7 @@ use sealfeed_audit::{hex, leaf_hash};
 use serde_json::json;
 
 use super::hashed::Hashed;
+use super::plain;
 use super::rows::{ENDS_HERE, Filter, Row, Symbols, harmless, open};
 
 /// Arguments of `audit export`.
@@ -56,7 +57,7 @@ pub(super) fn run(arguments: &ExportArgs) -> anyhow::Result<ExitCode> {
             "seq": header.seq, "time": row.time(), "kind": row.kind, "event": row.fields,
             "hash": hex(&row.entry.hash), "raw": sealfeed_wire::hex::encode(&bytes),
         });
-        writeln!(lines, "{line}")?;
+        writeln!(lines, "{}", plain(&line.to_string()))?;
         index.write_record([
             header.seq.to_string(),
             row.time(),

@@ -30,6 +30,8 @@ pub(super) use execute::last_checkpoint;
 pub(super) use rows::parse_time;
 pub(super) use sessions::{OpenSession, open_sessions};
 
+use super::plain::plain;
+
 use clap::{Args, Subcommand};
 
 /// Arguments of `audit`.

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
+use super::plain;
 use super::rows::{ENDS_HERE, Output, Row, harmless, open};
 
 /// Arguments of `audit report`.
@@ -113,7 +114,7 @@ impl Table {
                     let object: Map<String, Value> = pairs
                         .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
                         .collect();
-                    writeln!(out, "{}", Value::Object(object))?;
+                    writeln!(out, "{}", plain(&Value::Object(object).to_string()))?;
                 }
             }
         }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::plain;
 use crate::clock::format_utc;
 use crate::journal::{self, Event};
 use crate::types::UnixNanos;
@@ -381,8 +382,7 @@ fn write_json(row: &Row, out: &mut impl Write) -> io::Result<()> {
         event: &row.fields,
         hash: hex(&row.entry.hash),
     };
-    serde_json::to_writer(&mut *out, &line)?;
-    out.write_all(b"\n")
+    writeln!(out, "{}", plain(&serde_json::to_string(&line)?))
 }
 
 fn write_table(row: &Row, out: &mut impl Write) -> io::Result<()> {
@@ -390,6 +390,7 @@ fn write_table(row: &Row, out: &mut impl Write) -> io::Result<()> {
     let session = header.session.map_or_else(|| "-".to_owned(), |session| hex(&session.id)[..8].to_owned());
     let principal = row.text("principal").unwrap_or("-").escape_debug().to_string();
     let (time, details) = (row.time(), row.details());
+    let details = plain(&details);
     writeln!(out, "{:>9}  {time}  {session:8}  {principal:20}  {:18}  {details}", header.seq, row.kind)
 }
 
@@ -432,10 +433,11 @@ fn write_csv(row: &Row, first: bool, out: &mut impl Write) -> io::Result<()> {
     writer.flush()
 }
 
-/// A field as no spreadsheet takes it for a formula.
+/// A field as no spreadsheet takes it for a formula, and no terminal for a command.
 pub(super) fn harmless(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if formula { format!("'{field}") } else { field.to_owned() }
+    let field = plain(field);
+    if formula { format!("'{field}") } else { field.into_owned() }
 }
 
 #[cfg(test)]
@@ -450,9 +452,14 @@ mod tests {
     }
 
     #[test]
-    fn spreadsheets_see_no_formula() {
-        for field in ["=1+1", "+1", "-1", "@x", "\tx"] {
+    fn spreadsheets_see_no_formula_and_terminals_no_command() {
+        for field in ["=1+1", "+1", "-1", "@x"] {
             assert_eq!(harmless(field), format!("'{field}"));
+        }
+        for (field, shown) in
+            [("\tx", "'\\u0009x"), ("\rx", "'\\u000dx"), ("a\u{9b}2J\n", "a\\u009b2J\\u000a")]
+        {
+            assert_eq!(harmless(field), shown);
         }
         assert_eq!(harmless("acme/bob"), "acme/bob");
     }

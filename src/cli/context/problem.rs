@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use sealfeed_client::{CloseCause, Closed, ConnectError, RequestError};
 use sealfeed_wire::{AnyCode, CloseCode, Code};
 
+use crate::cli::plain::plain;
+
 /// Wrong arguments, or files that cannot be used.
 pub(in crate::cli) const EXIT_USAGE: u8 = 2;
 /// No connection, or it was lost.
@@ -195,7 +197,8 @@ fn is_entitlement(code: &AnyCode) -> bool {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    let line: String = text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
+    plain(&line).into_owned()
 }
 
 #[cfg(test)]

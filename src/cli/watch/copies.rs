@@ -4,7 +4,7 @@ use sealfeed_client::{Client, Event, subscription};
 use sealfeed_wire::{BookDecimals, Channel, StreamSymbol, Symbols};
 
 use super::show::{Screen, notice};
-use super::{Problem, WatchArgs, refusal};
+use super::{Problem, WatchArgs, plain, refusal};
 
 /// Prints reports until the connection or the right to read them ends, or as many as were asked for came.
 pub(super) async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(), Problem> {
@@ -18,7 +18,7 @@ pub(super) async fn follow(client: &Client, arguments: &WatchArgs) -> Result<(),
         let event = client.next_event().await.map_err(|closed| Problem::of_close(&closed))?;
         screen.json(&event)?;
         if let Some(text) = notice(&event) {
-            anstream::eprintln!("sealfeed: {text}");
+            anstream::eprintln!("sealfeed: {}", plain(&text));
         }
         match &event {
             Event::DropCopy(report) => {

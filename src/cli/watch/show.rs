@@ -13,7 +13,7 @@ use sealfeed_wire::reply::Encode as _;
 
 use super::ladder::Picture;
 use super::rows;
-use super::{Output, Problem, write_problem};
+use super::{Output, Problem, plain_lines, write_problem};
 
 /// Where and how data is written.
 pub(super) struct Screen {
@@ -61,7 +61,8 @@ impl Screen {
             _ => return Ok(()),
         }
         line.push(b'\n');
-        std::io::stdout().write_all(&line).map_err(|error| write_problem(&error))
+        let line = String::from_utf8_lossy(&line);
+        std::io::stdout().write_all(plain_lines(&line).as_bytes()).map_err(|error| write_problem(&error))
     }
 
     /// Writes a message of any channel but the book as a row, if that is the form.
