@@ -45,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     target("revocation_list", certificate::revocation_list),
     target("policy", configuration::policy),
     target("configuration", configuration::configuration),
+    target("deny_list", configuration::deny_list),
+    target("proxy_header", connection::proxy_header),
     target("upgrade", connection::upgrade),
     target("websocket", connection::websocket),
     target("dbn", recording::dbn),

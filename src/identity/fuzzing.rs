@@ -1,10 +1,14 @@
 //! What the targets in `fuzz/` need of this module's inside. No interface: it changes without notice, and nothing else may use it.
 
+use std::path::PathBuf;
+
 use rustls_pki_types::CertificateRevocationListDer;
 use sealfeed_wire::Code;
 
+use super::deny_list::{DenyList, Subjects};
+use super::files::{Contents, FileRecord};
 use super::refusal::Claim;
-use super::{leaf, principal, revocation};
+use super::{FileRole, leaf, principal, revocation};
 use crate::types::{Principal, Role, SignatureKey, UnixNanos};
 
 /// What a server demands of keys, in bits, unless it is told otherwise.
@@ -77,4 +81,23 @@ pub fn revocation_list(
         count: checked.count(),
         next_update: checked.next_update,
     })
+}
+
+/// Reads a deny-list, and looks up a certificate that has every one of the names that an example may have.
+///
+/// # Errors
+/// Its code, and the text of the error.
+pub fn deny_list(text: &[u8], now: UnixNanos) -> Result<(usize, Option<String>), (Code, String)> {
+    let (role, bytes) = (FileRole::DenyList, text.to_vec());
+    let record = FileRecord { role, path: PathBuf::from("deny.toml"), sha256: None };
+    let list = DenyList::parse(&Contents { role, bytes, record, digest: [0; 32] });
+    let list = list.map_err(|error| (error.code(), crate::telemetry::chain(&error)))?;
+    let subjects = Subjects {
+        raw_serial: &[0x0d, 0xe3],
+        issuer: "CN=Acme Clients",
+        subject: "O=acme, OU=viewer, CN=alice",
+        key_sha256: [7; 32],
+        principal: Some("acme/alice".to_owned()),
+    };
+    Ok((list.count(), list.find(&subjects, now)))
 }

@@ -14,6 +14,7 @@ use rcgen::{
 use sealfeed::execute::{Engine, EngineOptions};
 use sealfeed::journal::Event;
 use sealfeed::journal::event::{Connect, Order, SyntheticInput};
+use sealfeed::server::proxy::SIGNATURE;
 use sealfeed::types::{
     BookDecimals, Instrument, Instruments, MarketDepth, Price, Principal, Quantity, Symbol,
 };
@@ -28,6 +29,7 @@ pub(crate) fn write_all() {
     dbn();
     itch();
     log();
+    proxy_header();
     state();
 }
 
@@ -251,6 +253,25 @@ fn log() {
         scripts.iter().map(|(name, script)| (*name, [&[1], &script[..]].concat())).collect();
     write("bundle", &bundles);
     write("bundle", &[("archive", vec![0; 1_024]), ("bytes", vec![2, 0, 0, 0x90, 3, 7])]);
+}
+
+fn proxy_header() {
+    let header = |command: u8, family: u8, body: &[u8]| {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, family], &length, body].concat()
+    };
+    let four = [192, 0, 2, 7, 198, 51, 100, 1, 0xd4, 0x31, 0x24, 0xe3];
+    let six = [[0x20; 16], [0x30; 16]].concat();
+    let six = [&six[..], &[0xd4, 0x31, 0x24, 0xe3, 0x02, 0, 1, b'x']].concat();
+    write(
+        "proxy_header",
+        &[
+            ("ipv4", header(0x21, 0x11, &four)),
+            ("ipv6_with_more", [header(0x21, 0x21, &six), b"TLS".to_vec()].concat()),
+            ("local", header(0x20, 0x00, &[])),
+            ("version1", b"PROXY TCP4 192.0.2.7 198.51.100.1 54321 9443\r\n".to_vec()),
+        ],
+    );
 }
 
 fn state() {

@@ -80,6 +80,7 @@ fn configuration() {
             _ => format!("{line}\n"),
         })
         .collect();
+    write("deny_list", &[("example", file("docs/examples/deny.toml"))]);
     write("configuration", &[("example", bare(&configuration).into()), ("everything", bare(&all).into())]);
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sealfeed::config::load_text;
-use sealfeed::identity::Policy;
+use sealfeed::identity::{Policy, fuzzing};
 use sealfeed::telemetry::chain;
 use sealfeed::types::{Principal, Role, UnixNanos};
 
@@ -57,4 +57,19 @@ pub(crate) fn configuration(bytes: &[u8]) {
 /// What an operator reads of an error is one line, whatever the file held.
 fn assert_one_line(text: &str) {
     assert!(!text.chars().any(char::is_control), "control characters: {text:?}");
+}
+
+pub(crate) fn deny_list(bytes: &[u8]) {
+    let read = fuzzing::deny_list(bytes, NOW);
+    assert_eq!(read, fuzzing::deny_list(bytes, NOW), "the same file says one thing");
+    match read {
+        Ok((count, found)) => {
+            assert!(count <= bytes.len());
+            if let Some(why) = found {
+                assert!(count > 0);
+                assert_one_line(&why);
+            }
+        }
+        Err((_, text)) => assert_one_line(&text),
+    }
 }

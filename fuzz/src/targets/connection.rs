@@ -5,6 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use sealfeed::server::proxy::{BODY_BYTES_MAX, Parsed, parse};
 use sealfeed::session::upgrade::{Upgrade, receive};
 use sealfeed::session::websocket::{Incoming, Reader};
 use sealfeed::session::{Refused, UpgradeRules};
@@ -124,4 +125,27 @@ fn frames(bytes: &[u8], piece: usize) -> (Vec<Incoming>, Vec<u8>) {
         reader.take_answers(&mut answers);
     }
     (read, answers)
+}
+
+/// What a load balancer says in front of a connection.
+pub(crate) fn proxy_header(bytes: &[u8]) {
+    match parse(bytes) {
+        Ok(Parsed::Whole { announced, bytes: length }) => {
+            assert!(length <= bytes.len() && length <= 16 + BODY_BYTES_MAX, "it takes what is not its own");
+            // Neither what comes behind it nor that it came in pieces changes it.
+            assert_eq!(parse(&bytes[..length]), Ok(Parsed::Whole { announced, bytes: length }));
+            for cut in [0, 1, length / 2, length - 1] {
+                let Ok(Parsed::Partial { missing }) = parse(&bytes[..cut]) else { panic!("cut at {cut}") };
+                assert!((1..=length - cut).contains(&missing), "it asks for bytes behind the header");
+            }
+        }
+        Ok(Parsed::Partial { missing }) => {
+            assert!(missing >= 1 && bytes.len() + missing <= 16 + BODY_BYTES_MAX);
+        }
+        Err(malformed) => {
+            assert_printable(&malformed.to_string(), DETAIL_BYTES_MAX);
+            let more = [bytes, &[0; 64]].concat();
+            assert!(parse(&more).is_err(), "what comes behind mends it");
+        }
+    }
 }
