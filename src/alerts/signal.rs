@@ -17,8 +17,6 @@ use crate::types::Code;
 pub(super) const COUNTED_MAX: usize = 4_096;
 /// Changes of state that may wait for the next look.
 pub(super) const STATES_MAX: usize = 1_024;
-/// Kind of the entry about a ban, whatever module writes it.
-const BAN: u16 = 290;
 
 /// An event that is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +129,9 @@ impl Observer for Watcher {
                 self.change(Change::Reload { refused: None });
             }
             Event::Admin(event) => self.operator(event),
-            event if event.kind() == BAN => self.count(Counted::Bans, None, None),
+            Event::Ban(event) => {
+                self.count(Counted::Bans, Some(event.who.as_str().into()), Code::parse(&event.code));
+            }
             // An alert's own entry is none of its causes.
             _ => {}
         }

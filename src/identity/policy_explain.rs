@@ -113,6 +113,9 @@ fn describe_orders(rights: &OrderRights) -> String {
         CancelOnDisconnect::Connection => text += ", a lost session's orders are cancelled",
         CancelOnDisconnect::Principal => text += ", all orders are cancelled when the last session is lost",
     }
+    if !rights.cancel_on_revocation {
+        text += ", orders outlive the certificate";
+    }
     text
 }
 

@@ -37,6 +37,7 @@
 //! duplicates_max = 3                                 # the same order at most three times
 //! duplicates_ms = 1000                               # within a second; both or neither
 //! cancel_on_disconnect = "connection"                # or "principal", or "off" (default)
+//! cancel_on_revocation = true                        # the default; false: orders outlive the certificate
 //! proof = "mac"                                      # what signed requests must carry: "mac" (default), "sig", "both"
 //!
 //! [rule.publish]                                     # without it: no publishing

@@ -42,6 +42,12 @@ pub(super) struct OrdersText {
     pub(super) duplicates_ms: Option<DuplicatesMs>,
     #[serde(default)]
     pub(super) cancel_on_disconnect: OnDisconnect,
+    #[serde(default = "cancels_on_revocation")]
+    pub(super) cancel_on_revocation: bool,
+}
+
+const fn cancels_on_revocation() -> bool {
+    true
 }
 
 impl OrdersText {

@@ -165,6 +165,7 @@ fn order_rights(
             loss_max: text.loss_max,
         },
         cancel_on_disconnect: text.cancel_on_disconnect.0,
+        cancel_on_revocation: text.cancel_on_revocation,
         proof: text.proof.0,
     })
 }

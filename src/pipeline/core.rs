@@ -249,7 +249,15 @@ impl Core {
                 self.delivered(&session, &delivered)?;
                 let ending = match self.logged_out.remove(&session.number) {
                     Some(cancel_orders) => SessionEnd::LoggedOut { cancel_orders },
-                    None if event.close_code == CloseCode::CertificateRevoked.number() => SessionEnd::Revoked,
+                    None if event.close_code == CloseCode::CertificateRevoked.number()
+                        && session
+                            .entitlement()
+                            .orders
+                            .as_ref()
+                            .is_none_or(|rights| rights.cancel_on_revocation) =>
+                    {
+                        SessionEnd::Revoked
+                    }
                     None => SessionEnd::Gone { is_last },
                 };
                 self.closed(&session, event, now, batch)?;

@@ -235,6 +235,7 @@ fn nothing_is_taken_from_a_session_whose_certificate_was_withdrawn_and_the_entry
         issuer: "CN=clients".to_owned(),
         certificate: [7; 32],
         why: "because".to_owned(),
+        keeps_orders: false,
         sessions: vec![session],
     };
     let mut batch = Batch::default();

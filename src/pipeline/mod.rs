@@ -218,6 +218,8 @@ pub struct Revoked {
     pub certificate: [u8; 32],
     /// Why it does not hold.
     pub why: String,
+    /// Whether the policy lets its orders rest.
+    pub keeps_orders: bool,
     /// Its open sessions: they are told to end.
     pub sessions: Vec<Arc<SessionHandle>>,
 }

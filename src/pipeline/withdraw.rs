@@ -39,7 +39,7 @@ impl Core {
         due.into_iter().try_for_each(|owner| self.withdraw(owner, Withdrawn::DeadMan, now, batch))
     }
 
-    /// A certificate holds no more: every order of its principal is cancelled, whichever session it came on, and nothing more is taken
+    /// A certificate holds no more: every order of its principal is cancelled, whichever session it came on, unless the policy keeps them, and nothing more is taken
     /// from the sessions of the certificate. One entry says what ended with it; none is written if nothing did.
     pub(super) fn revoke(
         &mut self,
@@ -47,10 +47,10 @@ impl Core {
         now: UnixNanos,
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
-        let Revoked { principal, serial, issuer, certificate, why, sessions } = revoked;
+        let Revoked { principal, serial, issuer, certificate, why, keeps_orders, sessions } = revoked;
         sessions.iter().for_each(|session| session.revoke());
         let mut orders = Vec::new();
-        if let Some(owner) = self.engine.owner(principal) {
+        if let Some(owner) = self.engine.owner(principal).filter(|_| !keeps_orders) {
             orders = self.engine.resting_of(owner);
             self.withdraw(owner, Withdrawn::Revoked, now, batch)?;
             let left = self.engine.resting_of(owner);

@@ -212,13 +212,14 @@ impl Reloader {
         let Swept { ended, changed, revoked } = context
             .registry
             .sweep(|session, entitlement| judge(&context.identity, session, entitlement, now));
-        for RevokedCertificate { identity, why, sessions } in revoked {
+        for RevokedCertificate { identity, why, keeps_orders, sessions } in revoked {
             let revoked = Revoked {
                 principal: identity.principal.clone(),
                 serial: identity.serial.clone(),
                 issuer: identity.issuer_name.clone(),
                 certificate: identity.fingerprint,
                 why,
+                keeps_orders,
                 sessions: sessions.clone(),
             };
             context.pipeline.send(Command::Revoke(Box::new(revoked))).await;

@@ -240,7 +240,7 @@ impl Registry {
                 Verdict::Ends(ending, why) => {
                     swept.ended += 1;
                     if ending.close == CloseCode::CertificateRevoked {
-                        revoked.add(&entry.identity, why, Some(&entry.handle));
+                        revoked.add(&entry.identity, &entry.entitlement, why, Some(&entry.handle));
                     } else {
                         entry.handle.queue.close_with(ending);
                     }
@@ -249,7 +249,7 @@ impl Registry {
         }
         state.departed.retain(|identity, entitlement| match verdict(identity, entitlement) {
             Verdict::Ends(ending, why) if ending.close == CloseCode::CertificateRevoked => {
-                revoked.add(identity, why, None);
+                revoked.add(identity, entitlement, why, None);
                 false
             }
             Verdict::Ends(..) | Verdict::Holds | Verdict::Changes(_) => true,

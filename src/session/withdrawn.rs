@@ -18,6 +18,8 @@ pub struct RevokedCertificate {
     pub identity: Arc<Identified>,
     /// Why it does not hold.
     pub why: String,
+    /// Whether the policy lets its orders rest.
+    pub keeps_orders: bool,
     /// Its sessions, which have to be told to end.
     pub sessions: Vec<Arc<SessionHandle>>,
 }
@@ -33,6 +35,7 @@ impl Revoked {
     pub(super) fn add(
         &mut self,
         identity: &Arc<Identified>,
+        entitlement: &Entitlement,
         why: String,
         session: Option<&Arc<SessionHandle>>,
     ) {
@@ -40,7 +43,8 @@ impl Revoked {
         let place = *self.places.entry(identity.fingerprint).or_insert(next);
         if place == next {
             let identity = Arc::clone(identity);
-            self.certificates.push(RevokedCertificate { identity, why, sessions: Vec::new() });
+            let keeps_orders = entitlement.orders.as_ref().is_some_and(|rights| !rights.cancel_on_revocation);
+            self.certificates.push(RevokedCertificate { identity, why, keeps_orders, sessions: Vec::new() });
         }
         if let Some(certificate) = self.certificates.get_mut(place) {
             certificate.sessions.extend(session.cloned());

@@ -97,6 +97,8 @@ pub struct OrderRights {
     pub bounds: RiskBounds,
     /// Whose resting orders are cancelled when a session ends without a logout.
     pub cancel_on_disconnect: CancelOnDisconnect,
+    /// Whether the resting orders are cancelled when the certificate is withdrawn.
+    pub cancel_on_revocation: bool,
     /// What signed requests must carry, beyond what happens to be sent.
     pub proof: ProofDemand,
 }
@@ -116,6 +118,7 @@ impl OrderRights {
             duplicates: None,
             bounds: RiskBounds::default(),
             cancel_on_disconnect: CancelOnDisconnect::default(),
+            cancel_on_revocation: true,
             proof: ProofDemand::Mac,
         }
     }

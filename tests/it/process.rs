@@ -10,10 +10,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::harness::{
-    Client, Identity, POLICY, UPGRADE, configuration, fresh_address, read_answer, soon, tcp_from,
+    Client, HttpAnswer, Identity, POLICY, UPGRADE, configuration, fresh_address, read_answer, soon, tcp_from,
 };
 
 /// The program under test.
@@ -125,14 +127,28 @@ pub(crate) fn configure(folder: &Path, pki: &Path, more: &str) -> PathBuf {
     path
 }
 
-/// A session of `who`, after `welcome`.
-pub(crate) async fn connect(address: SocketAddr, who: &Identity) -> Client {
+/// What `who` gets for asking for an upgrade with these header lines more.
+pub(crate) async fn upgrade_of(address: SocketAddr, who: &Identity, headers: &str) -> HttpAnswer {
+    request_upgrade(address, who, headers).await.1
+}
+
+async fn request_upgrade(
+    address: SocketAddr,
+    who: &Identity,
+    headers: &str,
+) -> (TlsStream<TcpStream>, HttpAnswer) {
     let tcp = tcp_from(fresh_address(), address).await;
     let connector = TlsConnector::from(Arc::new(configuration(who)));
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = soon("the TLS handshake", connector.connect(name, tcp)).await.unwrap();
-    tls.write_all(format!("{UPGRADE}\r\n").as_bytes()).await.unwrap();
+    tls.write_all(format!("{UPGRADE}{headers}\r\n").as_bytes()).await.unwrap();
     let answer = read_answer(&mut tls).await;
+    (tls, answer)
+}
+
+/// A session of `who`, after `welcome`.
+pub(crate) async fn connect(address: SocketAddr, who: &Identity) -> Client {
+    let (tls, answer) = request_upgrade(address, who, "").await;
     assert_eq!(answer.status, 101, "{answer:?}");
     Client::open(tls, answer.rest, who.order_key.clone()).await
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Client, Ended, Identity, LIMIT, Logged, POLICY, Pki, Server, wait_until};
-use crate::process::{ServerProcess, configure, connect, replay};
+use crate::process::{ServerProcess, configure, connect, replay, upgrade_of};
 
 const ALICE: &str = "acme/alice";
 const BOB: &str = "acme/bob";
@@ -194,6 +194,110 @@ async fn a_configuration_that_needs_a_restart_is_refused_as_a_whole_and_says_whi
     let is_said =
         || of("reloaded")().is_some_and(|text| text.contains("keys changed: identity.entitlements"));
     assert!(wait_until(LIMIT, is_said).await, "{:?}", of("reloaded")());
+    server.signal(Signal::TERM);
+    server.wait();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_principal_on_the_deny_list_is_thrown_out_as_soon_as_the_file_says_so_and_may_come_back_when_it_does_not()
+ {
+    let folder = TempDir::new().unwrap();
+    let list = folder.path().join("deny.toml");
+    put(&list, b"");
+    let server = Server::with_policy(POLICY, |config| {
+        config.tls.deny_list = Some(list.clone());
+        config.server.watch_files = true;
+    })
+    .await;
+    let mut bob = server.connect(&Pki::get().client(BOB)).await;
+    let mut erin = server.connect(&Pki::get().client("acme/erin")).await;
+    let order = rests(&mut bob, "b-1").await;
+    put(&list, b"[[deny]]\nprincipal = \"acme/bob\"\nreason = \"laptop left in a taxi\"\n");
+    assert_eq!(bob.ended().await.0, revoked());
+    let entry = server.logged("revocation", |event| event.text("principal") == BOB).await;
+    let why = entry.text("why");
+    assert!(why.contains("deny-list") && why.contains("laptop left in a taxi"), "{why}");
+    assert_eq!(entry.fields["orders"], json!([order]));
+    let (_, address) = server.refused_handshake(&Pki::get().client(BOB)).await;
+    let refused = server.logged("handshake_refused", |event| event.text("address") == address).await;
+    assert_eq!(refused.text("code"), "SF-TLS-025");
+    erin.goes_on().await;
+    put(&list, b"");
+    let reloaded = |event: &Logged| {
+        event.text("what") == "reloaded" && event.text("summary").contains("0 sessions ended")
+    };
+    server.logged("config", reloaded).await;
+    server.connect(&Pki::get().client(BOB)).await.goes_on().await;
+    drop((bob, erin));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_outlive_the_certificate_where_the_policy_says_so() {
+    let folder = TempDir::new().unwrap();
+    let policy =
+        TRADERS.replace("orders_per_second = 1000", "orders_per_second = 1000\ncancel_on_revocation = false");
+    let (server, pki) = watching(folder.path(), &policy).await;
+    let mut bob = server.connect(&Pki::get().client(BOB)).await;
+    rests(&mut bob, "b-1").await;
+    pki.run(&["revoke", BOB, "--reason", "superseded"]);
+    assert_eq!(bob.ended().await.0, revoked());
+    let entry = server.logged("revocation", |event| event.text("principal") == BOB).await;
+    assert_eq!(entry.fields["orders"], json!([]));
+    drop(bob);
+    let (events, _folder) = server.finish().await;
+    assert!(events.iter().all(|event| event.kind != "withdrawal"), "something cancelled its order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_runs_out_takes_its_market_data_from_open_sessions_without_any_reload() {
+    let until = sealfeed::clock::Clock::System.now().0 + 3_000_000_000;
+    let until = sealfeed::clock::format_utc(sealfeed_wire::UnixNanos(until));
+    let trial = format!(
+        "{POLICY}\n[[rule]]\nname = \"trial\"\nmatch = {{ user = \"dave\" }}\nchannels = [\"bbo\"]\nsymbols = [\"*\"]\n\
+         valid_to = {until}\n"
+    );
+    let server = Server::with_policy(&trial, |config| config.server.watch_files = false).await;
+    let mut dave = server.connect(&Pki::get().client("beta/dave")).await;
+    let reply = dave.request(json!({"op": "subscribe", "channel": "bbo", "symbols": ["SEAL"]})).await;
+    assert_eq!(reply["refused"], json!({}), "{reply}");
+    let notice = dave.message_where(|message| message["type"] == "entitlement").await;
+    assert_eq!(notice["ended"][0]["channel"], "bbo", "{notice}");
+    assert_eq!(notice["ended"][0]["symbols"]["SEAL"]["code"], "SF-SUB-004", "{notice}");
+    let reply = dave.request(json!({"op": "subscribe", "channel": "bbo", "symbols": ["SEAL"]})).await;
+    assert_eq!(reply["refused"]["SEAL"]["code"], "SF-SUB-004", "{reply}");
+    dave.goes_on().await;
+    drop(dave);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_thresholds_are_taken_by_a_reload_and_what_was_put_together_at_the_start_is_not() {
+    let folder = TempDir::new().unwrap();
+    let more = "[limits]\nheader_bytes_max = 8192\n[alerts]\nrefire_ms = 60000";
+    let config = configure(folder.path(), &Pki::get().folder, more);
+    let server = ServerProcess::start(&config).unwrap();
+    connect(server.address, &Pki::get().client(BOB)).await.goes_on().await;
+    let text = fs::read_to_string(&config).unwrap();
+    let log = folder.path().join("log");
+    let said = |what: &'static str, word: &'static str| {
+        let lines = replay(&log, &["--kind", "config"]);
+        let of = lines.iter().filter(|line| line["event"]["what"] == what);
+        of.filter(|line| line["event"]["summary"].as_str().unwrap().contains(word)).count() == 1
+    };
+    put(&config, text.replace("header_bytes_max = 8192", "out_bytes_max = 1073741824").as_bytes());
+    server.signal(Signal::HUP);
+    assert!(wait_until(LIMIT, || said("reload_refused", "limits.out_bytes_max")).await);
+    put(&config, text.replace("8192", "1024").replace("refire_ms = 60000", "refire_ms = 50000").as_bytes());
+    server.signal(Signal::HUP);
+    assert!(
+        wait_until(LIMIT, || said("reloaded", "keys changed: alerts.refire_ms, limits.header_bytes_max"))
+            .await
+    );
+    // The new bound holds for whoever comes now.
+    let long = format!("X-Trace: {}\r\n", "x".repeat(2_000));
+    let late = upgrade_of(server.address, &Pki::get().client(BOB), &long).await;
+    assert_eq!((late.status, late.json()["code"].as_str().unwrap()), (400, "SF-SES-010"));
     server.signal(Signal::TERM);
     server.wait();
 }

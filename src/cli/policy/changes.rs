@@ -136,7 +136,7 @@ fn orders(old: &OrderRights, new: &OrderRights) -> Vec<String> {
             .map_or("0".to_owned(), |limit| format!("{} in {} ms", limit.count_max, limit.within_ms))
     };
     type Field = (&'static str, fn(&OrderRights) -> String);
-    let fields: [Field; 10] = [
+    let fields: [Field; 11] = [
         ("quantity_max", |rights| rights.quantity_max.to_string()),
         ("notional_max", |rights| rights.notional_max.to_string()),
         ("open_orders_max", |rights| rights.open_orders_max.to_string()),
@@ -146,6 +146,7 @@ fn orders(old: &OrderRights, new: &OrderRights) -> Vec<String> {
         ("exposure_max", |rights| rights.bounds.exposure_max.to_string()),
         ("loss_max", |rights| rights.bounds.loss_max.to_string()),
         ("cancel_on_disconnect", |rights| rights.cancel_on_disconnect.as_str().to_owned()),
+        ("cancel_on_revocation", |rights| rights.cancel_on_revocation.to_string()),
         ("proof", |rights| rights.proof.as_str().to_owned()),
     ];
     changes.extend(fields.iter().filter_map(|(name, of)| value(name, &of(old), &of(new))));
