@@ -1,11 +1,14 @@
 //! No secret leaves the place it belongs to: nothing that a run writes, prints, answers or exports holds a key.
 //!
-//! Looked for: master secrets, order keys, private keys, and the keys of the log itself; as they stand in their files, as bytes, in
+//! Looked for: master secrets, order keys, private keys, secrets of receivers of alerts, and the keys of the log itself; as they stand in their files, as bytes, in
 //! both cases of hexadecimal, in both alphabets of base64 at every offset, and as the list of numbers that a careless `Debug` prints.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use sealfeed_wire::{SignedOp, hex};
 use serde_json::json;
@@ -215,7 +218,17 @@ async fn no_key_stands_in_anything_that_a_run_writes_prints_answers_or_exports()
     for format in ["text", "json"] {
         let folder = TempDir::new().unwrap();
         let pki = Pki::get().copy_to(folder.path());
-        let config = configure(folder.path(), &pki.folder, &telemetry(format));
+        let (receiver, sent) = receiver();
+        let shared: Vec<u8> = (0..33).map(|place| place * 7 + 5).collect();
+        let secret = folder.path().join("webhook.secret");
+        std::fs::write(&secret, format!("whsec_{}\n", base64(&shared))).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let more = format!(
+            "{}metrics_file = \"metrics.prom\"\nmetrics_interval_ms = 100\n[[alerts.webhook]]\nurl = \"http://{receiver}/alerts\"\n\
+             secret_file = \"webhook.secret\"\n",
+            telemetry(format)
+        );
+        let config = configure(folder.path(), &pki.folder, &more);
         let log = folder.path().join("log");
         let server = ServerProcess::start(&config).unwrap();
         let mut bob = connect(server.address, &pki.client("acme/bob")).await;
@@ -237,6 +250,10 @@ async fn no_key_stands_in_anything_that_a_run_writes_prints_answers_or_exports()
         reload(&server, folder.path(), "reload refused").await;
         std::fs::write(&key, pem).unwrap();
         bob.leave();
+        // A refused reload is an alert.
+        assert!(wait_until(LIMIT, || !sent.lock().is_empty()).await, "no alert was sent");
+        places.push(("what the receiver of alerts was sent".to_owned(), sent.lock().clone()));
+        places.push(("the figures".to_owned(), std::fs::read(folder.path().join("metrics.prom")).unwrap()));
 
         places.extend(stop(server, folder.path()));
         places.extend(files(&log.join("segments")));
@@ -244,6 +261,7 @@ async fn no_key_stands_in_anything_that_a_run_writes_prints_answers_or_exports()
         places.extend(exported(&log, folder.path(), "c-1"));
         places.push(order_command(&pki));
         let mut needles = needles(&pki.folder, &log);
+        needles.add("the receiver's secret", &shared);
         needles.add("the first master", &hex::decode::<32>(first.trim_end()).unwrap());
         for (place, bytes) in &places {
             assert_eq!(needles.find(bytes), None, "{place}");
@@ -256,12 +274,34 @@ async fn no_key_stands_in_anything_that_a_run_writes_prints_answers_or_exports()
     }
 }
 
+/// A receiver of alerts: where it listens, and all that it is sent.
+fn receiver() -> (std::net::SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, sent) = (listener.local_addr().unwrap(), Arc::new(Mutex::default()));
+    let all: Arc<Mutex<Vec<u8>>> = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut request, mut buffer) = (Vec::new(), [0; 4_096]);
+            while !request.ends_with(b"}") {
+                match stream.read(&mut buffer) {
+                    Ok(count @ 1..) => request.extend(&buffer[..count]),
+                    Ok(0) | Err(_) => break,
+                }
+            }
+            all.lock().extend(&request);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (address, sent)
+}
+
 /// Handshakes that are refused.
 async fn refuse(server: &ServerProcess, pki: &Pki) {
     for who in [pki.client("acme/gone"), Pki::foreign().client("acme/alice"), Identity::none()] {
         let tcp = crate::harness::tcp_from(crate::harness::fresh_address(), server.address).await;
-        let connector =
-            tokio_rustls::TlsConnector::from(std::sync::Arc::new(crate::harness::configuration(&who)));
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::harness::configuration(&who)));
         let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
         let Ok(mut tls) = connector.connect(name, tcp).await else { continue };
         // In TLS 1.3 the server's refusal comes with the first read.
