@@ -18,7 +18,7 @@ use super::reload::{ReloadError, Reloaded, Reloader, Trigger};
 use super::{accept, watch};
 use crate::alerts::WebhookError;
 use crate::clock::Clock;
-use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::config::{AlertsConfig, Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
 use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
@@ -451,6 +451,12 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> String {
         self.ops.figures()
+    }
+
+    /// Judges alerts by other thresholds from now on, for a program that puts its configuration together itself. Their receivers stay
+    /// as they are.
+    pub fn reconfigure_alerts(&self, config: &AlertsConfig) {
+        self.ops.thresholds().store(Arc::new(config.clone()));
     }
 
     /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].
