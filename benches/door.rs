@@ -4,10 +4,10 @@
 //! `session` is handshake, upgrade, policy, the durable entry `connect`, and the welcome, and then its end with the entry
 //! `disconnect`; `bare` is the handshake and one byte (tokio-rustls, the same cryptography, authorities and lists). The rest are
 //! connections that are refused: without a certificate, with a revoked one, without an entitlement (answered with 403), and from an address
-//! that is banned (closed before TLS). One at a time, from a process on another processor. CPU time is the least of the rounds, which
-//! they take by turns.
+//! that is banned (closed before TLS). Sixteen at a time, from a process on another processor. CPU time is the least of the rounds, which
+//! they take by turns. A second table says which threads a session's came from.
 //!
-//! `cargo bench --bench door`; `-- --smoke` or `SEALFEED_BENCH_SMOKE=1` for 40 connections of each, whose CPU time bounds nothing.
+//! `cargo bench --bench door`; `-- --smoke` or `SEALFEED_BENCH_SMOKE=1` for 64 connections of each, whose CPU time bounds nothing.
 
 #![expect(
     clippy::print_stdout,
@@ -27,6 +27,7 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ const UPGRADE: &[u8] =
     b"GET /v1/feed HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// Connections at a time.
+const AT_ONCE: u64 = 16;
 /// Bytes of memory by which all refusals of one kind may make the server grow. What is remembered of each address is a few hundred.
 const GROWTH_BYTES_MAX: u64 = 16 << 20;
 /// Entries of the log that one address may cause in a second: five in full (`journal::summary`) of refusals, as many of limits, what was
@@ -126,6 +129,7 @@ struct Cost {
     entries: u64,
     log_bytes: u64,
     elapsed_ns: u64,
+    by_thread: BTreeMap<String, u64>,
 }
 
 fn main() {
@@ -137,7 +141,7 @@ fn main() {
     }
     let is_smoke = support::smoke();
     // A round of each by turns.
-    let (rounds, cycles) = if is_smoke { (2, 20) } else { (5, 2_000) };
+    let (rounds, cycles) = if is_smoke { (2, 32) } else { (5, 2_000) };
     let mut bench = Bench::new();
     let mut costs: [Cost; KINDS.len()] = Default::default();
     for _ in 0..rounds {
@@ -171,6 +175,13 @@ fn main() {
     }
     println!("the door: CPU time of the server for one connection, memory and log for all of them");
     table.print();
+    let sessions = rounds * cycles;
+    println!("a session's CPU us by thread, mean of all rounds");
+    let mut threads = Table::new(&["thread", "CPU us"]);
+    for (name, cpu_ns) in &costs[Kind::Session as usize].by_thread {
+        threads.row(&[name.clone(), format!("{:.1}", ratio(cpu_ns / sessions, 1_000))]);
+    }
+    threads.print();
     let broken: Vec<_> = KINDS
         .into_iter()
         .zip(&costs)
@@ -256,7 +267,7 @@ impl Bench {
         };
         // Nothing is measured of the first ones: buffers grow, and one address is banned.
         for kind in KINDS {
-            bench.cycles(kind, 10);
+            bench.cycles(kind, AT_ONCE);
         }
         bench.count_entries();
         bench
@@ -268,9 +279,14 @@ impl Bench {
 
     fn round(&mut self, kind: Kind, cycles: u64, cost: &mut Cost) {
         let (start, resident) = (wall_ns(), self.server(kind).resident_bytes());
+        let by_thread = cpu_ns_by_thread(self.server(kind));
         let cpu = self.server(kind).cpu_ns();
         self.cycles(kind, cycles);
         let cpu = (self.server(kind).cpu_ns() - cpu) / cycles;
+        for (name, cpu_ns) in cpu_ns_by_thread(self.server(kind)) {
+            let before = by_thread.get(&name).copied().unwrap_or(0);
+            *cost.by_thread.entry(name).or_default() += cpu_ns.saturating_sub(before);
+        }
         cost.cpu_ns = Some(cost.cpu_ns.map_or(cpu, |least| least.min(cpu)));
         cost.grown_bytes += self.server(kind).resident_bytes().saturating_sub(resident);
         cost.elapsed_ns += wall_ns() - start;
@@ -286,9 +302,12 @@ impl Bench {
             Kind::Revoked => &self.revoked,
             Kind::NoEntitlement => &self.unentitled,
         };
-        for _ in 0..cycles {
-            connect(kind, self.server(kind).address, client);
-        }
+        let address = self.server(kind).address;
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| (0..cycles / AT_ONCE).for_each(|_| connect(kind, address, client)));
+            }
+        });
     }
 
     /// How many entries have come since this was asked last, and the bytes of their payloads.
@@ -302,6 +321,20 @@ impl Bench {
         }
         (count, bytes)
     }
+}
+
+/// CPU nanoseconds of the threads that there are, by their names.
+fn cpu_ns_by_thread(server: &Server) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("the server runs");
+    for thread in threads.map_while(Result::ok) {
+        let file = |name: &str| std::fs::read_to_string(thread.path().join(name));
+        // A thread may end between the looks.
+        let (Ok(name), Ok(text)) = (file("comm"), file("schedstat")) else { continue };
+        let cpu_ns = text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+        *sums.entry(name.trim().to_owned()).or_default() += cpu_ns;
+    }
+    sums
 }
 
 /// One connection, from TCP to what the server has to say.

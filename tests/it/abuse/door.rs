@@ -10,8 +10,8 @@ use super::raw_tls::client_hello;
 use crate::harness::{HttpAnswer, LIMIT, Pki, UPGRADE, events_of, read_answer, soon, wait_until};
 
 const ALICE: &str = "acme/alice";
-const HANDSHAKE_MS: u64 = 1_000;
-const UPGRADE_MS: u64 = 800;
+const HANDSHAKE_MS: u64 = 2_000;
+const UPGRADE_MS: u64 = 1_500;
 /// Connections of an attack in great numbers.
 const MANY: u64 = 200;
 

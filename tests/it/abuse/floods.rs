@@ -6,7 +6,7 @@ use super::ground::{Ending, Ground, in_time};
 use crate::harness::{Client, Ended, Frame, Received};
 
 const ALICE: &str = "acme/alice";
-const MESSAGE_MS: u64 = 800;
+const MESSAGE_MS: u64 = 1_000;
 
 const CONTROL: Ending = Ending { close: 4005, code: "SF-SES-044", entry: "limit" };
 const RATE: Ending = Ending { close: 4005, code: "SF-SES-037", entry: "limit" };

@@ -22,7 +22,7 @@ pub(super) const SYMBOLS: [&str; 2] = ["SEAL", "FEED"];
 
 /// Bytes of memory by which a server may have grown when an attack is over, whatever it was. Most of it is what allocators keep:
 /// an attacker alone may make the server hold the few buffers that its connection has, and `limits.out_queue_bytes_max`.
-pub(super) const GROWTH_BYTES_MAX: u64 = 48 << 20;
+pub(super) const GROWTH_BYTES_MAX: u64 = 16 << 20;
 
 /// Timers and clocks are not the same: an end may come so much before its deadline.
 const EARLY: Duration = Duration::from_millis(20);
