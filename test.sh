@@ -18,7 +18,7 @@ readonly OPENSSL_MAJOR_MIN=3 BASH_MAJOR_MIN=5
 # What a build may have beyond the default, and one selection of packages for all steps: every other choice of features would
 # compile and link the tests again.
 readonly FEATURES=sealfeed/store,sealfeed/parquet
-readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache identity policy tape fanout orders)
+readonly BENCHES=(gate audit_append audit_index audit_prove audit_recovery audit_verify venue replay_cache identity policy door tape fanout orders)
 
 # Colours would hide the result lines from whoever reads them by machine.
 export CARGO_TERM_COLOR=never

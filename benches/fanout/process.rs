@@ -55,7 +55,8 @@ impl Processors {
 
 /// A running server. Dropping it ends the process.
 pub(crate) struct Server {
-    child: Child,
+    /// Its process.
+    pub(crate) child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// Nanoseconds of each thread that was ever seen.

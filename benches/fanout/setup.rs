@@ -91,7 +91,8 @@ impl Ground {
     }
 }
 
-fn pki(folder: &Path, command: &[&str]) {
+/// Runs the bundled script over the certificates in `folder`.
+pub(crate) fn pki(folder: &Path, command: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pki/pki.sh");
     let mut bash = Command::new("bash");
     bash.arg(script).arg("--dir").arg(folder).args(command).stdin(Stdio::null());

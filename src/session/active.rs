@@ -38,6 +38,8 @@ pub(super) enum End {
     Peer(Option<u16>),
     /// The connection broke, or takes nothing more.
     Broken,
+    /// The peer broke TLS: it got an alert, and nothing can be sealed for it any more.
+    BrokenTls,
 }
 
 impl End {
@@ -177,8 +179,8 @@ pub(super) fn closed(handle: &SessionHandle, end: End, received: u64, sent: u64)
         }
         End::Peer(Some(code)) => (code, "closed by the client".to_owned()),
         End::Peer(None) => (NO_CODE, "closed by the client without a code".to_owned()),
-        End::Broken => {
-            let code = Code::SesPeerLeft;
+        End::Broken | End::BrokenTls => {
+            let code = if matches!(end, End::BrokenTls) { Code::SesTlsBroken } else { Code::SesPeerLeft };
             (NO_CLOSE_FRAME, format!("{}: {}", code.as_str(), code.message()))
         }
     };

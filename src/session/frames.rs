@@ -1,10 +1,23 @@
-//! Where messages begin and end in the bytes of a WebSocket connection: for limits on what is not whole yet.
+//! Where messages begin and end in the bytes of a WebSocket connection: for limits on what is not whole yet, and for what the parser
+//! behind it lets through.
 //!
-//! Reads the headers of frames (RFC 6455 section 5.2) and nothing else, in front of the parser that checks them. Bytes that are no
-//! frames are counted as some frame or other, and end the connection there.
+//! Reads the headers of frames (RFC 6455 section 5.2) and the codes of close frames, in front of the parser that checks the rest. That
+//! one takes lengths in any form, and answers a close code that nobody may send as if it were one of 1002. Bytes that are no frames are
+//! counted as some frame or other, and end the connection there.
 
 /// Bytes of the longest header: two, eight of the length, four of the mask.
 const HEADER_BYTES_MAX: usize = 14;
+
+/// Why a frame is not read, nor anything behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is one too many for its message.
+    OneTooMany,
+    /// Its length does not stand in the shortest form (section 5.2).
+    LongForm,
+    /// It closes with a code that nobody may send (section 7.4).
+    CloseCode,
+}
 
 /// Counts frames.
 #[derive(Debug, Default)]
@@ -14,6 +27,12 @@ pub(super) struct Frames {
     have: usize,
     /// Bytes of the frame's payload that are still to come.
     payload: u64,
+    /// The frame's mask; zeros if it has none.
+    mask: [u8; 4],
+    /// The code of a close frame, as far as it is here.
+    close_code: [u8; 2],
+    close_code_have: usize,
+    unread: Option<Unread>,
     /// The frame ends a message when its payload is here.
     ends_message: bool,
     /// Frames of the message that is not whole.
@@ -23,10 +42,23 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Takes received bytes; how many of them may be read: all, or those in front of the frame that is one too many for its message.
+    /// Takes received bytes; how many of them may be read: all, or as many as end before the frame that is not read is whole.
     pub(super) fn take(&mut self, bytes: &[u8], fragments_max: u32) -> usize {
         let mut at = 0;
         while at < bytes.len() {
+            if self.payload > 0 && self.is_close() && self.close_code_have < self.close_code.len() {
+                let place = self.close_code_have;
+                self.close_code[place] = bytes[at] ^ self.mask[place];
+                self.close_code_have += 1;
+                if place == 1 && !may_close(u16::from_be_bytes(self.close_code)) {
+                    self.unread = Some(Unread::CloseCode);
+                    return at;
+                }
+                self.payload -= 1;
+                at += 1;
+                self.frame_may_end();
+                continue;
+            }
             if self.payload > 0 {
                 let rest = (bytes.len() - at) as u64;
                 let skipped = rest.min(self.payload);
@@ -47,16 +79,29 @@ impl Frames {
             if !is_control {
                 self.fragments += 1;
                 if self.fragments > fragments_max {
-                    // Its header may have begun in bytes before; then nothing of these is read.
-                    return at.saturating_sub(self.have);
+                    self.unread = Some(Unread::OneTooMany);
                 }
+            }
+            if !self.is_shortest() {
+                self.unread = Some(Unread::LongForm);
+            }
+            if self.unread.is_some() {
+                // Its header may have begun in bytes before; then nothing of these is read.
+                return at.saturating_sub(self.have);
             }
             self.ends_message = is_control || is_last;
             self.payload = self.payload_bytes();
+            self.mask = self.mask_here();
+            self.close_code_have = 0;
             self.have = 0;
             self.frame_may_end();
         }
         at
+    }
+
+    /// Why not all of what came may be read, if that is so.
+    pub(super) const fn unread(&self) -> Option<Unread> {
+        self.unread
     }
 
     /// Which message or control frame is under way, if one is: the same number as long as it is not whole.
@@ -91,6 +136,30 @@ impl Frames {
         2 + extended + if self.header[1] & 0x80 == 0 { 0 } else { 4 }
     }
 
+    const fn is_close(&self) -> bool {
+        self.header[0] & 0x0f == 0x08
+    }
+
+    /// The mask of a header that is whole.
+    const fn mask_here(&self) -> [u8; 4] {
+        let header = &self.header;
+        match (self.header[1] & 0x80, self.have) {
+            (0, _) => [0; 4],
+            (_, 14) => [header[10], header[11], header[12], header[13]],
+            (_, 8) => [header[4], header[5], header[6], header[7]],
+            _ => [header[2], header[3], header[4], header[5]],
+        }
+    }
+
+    /// Whether a header that is whole says its length in as few bytes as it can.
+    const fn is_shortest(&self) -> bool {
+        match self.header[1] & 0x7f {
+            126 => self.payload_bytes() > 125,
+            127 => self.payload_bytes() > 0xffff,
+            _ => true,
+        }
+    }
+
     const fn payload_bytes(&self) -> u64 {
         let [_, second, a, b, c, d, e, f, g, h, ..] = self.header;
         match second & 0x7f {
@@ -99,6 +168,12 @@ impl Frames {
             length => length as u64,
         }
     }
+}
+
+/// Whether a close frame may say this code: those of RFC 6455 section 7.4.1 that are meant for the wire, the two that were registered
+/// for servers since, and those of libraries and applications.
+const fn may_close(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
 #[cfg(test)]
@@ -148,6 +223,42 @@ mod tests {
         assert_eq!(Frames::default().take(&sent, 2), message.len());
         assert_eq!(Frames::default().take(&sent, 3), message.len() + 6);
         assert_eq!(Frames::default().take(&sent, 4), sent.len());
+    }
+
+    #[test]
+    fn a_length_that_is_not_in_its_shortest_form_is_not_read() {
+        let before = frame(0x81, 5);
+        for (length, form, is_shortest) in [
+            (125_u64, 126_u8, false),
+            (126, 126, true),
+            (0, 127, false),
+            (65_535, 127, false),
+            (65_536, 127, true),
+        ] {
+            let field = length.to_be_bytes();
+            let field = if form == 126 { &field[6..] } else { &field[..] };
+            let header = [&[0x81, 0x80 | form], field, &[1, 2, 3, 4]].concat();
+            let mut frames = Frames::default();
+            let taken = frames.take(&[&before[..], &header].concat(), 10);
+            assert_eq!(taken == before.len() + header.len(), is_shortest, "{length} {form}");
+            assert_eq!(frames.unread(), (!is_shortest).then_some(Unread::LongForm));
+        }
+    }
+
+    #[test]
+    fn a_close_frame_whose_code_nobody_may_send_is_not_read_however_it_is_cut() {
+        for code in 0..=u16::MAX {
+            let may = matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999);
+            let masked = [code.to_be_bytes()[0] ^ 1, code.to_be_bytes()[1] ^ 2];
+            let close = [&[0x88, 0x83, 1, 2, 3, 4][..], &masked, b"!"].concat();
+            let mut frames = Frames::default();
+            let taken: usize = close.chunks(7).map(|piece| frames.take(piece, 10)).sum();
+            assert_eq!((taken, frames.unread().is_none()), (if may { 9 } else { 7 }, may), "{code}");
+            if frames.unread().is_some() {
+                continue;
+            }
+            assert_eq!(frames.under_way(), None);
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use rustls::Error as TlsError;
 use sealfeed_wire::reply::{Encode, ErrorReply, Pong};
 use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed};
 
@@ -294,15 +295,25 @@ impl Conversation {
 
     /// A fault that ends the session at once.
     fn violation(&self, code: Code) -> End {
+        self.reject(code, code.message());
+        End::because(code)
+    }
+
+    /// The client broke TLS, which ends the session at once.
+    pub(super) fn broke_tls(&self, error: &TlsError) -> End {
+        self.reject(Code::SesTlsBroken, &error.to_string());
+        End::BrokenTls
+    }
+
+    fn reject(&self, code: Code, detail: &str) {
         let event = event::Reject {
             principal: self.handle.principal.to_string(),
             op: String::new(),
             code: code.as_str().to_owned(),
-            detail: code.message().to_owned(),
+            detail: detail.to_owned(),
         };
         // If the journal fails the server stops; the session ends either way.
         let _ = self.context.journal.record_in(&self.handle.trail, event);
-        End::because(code)
     }
 
     /// The session ends for what its client does against its limits, and that counts against its principal.

@@ -1,6 +1,7 @@
 //! The reading side of WebSocket, without a socket: bytes go in, messages come out.
 //!
-//! Masks, UTF-8, fragments, control frames and their answers are tungstenite's. Its answers (pongs, the answer to a
+//! Masks, UTF-8, fragments, control frames and their answers are tungstenite's; what it lets through is caught in
+//! [`frames`](super::frames). Its answers (pongs, the answer to a
 //! close frame) come out as whole frames, to be written between others. What we write goes past it, in frames of
 //! [`push_frame`](crate::feed::push_frame).
 //!
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, Pro
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
-use super::frames::Frames;
+use super::frames::{Frames, Unread};
 
 /// Bytes that a parser reads at once, and holds for an idle connection. A message of the protocol is smaller.
 const READ_BUFFER_BYTES: usize = 256;
@@ -43,8 +44,6 @@ pub struct Reader {
     context: WebSocketContext,
     frames: Frames,
     fragments_max: u32,
-    /// The next frame is one too many for its message: it was not taken.
-    has_too_many_fragments: bool,
     stream: Memory,
     is_over: bool,
 }
@@ -94,24 +93,16 @@ impl Reader {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         let context = WebSocketContext::new(Role::Server, Some(config));
-        Self {
-            context,
-            frames: Frames::default(),
-            fragments_max,
-            has_too_many_fragments: false,
-            stream: Memory::default(),
-            is_over: false,
-        }
+        Self { context, frames: Frames::default(), fragments_max, stream: Memory::default(), is_over: false }
     }
 
     /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::read`] has
     /// nothing left.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.is_over || self.has_too_many_fragments {
+        if self.is_over || self.frames.unread().is_some() {
             return;
         }
         let taken = self.frames.take(bytes, self.fragments_max);
-        self.has_too_many_fragments = taken < bytes.len();
         self.stream.received.extend_from_slice(&bytes[..taken]);
     }
 
@@ -135,10 +126,13 @@ impl Reader {
             // Raw frames come out of a read only if one asks for them.
             Ok(Message::Frame(_)) => Incoming::Violation(CloseCode::WebSocketProtocol),
             Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !self.has_too_many_fragments {
-                    return None;
+                match self.frames.unread() {
+                    None => return None,
+                    Some(Unread::OneTooMany) => Incoming::TooManyFragments,
+                    Some(Unread::LongForm | Unread::CloseCode) => {
+                        Incoming::Violation(CloseCode::WebSocketProtocol)
+                    }
                 }
-                Incoming::TooManyFragments
             }
             Err(error) => classify(&error),
         };
@@ -239,6 +233,9 @@ mod tests {
             (frame(0x83, b""), CloseCode::WebSocketProtocol),
             (frame(0xc1, b""), CloseCode::WebSocketProtocol),
             (unmasked, CloseCode::WebSocketProtocol),
+            (frame(0x88, b"\x03\xed"), CloseCode::WebSocketProtocol),
+            (frame(0x88, b"\x03"), CloseCode::WebSocketProtocol),
+            (b"\x81\xfe\0\x01\0\0\0\0x".to_vec(), CloseCode::WebSocketProtocol),
         ] {
             let mut parser = Reader::new(100, 100);
             parser.feed(&[&bytes[..], &frame(0x81, b"more")].concat());

@@ -15,7 +15,7 @@ mod tls;
 
 pub(crate) use client::{Client, Ended, Frame, Received, frame_text, fresh_nonce};
 pub(crate) use figures::Figures;
-pub(crate) use log::{Logged, assert_executes_again};
+pub(crate) use log::{Logged, assert_executes_again, events_of, logged_in};
 pub(crate) use pki::{Identity, Pki, self_signed};
 pub(crate) use receiver::{Answer, Posted, Receiver, secret, secret_text};
 pub(crate) use scene::Scene;

@@ -17,6 +17,7 @@ mod prove;
 mod prove_signed;
 mod query;
 
+mod abuse;
 mod alerts;
 mod attacks;
 mod bench;

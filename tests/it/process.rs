@@ -1,9 +1,9 @@
 //! The real program in a process of its own, its command line, and the way to connect to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read as _};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 /// A `sealfeed serve` that listens. Killed when dropped.
 pub(crate) struct ServerProcess {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: Box<dyn BufRead + Send>,
     said: String,
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -47,7 +47,7 @@ impl ServerProcess {
     /// Starts a server and waits until it listens; how it ended, if it ends before that.
     pub(crate) fn start(config: &Path) -> Result<Self, Ended> {
         let mut child = spawn(config);
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = Box::new(BufReader::new(child.stderr.take().unwrap()));
         // From here on, whatever fails takes the child along.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, stderr, said: String::new(), address };
@@ -70,6 +70,12 @@ impl ServerProcess {
     /// What it wrote to standard error before it listened.
     pub(crate) fn said(&self) -> &str {
         &self.said
+    }
+
+    /// Throws away what it writes to standard error from now on: one that writes much would wait for its reader.
+    pub(crate) fn discard_stderr(&mut self) {
+        let mut stderr = std::mem::replace(&mut self.stderr, Box::new(std::io::empty()));
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     }
 
     /// Sends it a signal.
@@ -129,15 +135,14 @@ pub(crate) fn configure(folder: &Path, pki: &Path, more: &str) -> PathBuf {
 
 /// What `who` gets for asking for an upgrade with these header lines more.
 pub(crate) async fn upgrade_of(address: SocketAddr, who: &Identity, headers: &str) -> HttpAnswer {
-    request_upgrade(address, who, headers).await.1
+    request_upgrade(tcp_from(fresh_address(), address).await, who, headers).await.1
 }
 
 async fn request_upgrade(
-    address: SocketAddr,
+    tcp: TcpStream,
     who: &Identity,
     headers: &str,
 ) -> (TlsStream<TcpStream>, HttpAnswer) {
-    let tcp = tcp_from(fresh_address(), address).await;
     let connector = TlsConnector::from(Arc::new(configuration(who)));
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = soon("the TLS handshake", connector.connect(name, tcp)).await.unwrap();
@@ -148,7 +153,17 @@ async fn request_upgrade(
 
 /// A session of `who`, after `welcome`.
 pub(crate) async fn connect(address: SocketAddr, who: &Identity) -> Client {
-    let (tls, answer) = request_upgrade(address, who, "").await;
+    connect_from(fresh_address(), address, who).await
+}
+
+/// As [`connect`], from a loopback address of the test's choice.
+pub(crate) async fn connect_from(from: IpAddr, address: SocketAddr, who: &Identity) -> Client {
+    connect_over(tcp_from(from, address).await, who).await
+}
+
+/// As [`connect`], over a TCP connection that stands.
+pub(crate) async fn connect_over(tcp: TcpStream, who: &Identity) -> Client {
+    let (tls, answer) = request_upgrade(tcp, who, "").await;
     assert_eq!(answer.status, 101, "{answer:?}");
     Client::open(tls, answer.rest, who.order_key.clone()).await
 }

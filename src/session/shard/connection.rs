@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use rustls::Error as TlsError;
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::ServerShutdown;
 use tokio::time::Instant;
@@ -243,9 +244,15 @@ impl Connection {
         plain.clear();
         sealed.clear();
         let taken = self.tls.input(&mut received[..count], plain, sealed);
+        let was_answered = !sealed.is_empty();
         // Alerts and key updates leave at once, behind what was sealed before.
-        let flushed = sealed.is_empty() || self.tls.flush(&mut self.socket, sealed).is_ok();
-        let Ok(is_closed) = taken else { return self.broken(turn) };
+        let flushed = !was_answered || self.tls.flush(&mut self.socket, sealed).is_ok();
+        let is_closed = match taken {
+            Ok(is_closed) => is_closed,
+            // An alert that says goodbye, and that we had nothing to say to.
+            Err(TlsError::AlertReceived(_)) if !was_answered => return self.broken(turn),
+            Err(error) => return self.broke_tls(&error, turn),
+        };
         self.deadlines.heard(turn.now);
         self.reader.feed(plain);
         self.deadlines.under_way(self.reader.under_way(), turn.now);
@@ -558,13 +565,22 @@ impl Connection {
             }
             // Our answer to the peer's close frame stands in the outbox.
             End::Peer(_) => Phase::Closing { by, peer_has_closed: true },
-            End::Broken => Phase::Over,
+            End::Broken | End::BrokenTls => Phase::Over,
         };
         let handle = Arc::clone(self.conversation.handle());
         let event = closed(&handle, end, self.conversation.received(), sent);
         let is_last = turn.context.registry.leave(&handle);
         // Recorded by the pipeline, behind every order of this session that still waits there.
         self.hand_on(Command::Closed { session: handle, delivered, event, is_last }, turn);
+    }
+
+    /// The peer broke TLS.
+    fn broke_tls(&mut self, error: &TlsError, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Open) {
+            let end = self.conversation.broke_tls(error);
+            self.end(end, turn);
+        }
+        self.broken(turn);
     }
 
     /// The connection takes nothing more.

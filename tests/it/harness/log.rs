@@ -10,6 +10,8 @@ use sealfeed_audit::reader::{entries, entries_from};
 use sealfeed_audit::verify::{Anchors, Verdict, verify, verify_tape};
 use serde_json::Value;
 
+use super::{LIMIT, wait_until};
+
 /// One event of the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
@@ -82,6 +84,25 @@ impl<'a> Reading<'a> {
         }
         events
     }
+}
+
+/// Events of one kind in the log in `folder` so far.
+pub(crate) fn events_of(folder: &Path, kind: &str) -> Vec<Logged> {
+    Reading::new(folder).take_where(|of| of == kind)
+}
+
+/// The first event of this kind for which `is_it` holds, as soon as it stands in the log in `folder`.
+pub(crate) async fn logged_in(folder: &Path, kind: &str, is_it: impl Fn(&Logged) -> bool) -> Logged {
+    let (mut reading, mut found) = (Reading::new(folder), None);
+    let is_there = wait_until(LIMIT, || {
+        found = reading.take_where(|of| of == kind).into_iter().find(|event| is_it(event));
+        found.is_some()
+    });
+    if !is_there.await {
+        let kinds: Vec<_> = events_of(folder, kind).into_iter().map(|event| event.fields).collect();
+        panic!("no such {kind} in the log, only {kinds:#?}");
+    }
+    found.unwrap()
 }
 
 /// Asserts that the verifier, with the key and the first epoch key from escrow, finds nothing wrong.

@@ -10,10 +10,10 @@ use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
 use super::log::{
-    Logged, Reading, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified,
-    read,
+    Logged, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified, events_of,
+    logged_in, read,
 };
-use super::{LIMIT, Pki, telemetry};
+use super::{Pki, telemetry};
 
 /// The policy of [`Server::start`].
 pub(crate) const POLICY: &str = r#"
@@ -142,22 +142,12 @@ impl Server {
 
     /// Events of one kind in the log so far.
     pub(crate) fn log_events(&self, kind: &str) -> Vec<Logged> {
-        Reading::new(&self.log()).take_where(|of| of == kind)
+        events_of(&self.log(), kind)
     }
 
     /// The first event of this kind for which `is_it` holds, as soon as it stands in the log.
     pub(crate) async fn logged(&self, kind: &str, is_it: impl Fn(&Logged) -> bool) -> Logged {
-        let log = self.log();
-        let (mut reading, mut found) = (Reading::new(&log), None);
-        let is_there = wait_until(LIMIT, || {
-            found = reading.take_where(|of| of == kind).into_iter().find(|event| is_it(event));
-            found.is_some()
-        });
-        if !is_there.await {
-            let kinds: Vec<_> = self.log_events(kind).into_iter().map(|event| event.fields).collect();
-            panic!("no such {kind} in the log, only {kinds:#?}");
-        }
-        found.unwrap()
+        logged_in(&self.log(), kind, is_it).await
     }
 
     /// Stops the server, asserts that its log verifies and holds no secret, and returns the log and the folder.

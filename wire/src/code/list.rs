@@ -156,6 +156,8 @@ pub enum Code {
     SesPrincipalBanned = 2047,
     /// `SF-SES-048`: too many messages over all sessions of the principal.
     SesPrincipalMessageRate = 2048,
+    /// `SF-SES-049`: the client broke TLS.
+    SesTlsBroken = 2049,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.

@@ -363,4 +363,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Slow down on all sessions together; see rate_limits in the reply.",
         explain: "All sessions of a principal together may send limits.principal_messages_factor times what one may. The message was not acted on. Going on against the answer ends the session like SF-SES-024.",
     },
+    Entry {
+        code: Code::SesTlsBroken,
+        text: "SF-SES-049",
+        retry: Retry::Later,
+        message: "the client broke TLS",
+        hint: "Connect again; if it happens again, look for what changes bytes on the way, and at the client's TLS library.",
+        explain: "In an open session a TLS record came that does not verify, or that the standard forbids: another handshake, a flood of key updates. The entry of the log says what rustls found. The connection ends with a TLS alert and without a close frame, for nothing can be sealed any more; it does not count against the principal, since anybody on the way can spoil a record.",
+    },
 ];
