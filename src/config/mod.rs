@@ -11,6 +11,7 @@ mod retention;
 mod source;
 mod tape;
 mod tls;
+mod tokens;
 
 pub use alerts::{AlertsConfig, CountThreshold, WEBHOOKS_MAX, WebhookConfig};
 pub use clock::ClockConfig;
@@ -24,6 +25,7 @@ pub use source::{
 };
 pub use tape::{TapeConfig, tape_directory};
 pub use tls::{AuthorityConfig, TlsConfig};
+pub use tokens::{TokenAlgorithm, TokensConfig};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Who may do what.
     pub identity: IdentityConfig,
+    /// Tokens of an identity provider beside certificates; `None`: they are off.
+    #[serde(default)]
+    pub tokens: Option<TokensConfig>,
     /// The sealed log.
     pub log: LogConfig,
     /// The record of all market data.

@@ -528,4 +528,21 @@ events! {
         /// The resting orders that were cancelled.
         orders: Vec<u64>,
     }
+    /// A token of an identity provider, in the trail of its session.
+    294 "token" Token {
+        /// Whose session.
+        principal: String,
+        /// `granted` with the upgrade, `renewed` in place of the one before, `ended`: the session ends for it, or for want of one.
+        what: String,
+        /// Its `jti`, escaped; empty where there is no token.
+        jti: String,
+        /// Name of the key that signed it, escaped.
+        kid: String,
+        /// When it expires, nanoseconds; 0 where there is no token.
+        expires: u64,
+        /// With `ended`, the code.
+        code: String,
+        /// With `ended`, why: which entry of the file of withdrawn tokens, what of the configuration.
+        detail: String,
+    }
 }

@@ -18,7 +18,7 @@ use super::reload::{ReloadError, Reloaded, Reloader, Trigger};
 use super::{accept, watch};
 use crate::alerts::WebhookError;
 use crate::clock::Clock;
-use crate::config::{Config, SourceConfig, SyntheticSourceConfig};
+use crate::config::{AlertsConfig, Config, SourceConfig, SyntheticSourceConfig};
 use crate::execute::{self, EngineOptions, RestoreError, Restored};
 use crate::feed::tape::{Recorder, RecorderOptions};
 use crate::identity::{Identity, IdentityError, InForce};
@@ -130,8 +130,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let watched = config.server.watch_files.then(|| watch::look(&watch::files(config)));
     let shutdown = Shutdown::new();
     let (mut ops, journal) = open_journal(config, configuration, &clock, &shutdown)?;
-    let identity =
-        Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
+    let identity = Identity::load(&config.tls, &config.identity, config.tokens.as_ref(), clock.clone())
+        .map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
     let (listener, address) = bind(config.server.listen).await?;
     // Before this run says that it began: a link of the run before counts, none of an earlier one.
@@ -451,6 +451,12 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> String {
         self.ops.figures()
+    }
+
+    /// Judges alerts by other thresholds from now on, for a program that puts its configuration together itself. Their receivers stay
+    /// as they are.
+    pub fn reconfigure_alerts(&self, config: &AlertsConfig) {
+        self.ops.thresholds().store(Arc::new(config.clone()));
     }
 
     /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].

@@ -19,7 +19,7 @@ use rustls::{RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use sealfeed::clock::Clock;
-use sealfeed::server::StartError;
+use sealfeed::server::ReloadError;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -320,7 +320,7 @@ async fn a_list_that_goes_out_of_date_or_is_replaced_by_a_wrong_one_lets_nobody_
     ] {
         std::fs::write(&path, wrong).unwrap();
         match server.running().reload().await {
-            Err(StartError::Identity(error)) => assert_eq!(error.code().as_str(), "SF-CFG-008", "{error}"),
+            Err(ReloadError::Identity(error)) => assert_eq!(error.code().as_str(), "SF-CFG-008", "{error}"),
             other => panic!("{other:?}"),
         }
     }
