@@ -88,7 +88,7 @@ pub struct ServerConfig {
     /// Where the address that was bound is written once the server is ready (for scripts); none by default.
     #[serde(default)]
     pub ready_file: Option<PathBuf>,
-    /// Whether a change of this file, or of a file of `[tls]` or `[identity]`, is acted on at once, as SIGHUP is. On by default: a
+    /// Whether a change of this file, or of a file of `[tls]`, `[identity]` or `[tokens]`, is acted on at once, as SIGHUP is. On by default: a
     /// revocation list works from the moment it lands.
     #[serde(default = "watches_files")]
     pub watch_files: bool,

@@ -459,10 +459,10 @@ impl Running {
         self.ops.thresholds().store(Arc::new(config.clone()));
     }
 
-    /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].
+    /// Reads the configuration file, certificates, revocation lists, keys and policy again; see `docs/RELOAD.md`.
     ///
     /// # Errors
-    /// As [`Reloader::reload`].
+    /// [`ReloadError`]; nothing has changed then, unless the log failed.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.reloader.reload(Trigger::Asked).await
     }

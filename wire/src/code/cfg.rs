@@ -199,7 +199,7 @@ pub(super) const TABLE: &[Entry] = &[
         code: Code::CfgTokensInvalid,
         text: "SF-CFG-031",
         retry: Retry::Never,
-        message: "the section [tokens] cannot be meant",
+        message: "the configuration of tokens cannot be meant",
         hint: "Correct the key that the message names.",
         explain: "Issuer and audience must be there, each of 1 to 300 printable characters without spaces; algorithms must be at least one of EdDSA, ES256, RS256, PS256, none twice; required_for is a list of * , FIRM, FIRM/* or FIRM/USER, where FIRM may end in *.",
     },

@@ -472,7 +472,7 @@ pub enum Code {
     CfgWebhookSecretUnusable = 8029,
     /// `SF-CFG-030`: the metrics file cannot be written.
     CfgMetricsFileUnusable = 8030,
-    /// `SF-CFG-031`: the section [tokens] cannot be meant.
+    /// `SF-CFG-031`: the configuration of tokens cannot be meant.
     CfgTokensInvalid = 8031,
     /// `SF-CFG-032`: the keys of the token issuer cannot be used.
     CfgTokenKeysUnusable = 8032,
