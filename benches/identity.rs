@@ -224,7 +224,7 @@ impl World {
             master_key: file("master.hex"),
             previous_master_key: None,
         };
-        Identity::load(&tls, &identity, Clock::System).unwrap()
+        Identity::load(&tls, &identity, None, Clock::System).unwrap()
     }
 
     /// CPU nanoseconds of one load, the least of some.

@@ -70,7 +70,7 @@ fn identity(arguments: &Arguments) -> anyhow::Result<Identity> {
         master_key: pki.join("master/current.hex"),
         previous_master_key: None,
     };
-    Identity::load(&tls, &identity, Clock::System).context("cannot load the certificates")
+    Identity::load(&tls, &identity, None, Clock::System).context("cannot load the certificates")
 }
 
 async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfig) -> anyhow::Result<()> {

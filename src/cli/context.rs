@@ -24,7 +24,7 @@ const CONTEXT_VARIABLE: &str = "SEALFEED_CONTEXT";
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectArgs {
     /// Context file, as the PKI script writes it beside a certificate [default: the one that `SEALFEED_CONTEXT` names].
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "cert", "key", "cacert", "order_key"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "cert", "key", "cacert", "order_key", "token_file"])]
     context: Option<PathBuf>,
     /// Address of the feed, wss://HOST:PORT/v1/feed, instead of a context.
     #[arg(long, value_name = "URL", requires_all = ["cert", "key", "cacert"])]
@@ -41,6 +41,9 @@ pub(super) struct ConnectArgs {
     /// Order key, needed to place and cancel orders.
     #[arg(long, value_name = "FILE", requires = "url")]
     order_key: Option<PathBuf>,
+    /// File with a token of the identity provider, where the server wants one.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
 }
 
 /// A context with the words that name it in error messages.
@@ -63,6 +66,7 @@ impl ConnectArgs {
                 key: key.clone(),
                 order_key: self.order_key.clone(),
                 proof: None,
+                token_file: self.token_file.clone(),
             };
             return Ok(Target::new(context));
         }
@@ -129,8 +133,9 @@ fn config_problem(error: &ConfigError, place: &str) -> Problem {
     let fix = match error {
         ConfigError::Unreadable { .. } => "Check path and permissions of the file.",
         ConfigError::Context { .. } => {
-            "A context has the keys url, ca, certificate and key, and may have order_key and proof; nothing else."
+            "A context has the keys url, ca, certificate and key, and may have order_key, proof and token_file; nothing else."
         }
+        ConfigError::Token { .. } => "Let the identity provider's agent write a fresh token into the file.",
         ConfigError::Url(UrlError::Scheme) => "There is no plaintext: the address begins with wss://.",
         ConfigError::Url(_) => "Give the address as wss://HOST:PORT/v1/feed.",
         _ => "Take the files from the client's bundle as the PKI script made them.",

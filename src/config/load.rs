@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AlertsConfig, Config, LimitsConfig, SourceConfig, TlsConfig, WEBHOOKS_MAX};
+use super::{AlertsConfig, Config, LimitsConfig, SourceConfig, TlsConfig, TokensConfig, WEBHOOKS_MAX};
 use crate::types::Code;
 
 /// Why a configuration is refused. The server does not start with half of one.
@@ -36,6 +36,12 @@ pub enum ConfigError {
         /// What it may say.
         allowed: &'static str,
     },
+    /// The section about tokens cannot be meant.
+    #[error("configuration: [tokens]: {what}")]
+    Tokens {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A receiver of alerts cannot be one.
     #[error("configuration: [[alerts.webhook]] number {number}: {what}")]
     Webhook {
@@ -53,6 +59,7 @@ impl ConfigError {
         match self {
             Self::Read { .. } => Code::CfgFileUnreadable,
             Self::Range { .. } => Code::CfgValueInvalid,
+            Self::Tokens { .. } => Code::CfgTokensInvalid,
             Self::Webhook { .. } => Code::CfgWebhookInvalid,
             // serde's own words are the only thing that tells these apart.
             Self::Parse { source, .. } => match source.message() {
@@ -141,6 +148,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     ];
     in_range(checks)?;
     check_tls(&config.tls)?;
+    config.tokens.as_ref().map_or(Ok(()), check_tokens)?;
     check_limits(limits)?;
     check_alerts(&config.alerts)
 }
@@ -152,6 +160,14 @@ fn check_tls(tls: &TlsConfig) -> Result<(), ConfigError> {
         ("tls.revocation_grace_hours", tls.revocation_grace_hours.into(), 0..=168, "0 to 168"),
     ];
     in_range(checks)
+}
+
+fn check_tokens(tokens: &TokensConfig) -> Result<(), ConfigError> {
+    in_range([
+        ("tokens.leeway_s", tokens.leeway_s, 0..=120, "0 to 120"),
+        ("tokens.lifetime_s_max", tokens.lifetime_s_max, 60..=604_800, "60 to 604800"),
+    ])?;
+    tokens.fault().map_or(Ok(()), |what| Err(ConfigError::Tokens { what }))
 }
 
 fn check_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
@@ -256,6 +272,10 @@ fn resolve(config: &mut Config, folder: &Path) {
     ];
     paths.extend(tls.deny_list.as_mut());
     paths.extend(identity.previous_master_key.as_mut());
+    if let Some(tokens) = &mut config.tokens {
+        paths.push(&mut tokens.jwks);
+        paths.extend(tokens.withdrawn.as_mut());
+    }
     paths.extend(config.server.ready_file.as_mut());
     paths.extend(config.log.escrow.as_mut());
     paths.extend(config.tape.directory.as_mut());
@@ -372,6 +392,43 @@ mod tests {
     }
 
     #[test]
+    fn a_section_about_tokens_says_whose_they_are_and_how_they_are_signed() {
+        let tokens = |more: &str| {
+            let section = "issuer = \"https://id.example\"\naudience = \"feed\"\njwks = \"jwks.json\"";
+            load_text(&format!("{GOOD}\n[tokens]\n{section}\n{more}"), Path::new("/etc/sealfeed/x.toml"))
+        };
+        let config = tokens("withdrawn = \"gone.toml\"").unwrap().tokens.unwrap();
+        let mut expected = TokensConfig::new("https://id.example", "feed", "/etc/sealfeed/jwks.json".into());
+        expected.withdrawn = Some("/etc/sealfeed/gone.toml".into());
+        assert_eq!(config, expected);
+        for good in [
+            "required_for = []",
+            "required_for = [\"acme\", \"be*\", \"acme/*\", \"acme/desk7\"]",
+            "algorithms = [\"EdDSA\", \"ES256\", \"RS256\", \"PS256\"]",
+            "leeway_s = 120\nlifetime_s_max = 60",
+        ] {
+            assert!(tokens(good).is_ok(), "{good}");
+        }
+        for (wrong, code) in [
+            ("leeway_s = 121", Code::CfgValueInvalid),
+            ("lifetime_s_max = 59", Code::CfgValueInvalid),
+            ("algorithms = [\"none\"]", Code::CfgValueInvalid),
+            ("algorithms = [\"HS256\"]", Code::CfgValueInvalid),
+            ("algorithms = []", Code::CfgTokensInvalid),
+            ("algorithms = [\"ES256\", \"ES256\"]", Code::CfgTokensInvalid),
+            ("required_for = [\"\"]", Code::CfgTokensInvalid),
+            ("required_for = [\"acme/a/b\"]", Code::CfgTokensInvalid),
+            ("required_for = [\"acme desk\"]", Code::CfgTokensInvalid),
+            ("secret = \"x\"", Code::CfgKeyUnknown),
+        ] {
+            assert_eq!(tokens(wrong).unwrap_err().code(), code, "{wrong}");
+        }
+        let empty = format!("{GOOD}\n[tokens]\nissuer = \"\"\naudience = \"a\"\njwks = \"j\"");
+        let error = load_text(&empty, Path::new("x.toml")).unwrap_err();
+        assert_eq!((error.code(), error.code().as_str()), (Code::CfgTokensInvalid, "SF-CFG-031"));
+    }
+
+    #[test]
     fn midnight_is_a_midnight_with_its_offset() {
         let itch = |midnight: &str| {
             check(&format!("{GOOD}\n[[source]]\ntype = \"itch\"\npath = \"x\"\nmidnight = \"{midnight}\""))
@@ -397,7 +454,7 @@ mod tests {
     fn the_example_of_the_documentation_is_valid_with_and_without_its_comments() {
         let example = include_str!("../../docs/examples/sealfeed.toml");
         check(example).unwrap();
-        let uncommented = example.replace("# [[", "[[");
+        let uncommented = example.replace("# [[", "[[").replace("# [tokens]", "[tokens]");
         let all: String = uncommented
             .lines()
             .map(|line| match line.strip_prefix("# ") {
@@ -407,6 +464,10 @@ mod tests {
             .collect();
         let config = check(&all).unwrap();
         assert_eq!(config.sources.len(), 5);
+        let tokens = config.tokens.unwrap();
+        let mut defaults = TokensConfig::new(&tokens.issuer, &tokens.audience, tokens.jwks.clone());
+        defaults.withdrawn.clone_from(&tokens.withdrawn);
+        assert_eq!(tokens, defaults, "they are the defaults");
         let alerts = AlertsConfig { webhooks: config.alerts.webhooks.clone(), ..AlertsConfig::default() };
         assert_eq!((&config.alerts, config.alerts.webhooks.len()), (&alerts, 1), "they are the defaults");
         assert_eq!(config.limits.out_queue_bytes_max, LimitsConfig::default().out_queue_bytes_max);

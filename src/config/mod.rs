@@ -11,6 +11,7 @@ mod retention;
 mod source;
 mod tape;
 mod tls;
+mod tokens;
 
 pub use alerts::{AlertsConfig, CountThreshold, WEBHOOKS_MAX, WebhookConfig};
 pub use clock::ClockConfig;
@@ -24,6 +25,7 @@ pub use source::{
 };
 pub use tape::{TapeConfig, tape_directory};
 pub use tls::{AuthorityConfig, TlsConfig};
+pub use tokens::{TokenAlgorithm, TokensConfig};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Who may do what.
     pub identity: IdentityConfig,
+    /// Tokens of an identity provider beside certificates; `None`: they are off.
+    #[serde(default)]
+    pub tokens: Option<TokensConfig>,
     /// The sealed log.
     pub log: LogConfig,
     /// The record of all market data.
@@ -83,7 +88,7 @@ pub struct ServerConfig {
     /// Where the address that was bound is written once the server is ready (for scripts); none by default.
     #[serde(default)]
     pub ready_file: Option<PathBuf>,
-    /// Whether a change of this file, or of a file of `[tls]` or `[identity]`, is acted on at once, as SIGHUP is. On by default: a
+    /// Whether a change of this file, or of a file of `[tls]`, `[identity]` or `[tokens]`, is acted on at once, as SIGHUP is. On by default: a
     /// revocation list works from the moment it lands.
     #[serde(default = "watches_files")]
     pub watch_files: bool,

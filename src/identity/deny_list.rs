@@ -211,7 +211,7 @@ fn denial(line: usize, reason: String, until: UnixNanos) -> Denial {
     Denial { line, reason: reason.into(), until }
 }
 
-fn is_printable(text: &str) -> bool {
+pub(super) fn is_printable(text: &str) -> bool {
     (1..=TEXT_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 

@@ -28,6 +28,10 @@ pub enum FileRole {
     MasterKey,
     /// `identity.previous_master_key`
     PreviousMasterKey,
+    /// `tokens.jwks`
+    TokenKeys,
+    /// `tokens.withdrawn`
+    WithdrawnTokens,
 }
 
 impl FileRole {
@@ -43,6 +47,8 @@ impl FileRole {
             Self::Entitlements => "identity.entitlements",
             Self::MasterKey => "identity.master_key",
             Self::PreviousMasterKey => "identity.previous_master_key",
+            Self::TokenKeys => "tokens.jwks",
+            Self::WithdrawnTokens => "tokens.withdrawn",
         }
     }
 
@@ -265,6 +271,27 @@ pub enum IdentityError {
         /// Which file.
         role: FileRole,
     },
+    /// The keys of the issuer of tokens cannot be used.
+    #[error("tokens.jwks: {what}")]
+    TokenKeys {
+        /// What is wrong, and with which key.
+        what: String,
+    },
+    /// An entry of the file of withdrawn tokens cannot be meant.
+    #[error("tokens.withdrawn, line {line}: {what}")]
+    WithdrawnTokens {
+        /// Where its entry begins.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// That file is not TOML, or has a key or value that is not allowed.
+    #[error("tokens.withdrawn cannot be read")]
+    WithdrawnTokensSyntax {
+        /// What and where, with the line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
     /// The entitlement policy is invalid.
     #[error("identity.entitlements is not valid")]
     Policy {
@@ -325,6 +352,10 @@ impl IdentityError {
             | Self::RevocationListRolledBack { .. } => Code::CfgCrlUnusable,
             Self::Confinement { .. } => Code::CfgAuthorityConfinement,
             Self::DenyList { .. } | Self::DenyListSyntax { .. } => Code::CfgDenyListUnusable,
+            Self::TokenKeys { .. } => Code::CfgTokenKeysUnusable,
+            Self::WithdrawnTokens { .. } | Self::WithdrawnTokensSyntax { .. } => {
+                Code::CfgWithdrawnTokensUnusable
+            }
             Self::MasterSecret { .. } => Code::CfgMasterSecretUnusable,
             Self::Policy { source } => source.code(),
         }

@@ -19,7 +19,7 @@ fn load(
 ) -> Result<Identity, IdentityError> {
     let mut tls = pki.tls();
     change(&mut tls);
-    Identity::load(&tls, &pki.identity(), Clock::manual(now))
+    Identity::load(&tls, &pki.identity(), None, Clock::manual(now))
 }
 
 /// The code with which a certificate is refused: by the handshake and, the same, when it is identified.
@@ -331,7 +331,7 @@ fn ceilings_are_the_operators_and_hold_for_new_connections() {
     let identified = judged(&pki, &identity, &month).unwrap();
     let mut tls = pki.tls();
     tls.lifetime_days_max = 29;
-    identity.reconfigure(&tls, &pki.identity(), NOW).unwrap();
+    identity.reconfigure(&tls, &pki.identity(), None, NOW).unwrap();
     let (code, detail) = judged(&pki, &identity, &month).unwrap_err();
     assert_eq!(
         (code, detail.as_str()),
@@ -357,15 +357,15 @@ fn another_configuration_comes_into_force_as_a_whole_and_ends_sessions_of_firms_
     tls.deny_list = Some(pki.path("deny.toml"));
     tls.authorities = vec![table("CN=Acme Clients", &["other"])];
     // The deny-list that it names is not there: nothing of it holds.
-    let error = identity.reconfigure(&tls, &pki.identity(), NOW).unwrap_err();
+    let error = identity.reconfigure(&tls, &pki.identity(), None, NOW).unwrap_err();
     assert_eq!(error.code(), Code::CfgFileUnreadable);
     assert_eq!(identity.still_valid(&identified, NOW), Ok(()));
     pki.write("deny.toml", "");
-    identity.reconfigure(&tls, &pki.identity(), NOW).unwrap();
+    identity.reconfigure(&tls, &pki.identity(), None, NOW).unwrap();
     let (code, why) = identity.still_valid(&identified, NOW).unwrap_err();
     assert_eq!(code, Code::SesCertificateRevoked);
     assert!(why.contains("CN=Acme Clients is confined to other firms than acme"), "{why}");
-    assert!(files(&tls, &pki.identity()).contains(&pki.path("deny.toml")));
+    assert!(files(&tls, &pki.identity(), None).contains(&pki.path("deny.toml")));
     // And goes on holding: a reload reads by the newest configuration.
     identity.reload(NOW).unwrap();
     assert!(identity.still_valid(&identified, NOW).is_err());
@@ -378,7 +378,7 @@ fn every_file_that_is_read_is_named_for_the_watch() {
     let identity = denying(&pki, "").unwrap();
     let mut tls = pki.tls();
     tls.deny_list = Some(pki.path("deny.toml"));
-    let watched = files(&tls, &pki.identity());
+    let watched = files(&tls, &pki.identity(), None);
     let read = identity.in_force().files;
     assert_eq!(read.len(), 8);
     assert_eq!(watched.len(), read.len());

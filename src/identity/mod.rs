@@ -1,6 +1,6 @@
 //! Who is there, and what they may do: the only module that reads certificates.
 //!
-//! In: PEM files, the deny-list, the entitlement policy, master secrets. Out: a rustls configuration for each handshake, the
+//! In: PEM files, the deny-list, the entitlement policy, master secrets, keys of an issuer of tokens. Out: a rustls configuration for each handshake, the
 //! [`Identified`] holder of a certificate, its [`Entitlement`], and for every refusal a code. Knows nothing of
 //! sockets or sessions. All files together are one state, checked as a whole and swapped as a whole: a reload that
 //! fails in any file keeps everything that was in force.
@@ -32,6 +32,10 @@ mod refusal;
 mod revocation;
 mod signature;
 mod tls;
+mod token;
+mod token_jwt;
+mod token_keys;
+mod token_withdrawn;
 mod verifier;
 
 #[cfg(test)]
@@ -42,6 +46,8 @@ mod judging_tests;
 mod load_tests;
 #[cfg(test)]
 mod test_pki;
+#[cfg(test)]
+mod token_tests;
 
 pub use authorities::RevocationState;
 pub use deny_list::ENTRIES_MAX as DENY_LIST_ENTRIES_MAX;
@@ -56,6 +62,7 @@ pub use policy_trace::{NamedBy, RuleTrace};
 pub use principal::{Identified, URI_SCHEME};
 pub use refusal::{Claim, Refusal, RefusalSlot, classify, classify_io, timed_out};
 pub use revocation::Standing;
+pub use token::{Token, TokenRefusal};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -70,7 +77,7 @@ use sealfeed_wire::Code;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, format_utc};
-use crate::config::{IdentityConfig, TlsConfig};
+use crate::config::{IdentityConfig, TlsConfig, TokensConfig};
 use crate::types::{Entitlement, UnixNanos};
 use authorities::Authorities;
 use deny_list::DenyList;
@@ -78,6 +85,7 @@ use error::FileRole as Role;
 use leaf::Ceilings;
 use order_key::{MasterSecret, Masters};
 use tls::ServerTls;
+use token::Tokens;
 use verifier::{HandshakeVerifier, Trust};
 
 /// Everything that decides who gets in.
@@ -95,10 +103,13 @@ struct State {
     /// The sections of the configuration by which they were read and judged.
     tls: TlsConfig,
     identity: IdentityConfig,
+    tokens_config: Option<TokensConfig>,
     server: ServerTls,
     trust: Arc<Trust>,
     masters: Masters,
     policy: Policy,
+    /// `None`: tokens are off.
+    tokens: Option<Tokens>,
     files: Vec<FileRecord>,
     /// SHA-256 of every file, secrets included; stays in memory.
     digests: BTreeMap<FileRole, [u8; 32]>,
@@ -135,9 +146,14 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError`] for the first file that is missing, exposed, malformed or contradicts another.
-    pub fn load(tls: &TlsConfig, identity: &IdentityConfig, clock: Clock) -> Result<Self, IdentityError> {
+    pub fn load(
+        tls: &TlsConfig,
+        identity: &IdentityConfig,
+        tokens: Option<&TokensConfig>,
+        clock: Clock,
+    ) -> Result<Self, IdentityError> {
         let now = clock.now();
-        let state = State::load(tls, identity, &clock, now)?;
+        let state = State::load(tls, identity, tokens, &clock, now)?;
         state.trust.authorities.warn_of_grace(now);
         Ok(Self {
             clock,
@@ -155,11 +171,11 @@ impl Identity {
     /// in force stays so.
     pub fn reload(&self, now: UnixNanos) -> Result<Changes, IdentityError> {
         let only_one = self.reloading.lock();
-        let (tls, identity) = {
+        let (tls, identity, tokens) = {
             let state = self.state.load();
-            (state.tls.clone(), state.identity.clone())
+            (state.tls.clone(), state.identity.clone(), state.tokens_config.clone())
         };
-        self.put_in_force(&only_one, &tls, &identity, now)
+        self.put_in_force(&only_one, &tls, &identity, tokens.as_ref(), now)
     }
 
     /// As [`Identity::reload`], by other sections of the configuration: both come into force with the files that they name, or
@@ -171,10 +187,11 @@ impl Identity {
         &self,
         tls: &TlsConfig,
         identity: &IdentityConfig,
+        tokens: Option<&TokensConfig>,
         now: UnixNanos,
     ) -> Result<Changes, IdentityError> {
         let only_one = self.reloading.lock();
-        self.put_in_force(&only_one, tls, identity, now)
+        self.put_in_force(&only_one, tls, identity, tokens, now)
     }
 
     fn put_in_force(
@@ -182,9 +199,10 @@ impl Identity {
         _only_one: &MutexGuard<'_, ()>,
         tls: &TlsConfig,
         identity: &IdentityConfig,
+        tokens: Option<&TokensConfig>,
         now: UnixNanos,
     ) -> Result<Changes, IdentityError> {
-        let next = State::load(tls, identity, &self.clock, now)?;
+        let next = State::load(tls, identity, tokens, &self.clock, now)?;
         let before = self.state.load();
         next.trust.authorities.check_not_rolled_back(&before.trust.authorities)?;
         let roles: BTreeSet<FileRole> = next.digests.keys().chain(before.digests.keys()).copied().collect();
@@ -284,6 +302,46 @@ impl Identity {
         state.trust.check_open(identified, now).map_err(|(_, why)| (Code::SesCertificateRevoked, why))
     }
 
+    /// Judges the token that came with an upgrade by this certificate, or that none came. Takes one signature's verification.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`] with the code.
+    pub fn admit_token(
+        &self,
+        presented: Option<&str>,
+        identified: &Identified,
+        now: UnixNanos,
+    ) -> Result<Option<Token>, TokenRefusal> {
+        token::admit(self.state.load().tokens.as_ref(), presented, identified, now)
+    }
+
+    /// Judges the token that an open session presents in place of `before`.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`] with the code; also where `before` is `None`, or of another `sub`.
+    pub fn renew_token(
+        &self,
+        before: Option<&Token>,
+        presented: &str,
+        identified: &Identified,
+        now: UnixNanos,
+    ) -> Result<Token, TokenRefusal> {
+        token::renew(self.state.load().tokens.as_ref(), before, presented, identified, now)
+    }
+
+    /// Whether an open session may go on with its token, or without one, by the files in force now.
+    ///
+    /// # Errors
+    /// The code with which it ends, and why, for the log.
+    pub fn token_holds(
+        &self,
+        token: Option<&Token>,
+        identified: &Identified,
+        now: UnixNanos,
+    ) -> Result<(), (Code, String)> {
+        token::holds(self.state.load().tokens.as_ref(), token, &identified.principal, now)
+    }
+
     /// What is in force, for the journal.
     #[must_use]
     pub fn in_force(&self) -> InForce {
@@ -322,6 +380,7 @@ impl State {
     fn load(
         tls: &TlsConfig,
         identity: &IdentityConfig,
+        tokens_config: Option<&TokensConfig>,
         clock: &Clock,
         now: UnixNanos,
     ) -> Result<Self, IdentityError> {
@@ -333,11 +392,13 @@ impl State {
         let master = files::read(Role::MasterKey, &identity.master_key)?;
         let previous = read_previous(identity)?;
         let denied = tls.deny_list.as_ref().map(|path| files::read(Role::DenyList, path)).transpose()?;
+        let (tokens, of_tokens) = tokens_config.map(Tokens::load).transpose()?.unzip();
         let read: Vec<&files::Contents> =
             [&certificate, &key, &client_authorities, &lists, &entitlements, &master]
                 .into_iter()
                 .chain(&previous)
                 .chain(&denied)
+                .chain(of_tokens.iter().flatten())
                 .collect();
         let digests = read.iter().map(|contents| (contents.role, contents.digest)).collect();
         let files = read.iter().map(|contents| contents.record.clone()).collect();
@@ -352,8 +413,8 @@ impl State {
             previous: previous.map(MasterSecret::parse).transpose()?,
         };
         let trust = Arc::new(Trust { authorities, paths, deny_list, ceilings });
-        let (tls, identity) = (tls.clone(), identity.clone());
-        Ok(Self { tls, identity, server, trust, masters, policy, files, digests })
+        let (tls, identity, tokens_config) = (tls.clone(), identity.clone(), tokens_config.cloned());
+        Ok(Self { tls, identity, tokens_config, server, trust, masters, policy, tokens, files, digests })
     }
 
     fn in_force(&self, now: UnixNanos) -> InForce {
@@ -361,13 +422,14 @@ impl State {
             self.trust.authorities.revocation_state(now).iter().map(ToString::to_string).collect();
         let previous = self.masters.previous.as_ref().map(MasterSecret::name);
         let summary = format!(
-            "{} rules; {}; {}server certificate {} until {}; order keys from master {}{}",
+            "{} rules; {}; {}{}server certificate {} until {}; order keys from master {}{}",
             self.policy.count(),
             lists.join("; "),
             self.tls
                 .deny_list
                 .as_ref()
                 .map_or(String::new(), |_| format!("{} denied; ", self.trust.deny_list.count())),
+            self.tokens.as_ref().map(Tokens::summary).unwrap_or_default(),
             self.server.subject,
             format_utc(self.server.not_after),
             self.masters.current.name(),
@@ -380,13 +442,15 @@ impl State {
 /// Every file that a load reads, in the order of the configuration, for a watch; that of the previous master though it may be
 /// missing.
 #[must_use]
-pub fn files(tls: &TlsConfig, identity: &IdentityConfig) -> Vec<PathBuf> {
+pub fn files(tls: &TlsConfig, identity: &IdentityConfig, tokens: Option<&TokensConfig>) -> Vec<PathBuf> {
     let IdentityConfig { entitlements, master_key, previous_master_key } = identity;
     [&tls.certificate, &tls.key, &tls.client_authorities, &tls.client_revocation_lists]
         .into_iter()
         .chain(&tls.deny_list)
         .chain([entitlements, master_key])
         .chain(previous_master_key)
+        .chain(tokens.map(|tokens| &tokens.jwks))
+        .chain(tokens.and_then(|tokens| tokens.withdrawn.as_ref()))
         .cloned()
         .collect()
 }

@@ -198,7 +198,7 @@ impl TestPki {
     }
 
     pub(super) fn load_at(&self, now: UnixNanos) -> Result<Identity, IdentityError> {
-        Identity::load(&self.tls(), &self.identity(), Clock::manual(now))
+        Identity::load(&self.tls(), &self.identity(), None, Clock::manual(now))
     }
 
     pub(super) fn tls(&self) -> TlsConfig {

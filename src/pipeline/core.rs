@@ -231,7 +231,10 @@ impl Core {
             }
             Command::Logout { session, id, cancel_orders } => {
                 self.logged_out.insert(session.number, cancel_orders);
-                batch.send(&session.queue, encoded(&Done { id, rate_limits: session.rate_limits() }));
+                batch.send(
+                    &session.queue,
+                    encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
+                );
                 let ending = Ending { close: CloseCode::Normal, reason: None };
                 batch.finish(&session.queue, ending, None);
             }

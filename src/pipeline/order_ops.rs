@@ -186,7 +186,11 @@ impl Core {
         self.engine.set_dead_man(owner, dead_man_due(admitted.timeout_ms(), now));
         batch.send(
             &message.session.queue,
-            encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+            encoded(&Done {
+                id: message.id.clone(),
+                token_expires: None,
+                rate_limits: self.rate_limits(message),
+            }),
         );
         self.end_input()
     }
@@ -237,7 +241,11 @@ impl Core {
             }
             None => batch.send(
                 &message.session.queue,
-                encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+                encoded(&Done {
+                    id: message.id.clone(),
+                    token_expires: None,
+                    rate_limits: self.rate_limits(message),
+                }),
             ),
         }
         self.report(&events, Cause::default(), message.now, batch)?;

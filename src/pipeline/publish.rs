@@ -120,7 +120,11 @@ impl Core {
         }
         batch.send(
             &message.session.queue,
-            encoded(&Done { id: message.id.clone(), rate_limits: self.rate_limits(message) }),
+            encoded(&Done {
+                id: message.id.clone(),
+                token_expires: None,
+                rate_limits: self.rate_limits(message),
+            }),
         );
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Core {
         batch: &mut Batch,
     ) {
         let answer = match result {
-            Ok(()) => encoded(&Done { id, rate_limits: session.rate_limits() }),
+            Ok(()) => encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
             Err(code) => encoded(&ErrorReply::new(id, code)),
         };
         batch.send(&session.queue, answer);

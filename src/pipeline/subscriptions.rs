@@ -438,7 +438,10 @@ impl Core {
             symbols: ended,
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, encoded(&Done { id, rate_limits: session.rate_limits() }));
+        batch.send(
+            &session.queue,
+            encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
+        );
         Ok(())
     }
 

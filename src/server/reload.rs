@@ -13,14 +13,14 @@ use toml::{Table, Value};
 use super::start::record_in_force;
 use crate::config::{self, AlertsConfig, Config, ConfigError};
 use crate::feed::Ending;
-use crate::identity::{Changes, Identified, IdentityError};
+use crate::identity::{Changes, Identified, Identity, IdentityError, Token};
 use crate::journal::{Journal, JournalError, event};
 use crate::pipeline::{Command, Revoked};
 use crate::session::{self, RevokedCertificate, SessionContext, Swept, Verdict, standing, verdict};
 use crate::types::{Code, Entitlement, UnixNanos};
 
 /// Keys of the configuration that a running server takes anew, each with everything below it. All others need a restart.
-const RELOADABLE: [&str; 4] = ["tls", "identity", "limits", "alerts"];
+const RELOADABLE: [&str; 5] = ["tls", "identity", "tokens", "limits", "alerts"];
 /// Exceptions from that: what was put together at the start.
 const FIXED: [&str; 3] = ["limits.out_bytes_max", "limits.out_queue_bytes_max", "alerts.webhook"];
 
@@ -163,8 +163,10 @@ impl Reloader {
         let now = self.context.clock.now();
         let context = Arc::clone(&self.context);
         let config = next.as_ref().map_or(&in_force.config, |next| &next.config);
-        let (tls, identity) = (config.tls.clone(), config.identity.clone());
-        let reading = tokio::task::spawn_blocking(move || context.identity.reconfigure(&tls, &identity, now));
+        let (tls, identity, tokens) = (config.tls.clone(), config.identity.clone(), config.tokens.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            context.identity.reconfigure(&tls, &identity, tokens.as_ref(), now)
+        });
         // If it panicked, what was in force stays so, as for every file that cannot be used.
         let changes = reading.await.map_err(ReloadError::Panicked)?.map_err(ReloadError::Identity)?;
         if let Some(next) = next {
@@ -205,13 +207,13 @@ impl Reloader {
 
     async fn sweep(
         &self,
-        judge: fn(&crate::identity::Identity, &Identified, &Entitlement, UnixNanos) -> Verdict,
+        judge: fn(&Identity, &Identified, &Entitlement, Option<&Token>, UnixNanos) -> Verdict,
         now: UnixNanos,
     ) -> Reloaded {
         let context = &self.context;
         let Swept { ended, changed, revoked } = context
             .registry
-            .sweep(|session, entitlement| judge(&context.identity, session, entitlement, now));
+            .sweep(|session, entitlement, token| judge(&context.identity, session, entitlement, token, now));
         for RevokedCertificate { identity, why, keeps_orders, sessions } in revoked {
             let revoked = Revoked {
                 principal: identity.principal.clone(),
@@ -320,7 +322,7 @@ mod tests {
     #[test]
     fn a_key_is_reloadable_with_what_is_below_it_and_not_with_what_merely_begins_alike() {
         assert!(is_reloadable("tls.client_revocation_lists"));
-        assert!(is_reloadable("identity"));
+        assert!(is_reloadable("identity") && is_reloadable("tokens.required_for"));
         assert!(is_reloadable("limits.ban.closes_max") && is_reloadable("alerts.refire_ms"));
         assert!(!is_reloadable("limits.out_bytes_max") && !is_reloadable("alerts.webhook"));
         assert!(!is_reloadable("tlsx"));

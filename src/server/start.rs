@@ -130,8 +130,8 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let watched = config.server.watch_files.then(|| watch::look(&watch::files(config)));
     let shutdown = Shutdown::new();
     let (mut ops, journal) = open_journal(config, configuration, &clock, &shutdown)?;
-    let identity =
-        Identity::load(&config.tls, &config.identity, clock.clone()).map_err(StartError::Identity)?;
+    let identity = Identity::load(&config.tls, &config.identity, config.tokens.as_ref(), clock.clone())
+        .map_err(StartError::Identity)?;
     let Opened { instruments, sources, source_instruments, publishers } = open_sources(config)?;
     let (listener, address) = bind(config.server.listen).await?;
     // Before this run says that it began: a link of the run before counts, none of an earlier one.
@@ -465,10 +465,10 @@ impl Running {
         self.ops.thresholds().store(Arc::new(config.clone()));
     }
 
-    /// Reads the configuration file, certificates, revocation lists, keys and policy again; see [`Reloader::reload`].
+    /// Reads the configuration file, certificates, revocation lists, keys and policy again; see `docs/RELOAD.md`.
     ///
     /// # Errors
-    /// As [`Reloader::reload`].
+    /// [`ReloadError`]; nothing has changed then, unless the log failed.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.reloader.reload(Trigger::Asked).await
     }

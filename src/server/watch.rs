@@ -74,7 +74,7 @@ async fn serve(reloader: &Reloader, request: ReloadRequest) {
 
 /// Every file that a reload reads.
 pub(super) fn files(config: &Config) -> Vec<PathBuf> {
-    let mut files = identity::files(&config.tls, &config.identity);
+    let mut files = identity::files(&config.tls, &config.identity, config.tokens.as_ref());
     files.extend(config.file.clone());
     files
 }

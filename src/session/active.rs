@@ -12,10 +12,10 @@ use super::registry::{ConnectionSlot, PrincipalSlot, Verdict};
 use super::shard::Arrival;
 use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade, protocol};
-use super::{Session, SessionContext};
+use super::{Session, SessionContext, token};
 use crate::feed::{Encoding, Ending, OutboundQueue};
 use crate::gate::PublishedRate;
-use crate::identity::{Identified, Identity};
+use crate::identity::{Identified, Identity, Token};
 use crate::journal::{JournalError, SessionTrail, event};
 use crate::pipeline::SessionHandle;
 use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
@@ -24,6 +24,8 @@ use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 pub struct Active {
     pub(super) handle: Arc<SessionHandle>,
     pub(super) identity: Arc<Identified>,
+    /// The token of its upgrade.
+    token: Option<Arc<Token>>,
     /// Until they stand in the log.
     presented: Vec<CertificateDer<'static>>,
     slot: PrincipalSlot,
@@ -61,7 +63,7 @@ impl Active {
     pub(super) fn new(
         context: &Arc<SessionContext>,
         id: SessionId,
-        identity: Identified,
+        (identity, token): (Identified, Option<Arc<Token>>),
         entitlement: Entitlement,
         presented: Vec<CertificateDer<'static>>,
         encoding: Encoding,
@@ -81,7 +83,7 @@ impl Active {
             trail: SessionTrail::new(id),
             is_revoked: AtomicBool::new(false),
         });
-        Ok(Self { handle, identity: Arc::new(identity), presented, slot })
+        Ok(Self { handle, identity: Arc::new(identity), token, presented, slot })
     }
 }
 
@@ -97,10 +99,11 @@ impl Session<Active> {
         // Reachable for a reload from here on; one that landed between the upgrade's checks and this line shows in the
         // verdict.
         let now = context.clock.now();
-        let judge = |session: &Identified, entitlement: &Entitlement| {
-            verdict(&context.identity, session, entitlement, now)
+        let judge = |session: &Identified, entitlement: &Entitlement, token: Option<&Token>| {
+            verdict(&context.identity, session, entitlement, token, now)
         };
-        let verdict = context.registry.enter(&self.state.handle, Arc::clone(&self.state.identity), judge);
+        let Active { handle, identity, token, .. } = &self.state;
+        let verdict = context.registry.enter(handle, Arc::clone(identity), token.clone(), judge);
         let verdict = match verdict {
             Verdict::Holds => None,
             Verdict::Changes(entitlement) => {
@@ -116,7 +119,7 @@ impl Session<Active> {
             (Err(_), _) => Some(GOING_AWAY),
             (Ok(()), verdict) => verdict,
         };
-        let Active { handle, identity, slot, .. } = self.state;
+        let Active { handle, identity, token, slot, .. } = self.state;
         let parts = match stream.into_parts() {
             Ok(parts) => parts,
             Err(error) => {
@@ -134,6 +137,7 @@ impl Session<Active> {
             read,
             handle,
             identity,
+            token,
             ending,
             is_trusted,
             slots: (connection_slot, slot),
@@ -166,6 +170,10 @@ impl Session<Active> {
                 display,
             },
         )?;
+        let granted = state.token.as_ref().map(|token| token::accepted(&state.handle, "granted", token));
+        let granted =
+            granted.map(|event| context.journal.record_in(&state.handle.trail, event)).transpose()?;
+        let entry = granted.unwrap_or(entry);
         context.journal.durable(entry).await
     }
 }
@@ -197,10 +205,13 @@ pub fn standing(
     identity: &Identity,
     session: &Identified,
     entitlement: &Entitlement,
+    token: Option<&Token>,
     now: UnixNanos,
 ) -> Verdict {
-    if entitlement.changes_at.is_some_and(|then| then <= now) {
-        return verdict(identity, session, entitlement, now);
+    let is_other_now = entitlement.changes_at.is_some_and(|then| then <= now)
+        || token.is_some_and(|token| token.expires <= now);
+    if is_other_now {
+        return verdict(identity, session, entitlement, token, now);
     }
     match identity.still_valid(session, now) {
         Err((code, why)) => Verdict::Ends(Ending::because(code), why),
@@ -208,15 +219,17 @@ pub fn standing(
     }
 }
 
-/// What the files in force now say of an open session that has `entitlement`. A certificate that no longer holds, or an
+/// What the files in force now say of an open session that has `entitlement`. A certificate or token that no longer holds, or an
 /// entitlement of which nothing is left, ends it for good; one that is another now goes on with the session.
 pub fn verdict(
     identity: &Identity,
     session: &Identified,
     entitlement: &Entitlement,
+    token: Option<&Token>,
     now: UnixNanos,
 ) -> Verdict {
-    if let Err((code, why)) = identity.still_valid(session, now) {
+    let holds = identity.still_valid(session, now).and_then(|()| identity.token_holds(token, session, now));
+    if let Err((code, why)) = holds {
         return Verdict::Ends(Ending::because(code), why);
     }
     match identity.entitlement_at(session, now) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rustls::Error as TlsError;
-use sealfeed_wire::reply::{Encode, ErrorReply, Pong};
+use sealfeed_wire::reply::{Done, Encode, ErrorReply, Pong};
 use sealfeed_wire::{CloseCode, Op, Request, RequestError, RequestId, Signed};
 
 use super::abuse::Faults;
@@ -14,9 +14,9 @@ use super::active::End;
 use super::outbox::Outbox;
 use super::pressure::Level;
 use super::websocket::Incoming;
-use super::{SessionContext, weights, welcome};
+use super::{SessionContext, token, weights, welcome};
 use crate::gate::{RateExceeded, RateLimiter, SessionGate, SharedRate};
-use crate::identity::Identified;
+use crate::identity::{Identified, Token};
 use crate::journal::event;
 use crate::pipeline::{Command, SessionHandle};
 use crate::types::{Code, UnixNanos};
@@ -26,6 +26,8 @@ pub(super) struct Conversation {
     context: Arc<SessionContext>,
     handle: Arc<SessionHandle>,
     identity: Arc<Identified>,
+    /// The token under which it goes on, if any.
+    token: Option<Arc<Token>>,
     gate: SessionGate,
     /// Of which generation the gate's order keys are.
     key_generation: u64,
@@ -48,6 +50,8 @@ pub(super) enum Step {
     Last(Command),
     /// Answer once an entry is durable.
     Owe(Owed),
+    /// The same, and the session now goes on until then, under another token.
+    Renewed(Owed, UnixNanos),
     /// The session ends.
     End(End),
 }
@@ -65,7 +69,7 @@ impl Conversation {
     pub(super) fn new(
         context: Arc<SessionContext>,
         handle: Arc<SessionHandle>,
-        identity: Arc<Identified>,
+        (identity, token): (Arc<Identified>, Option<Arc<Token>>),
         is_trusted: bool,
         principal_messages: Arc<SharedRate>,
     ) -> Self {
@@ -92,6 +96,7 @@ impl Conversation {
             context,
             handle,
             identity,
+            token,
         }
     }
 
@@ -103,6 +108,16 @@ impl Conversation {
     /// The certificate's last moment.
     pub(super) fn not_after(&self) -> UnixNanos {
         self.identity.not_after
+    }
+
+    /// The token under which it goes on, if any.
+    pub(super) fn token(&self) -> Option<&Token> {
+        self.token.as_deref()
+    }
+
+    /// When that expires.
+    pub(super) fn token_expires(&self) -> Option<UnixNanos> {
+        self.token().map(|token| token.expires)
     }
 
     /// Who it is, to the stages behind.
@@ -211,6 +226,7 @@ impl Conversation {
                 let session = Arc::clone(&self.handle);
                 Step::HandOn(Command::OrderStatus { session, id, client_order_id: cl_ord_id })
             }
+            Op::TokenRenew { token } => self.renew_token(id, &token.0, received),
             Op::Logout { cancel_orders } => {
                 Step::Last(Command::Logout { session: Arc::clone(&self.handle), id, cancel_orders })
             }
@@ -227,6 +243,33 @@ impl Conversation {
             }
             Err(code) => self.refuse(id, signed.op.as_str(), code, "the message is not authentic", true),
         }
+    }
+
+    /// Goes on under another token, or under the one before if it is refused.
+    fn renew_token(&mut self, id: Option<RequestId>, presented: &str, received: UnixNanos) -> Step {
+        let Self { context, handle, identity, .. } = &*self;
+        let renewed = context
+            .identity
+            .renew_token(self.token(), presented, identity, received)
+            .map_err(|refusal| (refusal.code, refusal.detail))
+            .map(Arc::new)
+            .and_then(|token| {
+                let holds = |session: &Identified, token: &Token| {
+                    context.identity.token_holds(Some(token), session, received)
+                };
+                context.registry.renew_token(handle, &token, holds).map(|()| token)
+            });
+        let token = match renewed {
+            Ok(token) => token,
+            Err((code, detail)) => return self.refuse(id, "token.renew", code, &detail, true),
+        };
+        let entry = token::accepted(handle, "renewed", &token);
+        // If the journal fails the server stops, and nothing more is answered.
+        let Ok(entry) = context.journal.record_in(&handle.trail, entry) else { return Step::Done };
+        let expires = token.expires;
+        let reply = Done { id, token_expires: Some(expires), rate_limits: handle.rate_limits() };
+        self.token = Some(token);
+        Step::Renewed(Owed { entry, reply: encoded(&reply), is_fault: false }, expires)
     }
 
     /// Follows a change of master secrets: an open session honours the same keys as a new one would.

@@ -18,6 +18,7 @@ mod pressure;
 mod registry;
 mod shard;
 pub mod tls;
+pub mod token;
 pub mod upgrade;
 pub mod websocket;
 mod weights;
@@ -43,6 +44,7 @@ use sealfeed_wire::{Code, SessionId};
 use tokio::io::AsyncRead;
 
 use tls::TlsStream;
+use token::Authorization;
 
 use crate::clock::Clock;
 use crate::feed::Encoding;
@@ -167,7 +169,9 @@ impl Session<Identified> {
         let receiving = upgrade::receive(stream, &context.upgrade, header_bytes_max);
         let received = tokio::time::timeout(deadline, receiving).await;
         let result = match received {
-            Ok(Ok(upgrade)) => self.admit(upgrade.encoding).map(|session| (session, upgrade)),
+            Ok(Ok(upgrade)) => {
+                self.admit(upgrade.encoding, &upgrade.authorization).map(|session| (session, upgrade))
+            }
             Ok(Err(refused)) => Err(refused),
             Err(_) => Err(Refused::new(Code::SesUpgradeTimeout, "no whole request before the deadline")),
         };
@@ -186,7 +190,7 @@ impl Session<Identified> {
     }
 
     /// The checks that need to know who it is.
-    fn admit(self, encoding: Encoding) -> Result<Session<Active>, Refused> {
+    fn admit(self, encoding: Encoding, authorization: &Authorization) -> Result<Session<Active>, Refused> {
         let Self { context, address, state } = self;
         let identity = state
             .identity
@@ -202,11 +206,12 @@ impl Session<Identified> {
             context.met(address, Some(&identity.principal), "ban", code);
             return Err(Refused { retry_after_ms, ..Refused::new(code, "the principal is banned") });
         }
+        let token = token::admit(&context, &identity, authorization)?;
         let entitlement = context
             .identity
             .entitlement(&identity)
             .map_err(|error| Refused::new(error.code(), error.to_string()))?;
-        Active::new(&context, state.id, identity, entitlement, state.presented, encoding)
+        Active::new(&context, state.id, (identity, token), entitlement, state.presented, encoding)
             .map(|state| Session { context, address, state })
     }
 }

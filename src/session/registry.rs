@@ -16,7 +16,7 @@ use super::withdrawn::{Departed, Revoked, RevokedCertificate};
 use crate::config::LimitsConfig;
 use crate::feed::Ending;
 use crate::gate::{RateLimiter, SharedRate};
-use crate::identity::Identified;
+use crate::identity::{Identified, Token};
 use crate::pipeline::SessionHandle;
 use crate::types::{Code, Entitlement, Principal, SessionLimits, SessionsPolicy, UnixNanos, one_address};
 
@@ -88,6 +88,18 @@ struct Entry {
     identity: Arc<Identified>,
     /// What was decided last; the pipeline may not have come to it yet.
     entitlement: Arc<Entitlement>,
+    /// The token under which it goes on, if any.
+    token: Option<Arc<Token>>,
+    /// Why it was told to end for its token, for the entry of that.
+    token_ended: Option<String>,
+}
+
+/// What a session leaves behind.
+pub(super) struct Left {
+    /// Its principal has no other one.
+    pub(super) is_last: bool,
+    /// Why it was told to end for its token, if it was.
+    pub(super) token_ended: Option<String>,
 }
 
 /// What the files in force say of an open session.
@@ -202,34 +214,56 @@ impl Registry {
         &self,
         handle: &Arc<SessionHandle>,
         identity: Arc<Identified>,
-        verdict: impl Fn(&Identified, &Entitlement) -> Verdict,
+        token: Option<Arc<Token>>,
+        verdict: impl Fn(&Identified, &Entitlement, Option<&Token>) -> Verdict,
     ) -> Verdict {
         let mut entitlement = Arc::clone(&handle.entitlement());
         let mut state = self.state.lock();
-        let verdict = verdict(&identity, &entitlement);
-        if let Verdict::Changes(other) = &verdict {
-            entitlement = Arc::clone(other);
+        let verdict = verdict(&identity, &entitlement, token.as_deref());
+        let mut token_ended = None;
+        match &verdict {
+            Verdict::Changes(other) => entitlement = Arc::clone(other),
+            Verdict::Ends(ending, why) if ending.close == CloseCode::TokenEnded => {
+                token_ended = Some(why.clone());
+            }
+            Verdict::Ends(..) | Verdict::Holds => {}
         }
-        let entry = Entry { handle: Arc::clone(handle), identity, entitlement };
+        let entry = Entry { handle: Arc::clone(handle), identity, entitlement, token, token_ended };
         state.sessions.insert(handle.number, entry);
         state.principals.entry(handle.principal.clone()).or_default().live += 1;
         verdict
     }
 
-    /// A session ends: it is not reachable any more. Whether its principal has no other one.
-    pub(super) fn leave(&self, handle: &SessionHandle) -> bool {
+    /// Puts another token under an open session, if it holds by the files in force now: whatever changes them is seen here or
+    /// sweeps later.
+    pub(super) fn renew_token(
+        &self,
+        handle: &SessionHandle,
+        token: &Arc<Token>,
+        holds: impl FnOnce(&Identified, &Token) -> Result<(), (Code, String)>,
+    ) -> Result<(), (Code, String)> {
+        let mut state = self.state.lock();
+        // One that has left answers nothing any more.
+        let Some(entry) = state.sessions.get_mut(&handle.number) else { return Ok(()) };
+        holds(&entry.identity, token)?;
+        entry.token = Some(Arc::clone(token));
+        Ok(())
+    }
+
+    /// A session ends: it is not reachable any more.
+    pub(super) fn leave(&self, handle: &SessionHandle) -> Left {
         self.state.lock().leave(handle.number, &handle.principal)
     }
 
     /// Judges every session by the files in force now. Those that have to end are told here, but for those in [`Swept::revoked`]:
     /// whoever calls tells them, once the pipeline has been told. Certificates whose sessions have
     /// ended are judged too, as long as their orders may still rest.
-    pub fn sweep(&self, verdict: impl Fn(&Identified, &Entitlement) -> Verdict) -> Swept {
+    pub fn sweep(&self, verdict: impl Fn(&Identified, &Entitlement, Option<&Token>) -> Verdict) -> Swept {
         let mut swept = Swept::default();
         let mut revoked = Revoked::default();
         let mut state = self.state.lock();
         for entry in state.sessions.values_mut() {
-            match verdict(&entry.identity, &entry.entitlement) {
+            match verdict(&entry.identity, &entry.entitlement, entry.token.as_deref()) {
                 Verdict::Holds => {}
                 Verdict::Changes(other) => {
                     entry.entitlement = Arc::clone(&other);
@@ -242,12 +276,15 @@ impl Registry {
                     if ending.close == CloseCode::CertificateRevoked {
                         revoked.add(&entry.identity, &entry.entitlement, why, Some(&entry.handle));
                     } else {
+                        if ending.close == CloseCode::TokenEnded {
+                            entry.token_ended = Some(why);
+                        }
                         entry.handle.queue.close_with(ending);
                     }
                 }
             }
         }
-        state.departed.retain(|identity, entitlement| match verdict(identity, entitlement) {
+        state.departed.retain(|identity, entitlement| match verdict(identity, entitlement, None) {
             Verdict::Ends(ending, why) if ending.close == CloseCode::CertificateRevoked => {
                 revoked.add(identity, entitlement, why, None);
                 false
@@ -336,16 +373,20 @@ impl State {
         Ok(())
     }
 
-    /// Takes a session out, if it is there still; whether its principal has none now.
-    fn leave(&mut self, number: u64, principal: &Principal) -> bool {
+    /// Takes a session out, if it is there still.
+    fn leave(&mut self, number: u64, principal: &Principal) -> Left {
         let entry = self.sessions.remove(&number);
         let was_there = entry.is_some();
+        let mut token_ended = None;
         if let Some(entry) = entry {
             self.departed.remember(entry.identity, entry.entitlement);
+            token_ended = entry.token_ended;
         }
-        let Some(counts) = self.principals.get_mut(principal) else { return true };
+        let Some(counts) = self.principals.get_mut(principal) else {
+            return Left { is_last: true, token_ended };
+        };
         counts.live = counts.live.saturating_sub(u32::from(was_there));
-        counts.live == 0
+        Left { is_last: counts.live == 0, token_ended }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
+use super::token::Authorization;
 use crate::feed::Encoding;
 
 /// More header lines than any client of ours sends.
@@ -32,6 +33,8 @@ pub struct Upgrade {
     pub user_agent: String,
     /// How the client wants market data: the first of the sub-protocols it offers that we know; JSON if it offers none.
     pub encoding: Encoding,
+    /// What came in `Authorization`. It is not in the request any more.
+    pub authorization: Authorization,
 }
 
 /// Name of the sub-protocol that brings market data in an encoding.
@@ -94,10 +97,12 @@ pub async fn receive<S: AsyncRead + Unpin>(
         }
     };
     let already_read = buffer.split_off(head_bytes);
-    let request = parse(&buffer)?;
+    let mut request = parse(&buffer)?;
+    // Before anything is checked: what is refused is described, and a token is not to be.
+    let authorization = Authorization::take(request.headers_mut());
     let encoding = check(&request, rules)?;
     let user_agent = header(&request, "user-agent").unwrap_or_default();
-    Ok(Upgrade { request, already_read, user_agent, encoding })
+    Ok(Upgrade { request, already_read, user_agent, encoding, authorization })
 }
 
 fn find_end(buffer: &[u8]) -> Option<usize> {
@@ -132,8 +137,10 @@ fn parse(head: &[u8]) -> Result<Request, Refused> {
 
 fn check(request: &Request, rules: &UpgradeRules) -> Result<Encoding, Refused> {
     if request.uri().path() != PATH || request.uri().query().is_some() {
-        let path = escaped(request.uri().to_string().as_bytes());
-        return Err(Refused::new(Code::SesPathUnknown, format!("path {path}")));
+        // Not the query: RFC 6750 section 2.3 lets clients put a token there.
+        let path = escaped(request.uri().path().as_bytes());
+        let query = if request.uri().query().is_some() { " with a query" } else { "" };
+        return Err(Refused::new(Code::SesPathUnknown, format!("path {path}{query}")));
     }
     // RFC 9112 section 3.2: a server must refuse a request without it.
     if !request.headers().contains_key("host") {
@@ -215,6 +222,7 @@ pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) ->
     }
     let body = body.to_string();
     let reason = match refused.status {
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         426 => "Upgrade Required",
@@ -223,6 +231,11 @@ pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refused: &Refused) ->
         _ => "Bad Request",
     };
     let extra = match refused.status {
+        // RFC 6750 section 3.1: who brought nothing is told of no error.
+        401 if refused.code == Code::SesTokenMissing => {
+            "WWW-Authenticate: Bearer realm=\"sealfeed\"\r\n".to_owned()
+        }
+        401 => "WWW-Authenticate: Bearer realm=\"sealfeed\", error=\"invalid_token\"\r\n".to_owned(),
         426 => {
             format!("Upgrade: websocket\r\nSec-WebSocket-Protocol: {SUBPROTOCOL_JSON}, {SUBPROTOCOL_DBN}\r\n")
         }
@@ -298,6 +311,45 @@ mod tests {
             ("GET /v1/feed HTTP/1.1\r\n".to_owned(), 400, Code::SesUpgradeMalformed),
         ] {
             assert_eq!(refusal(&request).await, (status, code), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_taken_out_of_the_request_and_nothing_prints_it() {
+        let upgrade = check(&with("Authorization: bearer SECRET.TOKEN.X")).await.unwrap();
+        let Authorization::Bearer(token) = &upgrade.authorization else { panic!("{upgrade:?}") };
+        assert_eq!(token.as_str(), "SECRET.TOKEN.X");
+        assert!(!format!("{upgrade:?}").contains("SECRET"), "{upgrade:?}");
+        assert!(matches!(check(GOOD).await.unwrap().authorization, Authorization::Missing));
+        for line in [
+            "Authorization: Basic SECRET",
+            "Authorization: Bearer",
+            "Authorization: Bearer SECRET\r\nAuthorization: Bearer SECRET",
+            "Authorization: Bearer S\u{e9}CRET",
+        ] {
+            let upgrade = check(&with(line)).await.unwrap();
+            assert!(matches!(upgrade.authorization, Authorization::Unusable(_)), "{line}: {upgrade:?}");
+            assert!(!format!("{upgrade:?}").contains("CRET"), "{upgrade:?}");
+        }
+        let refused = check(&GOOD.replace("/v1/feed", "/v1/feed?access_token=SECRET")).await.unwrap_err();
+        assert_eq!(refused.detail, "path /v1/feed with a query");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_answered_with_the_challenge_of_its_scheme() {
+        for (code, challenge) in [
+            (Code::SesTokenMissing, "WWW-Authenticate: Bearer realm=\"sealfeed\"\r\n"),
+            (
+                Code::SesTokenSignatureInvalid,
+                "WWW-Authenticate: Bearer realm=\"sealfeed\", error=\"invalid_token\"\r\n",
+            ),
+        ] {
+            let mut answer = Vec::new();
+            refuse(&mut answer, &Refused::new(code, "why")).await.unwrap();
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+            assert!(answer.contains(challenge) && answer.contains(code.as_str()), "{answer}");
+            assert!(!answer.contains("why"), "{answer}");
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) fn of(op: &Op<'_>) -> u32 {
         Op::Unsubscribe(request) => for_each(count(&request.symbols)),
         // The longest answer there is.
         Op::Whoami => 2,
+        // A signature is verified.
+        Op::TokenRenew { .. } => 5,
         Op::Ping { .. } | Op::OrderStatus { .. } | Op::Logout { .. } | Op::Signed(_) => 1,
     }
 }
@@ -40,6 +42,7 @@ mod tests {
     fn requests_cost_what_the_protocol_says() {
         assert_eq!(weight(r#"{"op":"ping"}"#), 1);
         assert_eq!(weight(r#"{"op":"whoami"}"#), 2);
+        assert_eq!(weight(r#"{"op":"token.renew","token":"x"}"#), 5);
         assert_eq!(weight(r#"{"op":"logout"}"#), 1);
         for (symbols, expected) in [(1, 1), (10, 1), (11, 2), (100, 10)] {
             let list: Vec<String> = (0..symbols).map(|number| format!(r#""S{number}""#)).collect();

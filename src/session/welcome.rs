@@ -4,7 +4,7 @@ use sealfeed_wire::reply::{
     Certificate, ChannelGrant, Entitlement as WireEntitlement, EntitlementChanged, FirmGrant, Limits,
     OrderGrant, RateCeiling, Welcome, Whoami,
 };
-use sealfeed_wire::{Channel, Conflation, RequestId};
+use sealfeed_wire::{Channel, Conflation, RequestId, UnixNanos};
 
 use super::SessionContext;
 use super::inbound::encoded;
@@ -20,7 +20,11 @@ const SERVER: &str = concat!("sealfeed/", env!("CARGO_PKG_VERSION"));
 const MALFORMED_INTERVAL_MS: u64 = 10_000;
 
 /// The first message of a session.
-pub(super) fn message(context: &SessionContext, handle: &SessionHandle) -> Vec<u8> {
+pub(super) fn message(
+    context: &SessionContext,
+    handle: &SessionHandle,
+    token_expires: Option<UnixNanos>,
+) -> Vec<u8> {
     let granted = handle.entitlement();
     encoded(&Welcome {
         session: handle.id(),
@@ -32,6 +36,7 @@ pub(super) fn message(context: &SessionContext, handle: &SessionHandle) -> Vec<u
         limits: limits(context, &granted),
         order_window_ms: context.order_window_ms,
         heartbeat_ms: context.heartbeat_ms,
+        token_expires,
     })
 }
 

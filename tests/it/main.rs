@@ -72,6 +72,7 @@ mod slow;
 mod stop;
 mod tape;
 mod tape_prune;
+mod tokens;
 mod torture;
 mod upgrade;
 mod whole;

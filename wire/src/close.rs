@@ -82,7 +82,7 @@ close_codes! {
     MalformedRepeated = 4505, "malformed or unauthenticated messages repeated", No;
     /// An operator ended the session.
     OperatorEnded = 4506, "ended by an operator", No;
-    /// The token expired or was withdrawn. Reserved.
+    /// The token expired or was withdrawn, or one is needed now.
     TokenEnded = 4507, "token expired or withdrawn", No;
 }
 

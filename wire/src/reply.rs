@@ -47,12 +47,15 @@ macro_rules! encode {
 
 encode!(Welcome Whoami EntitlementChanged Subscribed Done Pong OrderReply OrderStatus ErrorReply ServerShutdown Refused);
 
-/// `ok`: done, and nothing to say about it.
+/// `ok`: done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "ok")]
 pub struct Done {
     /// The request's id.
     pub id: Option<RequestId>,
+    /// Of a renewed token: when it expires, and the session with it unless it is renewed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires: Option<UnixNanos>,
     /// The rate limits that the request counted for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<RateLimit>,

@@ -28,6 +28,9 @@ pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes of a ping's `echo`.
 pub const ECHO_BYTES_MAX: usize = 128;
 
+/// Most bytes of a token.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+
 /// One request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
@@ -56,6 +59,11 @@ pub enum Op<'a> {
         /// The order's client order id.
         cl_ord_id: ClientOrderId,
     },
+    /// Go on under a new token of the same certificate.
+    TokenRenew {
+        /// The token.
+        token: BearerToken<'a>,
+    },
     /// Orderly end of the session.
     Logout {
         /// Whether the resting orders of this session are cancelled, though it ends in order.
@@ -63,6 +71,16 @@ pub enum Op<'a> {
     },
     /// A request with a proof that has not been checked yet.
     Signed(Signed<'a>),
+}
+
+/// A token as it came: whoever has it, and the certificate's key, can use it, so nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken<'a>(pub Cow<'a, str>);
+
+impl std::fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BearerToken({} bytes)", self.0.len())
+    }
 }
 
 /// `subscribe`. An option that is `None` was not sent: the server's default applies.
@@ -169,7 +187,7 @@ impl Refusal {
     }
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "op",
     "id",
     "channel",
@@ -186,6 +204,7 @@ const NAMES: [&str; 16] = [
     "sig",
     "body",
     "cancel_orders",
+    "token",
 ];
 const OP: usize = 0;
 const ID: usize = 1;
@@ -203,6 +222,7 @@ const MAC: usize = 12;
 const SIG: usize = 13;
 const BODY: usize = 14;
 const CANCEL_ORDERS: usize = 15;
+const TOKEN: usize = 16;
 
 type Envelope<'a> = Fields<'a, { NAMES.len() }>;
 
@@ -227,6 +247,7 @@ fn place(key: &str) -> Option<usize> {
         "sig" => SIG,
         "body" => BODY,
         "cancel_orders" => CANCEL_ORDERS,
+        "token" => TOKEN,
         _ => return None,
     })
 }
@@ -281,6 +302,7 @@ fn decode<'a>(fields: &Envelope<'a>, is_id_wrong: bool) -> Result<Op<'a>, Refusa
             let invalid = |_| Refusal::new(Code::OrdClientOrderIdInvalid, "cl_ord_id");
             ClientOrderId::new(text).map(|cl_ord_id| Op::OrderStatus { cl_ord_id }).map_err(invalid)
         }
+        Kind::TokenRenew => Ok(Op::TokenRenew { token: token(fields)? }),
         Kind::Logout => match fields.get(CANCEL_ORDERS) {
             None => Ok(Op::Logout { cancel_orders: false }),
             Some(Value::Truth(cancel_orders)) => Ok(Op::Logout { cancel_orders: *cancel_orders }),
@@ -297,6 +319,7 @@ enum Kind {
     Ping,
     Whoami,
     OrderStatus,
+    TokenRenew,
     Logout,
     Signed(SignedOp),
 }
@@ -309,6 +332,7 @@ impl Kind {
             "ping" => Some(Self::Ping),
             "whoami" => Some(Self::Whoami),
             "order.status" => Some(Self::OrderStatus),
+            "token.renew" => Some(Self::TokenRenew),
             "logout" => Some(Self::Logout),
             other => SignedOp::parse(other).ok().map(Self::Signed),
         }
@@ -323,6 +347,7 @@ impl Kind {
             Self::Unsubscribe => 1 << CHANNEL | 1 << SYMBOLS,
             Self::Ping => 1 << ECHO,
             Self::Whoami => 0,
+            Self::TokenRenew => 1 << TOKEN,
             Self::Logout => 1 << CANCEL_ORDERS,
             Self::OrderStatus => 1 << CL_ORD_ID,
             Self::Signed(_) => 1 << TS | 1 << NONCE | 1 << MAC | 1 << SIG | 1 << BODY,
@@ -345,6 +370,14 @@ fn echo<'a>(fields: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
         Some(Value::Text(echo)) if echo.len() <= ECHO_BYTES_MAX => Ok(Some(echo.clone())),
         Some(Value::Text(_)) => Err(Refusal::new(Code::SesFieldValueInvalid, "echo")),
         Some(_) => Err(Refusal::new(Code::SesFieldTypeWrong, "echo")),
+    }
+}
+
+fn token<'a>(fields: &Envelope<'a>) -> Result<BearerToken<'a>, Refusal> {
+    match need(fields, TOKEN)? {
+        Value::Text(token) if (1..=TOKEN_BYTES_MAX).contains(&token.len()) => Ok(BearerToken(token.clone())),
+        Value::Text(_) => Err(Refusal::new(Code::SesFieldValueInvalid, "token")),
+        _ => Err(Refusal::new(Code::SesFieldTypeWrong, "token")),
     }
 }
 

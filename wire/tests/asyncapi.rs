@@ -61,6 +61,7 @@ names!(OPS of Op<'_> {
     Op::Ping { .. } => "ping",
     Op::Whoami => "whoami",
     Op::OrderStatus { .. } => "order.status",
+    Op::TokenRenew { .. } => "token.renew",
     Op::Logout { .. } => "logout",
     Op::Signed(_) => "",
 });

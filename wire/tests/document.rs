@@ -122,7 +122,7 @@ fn every_type_of_message_and_op_has_an_example() {
     for kind in types.split_whitespace() {
         assert!(document.contains(&format!("\n{{\"type\":\"{kind}\"")), "{kind}");
     }
-    let unsigned = ["subscribe", "unsubscribe", "ping", "whoami", "order.status", "logout"];
+    let unsigned = ["subscribe", "unsubscribe", "ping", "whoami", "order.status", "token.renew", "logout"];
     for op in unsigned.into_iter().chain(SignedOp::ALL.iter().map(|op| op.as_str())) {
         assert!(document.contains(&format!("\n{{\"op\":\"{op}\"")), "{op}");
     }

@@ -70,6 +70,14 @@ fn the_small_requests_are_read() {
     assert_eq!(read(r#"{"op":"logout"}"#), Op::Logout { cancel_orders: false });
     assert_eq!(read(r#"{"op":"logout","cancel_orders":false}"#), Op::Logout { cancel_orders: false });
     assert_eq!(read(r#"{"op":"logout","cancel_orders":true}"#), Op::Logout { cancel_orders: true });
+    let longest = "x".repeat(sealfeed_wire::request::TOKEN_BYTES_MAX);
+    let renew = format!(r#"{{"op":"token.renew","token":"{longest}"}}"#);
+    let Op::TokenRenew { token } = read(&renew) else { panic!("no renewal") };
+    assert_eq!(token.0, longest);
+    assert_eq!(format!("{token:?}"), "BearerToken(4096 bytes)", "nothing prints a token");
+    refused(&renew.replace('x', "xy"), Code::SesFieldValueInvalid, None);
+    refused(r#"{"op":"token.renew","id":7,"token":7}"#, Code::SesFieldTypeWrong, Some(7));
+    refused(r#"{"op":"token.renew","id":7}"#, Code::SesFieldMissing, Some(7));
     refused(r#"{"op":"logout","id":7,"cancel_orders":1}"#, Code::SesFieldTypeWrong, Some(7));
     assert_eq!(read(r#"{"op":"ping"}"#), Op::Ping { echo: None });
     assert_eq!(read(r#"{"op":"ping","echo":"a\"\u00e9"}"#), Op::Ping { echo: Some("a\"é".into()) });

@@ -27,6 +27,7 @@ use crate::error::{ConnectError, RequestError};
 use crate::event::{CloseCause, Closed, Event};
 use crate::order::Signer;
 use crate::signature::CertificateKey;
+use crate::token::Renewal;
 
 mod trading;
 
@@ -38,7 +39,7 @@ pub struct Client {
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<Message>,
     task: JoinHandle<()>,
-    next_id: AtomicI64,
+    next_id: Arc<AtomicI64>,
     request_timeout_ms: u64,
 }
 
@@ -57,18 +58,31 @@ impl Client {
     /// # Errors
     /// [`ConnectError`]; nothing was signed, and no connection is left behind.
     pub async fn connect_with(config: &ClientConfig) -> Result<Self, ConnectError> {
-        let Established { socket, welcome } = Box::pin(establish(config)).await?;
+        let Established { socket, welcome, token } = Box::pin(establish(config)).await?;
         let signer = signer(config, &welcome)?;
         let shared = Arc::new(Shared::default());
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
         let terms = (welcome.heartbeat_ms, config.protocol, config.keep_records);
         let task_shared = Arc::clone(&shared);
         let pings = outgoing.downgrade();
-        let task = tokio::spawn(async move {
-            connection::run(socket, receiver, pings, terms, &task_shared).await;
-        });
         let request_timeout_ms = config.request_timeout_ms;
-        Ok(Self { welcome, signer, shared, outgoing, task, next_id: AtomicI64::new(1), request_timeout_ms })
+        let next_id = Arc::new(AtomicI64::new(1));
+        let renewal = config.token.clone().zip(token).and_then(|source_and_token| {
+            let requests = (Arc::clone(&shared), Arc::clone(&next_id));
+            let limit = Duration::from_millis(request_timeout_ms);
+            Renewal::new(source_and_token, &welcome, outgoing.downgrade(), requests, limit)
+        });
+        let task = tokio::spawn(async move {
+            let connection = connection::run(socket, receiver, pings, terms, &task_shared);
+            match renewal {
+                Some(renewal) => tokio::select! {
+                    () = connection => {}
+                    () = renewal.run() => {}
+                },
+                None => connection.await,
+            }
+        });
+        Ok(Self { welcome, signer, shared, outgoing, task, next_id, request_timeout_ms })
     }
 
     /// The server's first message: who we are, what we may do, and the limits.

@@ -15,6 +15,7 @@ use sealfeed_wire::term::ProofDemand;
 use sealfeed_wire::{SUBPROTOCOL_DBN, SUBPROTOCOL_JSON};
 use serde::Deserialize;
 
+use crate::token::TokenSource;
 use crate::url::{FeedUrl, UrlError};
 
 /// Largest file that a context may name, in bytes.
@@ -35,6 +36,8 @@ pub struct Context {
     pub order_key: Option<PathBuf>,
     /// What signed requests carry; `None`: what the server demands.
     pub proof: Option<ProofDemand>,
+    /// File with a token of the identity provider, for servers that want one; read for every connection, and before it expires.
+    pub token_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +49,7 @@ struct ContextFile {
     key: PathBuf,
     order_key: Option<PathBuf>,
     proof: Option<ProofDemand>,
+    token_file: Option<PathBuf>,
 }
 
 /// Why a context, or a file that it names, cannot be used. Never shows the content of a key file.
@@ -93,6 +97,12 @@ pub enum ConfigError {
     /// Requests are to be signed with the certificate's key, and it is of a kind that signs none.
     #[error("the private key is neither Ed25519 nor P-256, so it cannot sign requests")]
     SignatureKey,
+    /// There is no token, or what there is cannot be one. Never shows it.
+    #[error("the token cannot be had")]
+    Token {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The address is not one of a feed.
     #[error("the address cannot be used")]
     Url(#[from] UrlError),
@@ -124,6 +134,7 @@ impl Context {
             key: directory.join(file.key),
             order_key: file.order_key.map(|name| directory.join(name)),
             proof: file.proof,
+            token_file: file.token_file.map(|name| directory.join(name)),
         })
     }
 }
@@ -170,7 +181,9 @@ pub struct ClientConfig {
     pub order_key: Option<OrderKey>,
     /// What signed requests carry; `None`: what the server demands. `Sig` and `Both` need an Ed25519 or P-256 key.
     pub proof: Option<ProofDemand>,
-    /// More headers of the upgrade request, such as a bearer token where the server demands one.
+    /// Where tokens of an identity provider come from, for servers that want one beside the certificate. It is renewed before it expires.
+    pub token: Option<TokenSource>,
+    /// More headers of the upgrade request.
     pub headers: Vec<(String, String)>,
     /// How market data comes.
     pub protocol: Protocol,
@@ -204,6 +217,7 @@ impl ClientConfig {
             identity,
             order_key: None,
             proof: None,
+            token: None,
             headers: Vec::new(),
             protocol: Protocol::Json,
             keep_records: false,
@@ -223,6 +237,7 @@ impl ClientConfig {
         let mut config = Self::new(url, server_roots, Some(identity));
         config.order_key = context.order_key.as_deref().map(read_order_key).transpose()?;
         config.proof = context.proof;
+        config.token = context.token_file.clone().map(TokenSource::File);
         Ok(config)
     }
 }
@@ -306,7 +321,9 @@ mod tests {
         let context = check(FILE).unwrap();
         assert_eq!(context.ca, Path::new("ca.pem"));
         assert_eq!(context.key, Path::new("/keys/client.key"));
-        assert_eq!(context.order_key, None);
+        assert_eq!((context.order_key, context.token_file), (None, None));
+        let context = check(&format!("{FILE}token_file = \"/run/token\"\n")).unwrap();
+        assert_eq!(context.token_file.as_deref(), Some(Path::new("/run/token")));
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::upgrade::upgrade;
 pub(crate) struct Established {
     pub(crate) socket: WebSocketStream<TlsStream<TcpStream>>,
     pub(crate) welcome: Box<Welcome>,
+    /// The token that it began with, if it did.
+    pub(crate) token: Option<String>,
 }
 
 /// Connects, within the time limit of the configuration.
@@ -38,7 +40,11 @@ async fn attempt(config: &ClientConfig, stage: &mut Stage) -> Result<Established
     let mut tls = connect_tls(config).await?;
     let session = exporter(&tls)?;
     *stage = Stage::Upgrade;
-    let rest = upgrade(&mut tls, config).await?;
+    let token = match &config.token {
+        Some(source) => Some(source.token().await?),
+        None => None,
+    };
+    let rest = upgrade(&mut tls, config, token.as_deref()).await?;
     *stage = Stage::Welcome;
     let config = Some(websocket_config());
     let mut socket = WebSocketStream::from_partially_read(tls, rest, Role::Client, config).await;
@@ -46,7 +52,7 @@ async fn attempt(config: &ClientConfig, stage: &mut Stage) -> Result<Established
     if welcome.session != session || welcome.binding != Welcome::BINDING {
         return Err(ConnectError::BindingMismatch);
     }
-    Ok(Established { socket, welcome })
+    Ok(Established { socket, welcome, token })
 }
 
 async fn read_welcome(

@@ -27,6 +27,7 @@ mod sequence;
 mod signature;
 mod streams;
 mod tls;
+mod token;
 mod upgrade;
 mod url;
 
@@ -41,6 +42,7 @@ pub use raw::RawFeed;
 pub use sequence::{Continuity, SequenceGuard};
 pub use signature::CertificateKey;
 pub use tls::{CertificateRefusal, connect_tls, exporter};
+pub use token::TokenSource;
 pub use upgrade::UpgradeRefusal;
 pub use url::{FeedUrl, UrlError};
 

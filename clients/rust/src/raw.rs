@@ -29,7 +29,7 @@ impl RawFeed {
     /// # Errors
     /// [`ConnectError`]; no connection is left behind.
     pub async fn connect_with(config: &ClientConfig) -> Result<Self, ConnectError> {
-        let Established { socket, welcome } = Box::pin(establish(config)).await?;
+        let Established { socket, welcome, .. } = Box::pin(establish(config)).await?;
         Ok(Self { socket, welcome })
     }
 

@@ -51,12 +51,16 @@ struct RefusalBody {
 ///
 /// # Errors
 /// [`ConnectError`]: the certificate was refused, the upgrade was, or the answer is none.
-pub(crate) async fn upgrade<S>(stream: &mut S, config: &ClientConfig) -> Result<Vec<u8>, ConnectError>
+pub(crate) async fn upgrade<S>(
+    stream: &mut S,
+    config: &ClientConfig,
+    token: Option<&str>,
+) -> Result<Vec<u8>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let key = generate_key();
-    let request = request_text(config, &key)?;
+    let request = request_text(config, token, &key)?;
     let written = write(stream, request.as_bytes()).await;
     let mut received = Vec::new();
     let head = read_head(stream, &mut received).await;
@@ -77,7 +81,7 @@ where
     Ok(rest)
 }
 
-fn request_text(config: &ClientConfig, key: &str) -> Result<String, ConnectError> {
+fn request_text(config: &ClientConfig, token: Option<&str>, key: &str) -> Result<String, ConnectError> {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {}\r\nUser-Agent: sealfeed-client/{}\r\n",
@@ -86,6 +90,9 @@ fn request_text(config: &ClientConfig, key: &str) -> Result<String, ConnectError
         config.protocol.name(),
         env!("CARGO_PKG_VERSION"),
     );
+    if let Some(token) = token {
+        text += &format!("Authorization: Bearer {token}\r\n");
+    }
     for (name, value) in &config.headers {
         let is_clean = |part: &str| part.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if name.is_empty() || name.contains([':', ' ']) || !is_clean(name) || !is_clean(value) {
@@ -202,8 +209,9 @@ mod tests {
             request
         };
         let config = config();
-        let (result, request) = tokio::join!(upgrade(&mut client, &config), peer);
+        let (result, request) = tokio::join!(upgrade(&mut client, &config, Some("a.b.c")), peer);
         assert!(request.starts_with("GET /v1/feed HTTP/1.1\r\nHost: [::1]:7\r\n"), "{request}");
+        assert!(request.contains("\r\nAuthorization: Bearer a.b.c\r\n"), "{request}");
         result
     }
 
@@ -260,7 +268,7 @@ mod tests {
             let mut config = config();
             config.headers.push((name.to_owned(), value.to_owned()));
             assert!(
-                matches!(request_text(&config, "k"), Err(ConnectError::HeaderInvalid { .. })),
+                matches!(request_text(&config, None, "k"), Err(ConnectError::HeaderInvalid { .. })),
                 "{name:?}"
             );
         }

@@ -29,9 +29,10 @@ use crate::session::SessionContext;
 use crate::session::active::{End, closed, until};
 use crate::session::inbound::{Conversation, Owed, Step, encoded};
 use crate::session::outbox::Outbox;
+use crate::session::registry::Left;
 use crate::session::tls::{READ_BYTES, Sealed, Tls};
 use crate::session::websocket::{Incoming, Reader};
-use crate::session::welcome;
+use crate::session::{token, welcome};
 use crate::types::Code;
 
 /// How long a peer has to take our close frame and answer it, or to take what was for it before.
@@ -114,18 +115,21 @@ impl Connection {
     /// Takes over what arrived.
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
         let (is_trusted, messages) = (arrival.is_trusted, arrival.slots.1.messages());
-        let conversation =
-            Conversation::new(Arc::clone(context), arrival.handle, arrival.identity, is_trusted, messages);
+        let who = (arrival.identity, arrival.token);
+        let conversation = Conversation::new(Arc::clone(context), arrival.handle, who, is_trusted, messages);
         let certificate = until(conversation.not_after(), context.clock.now());
         let limits = context.limits.now();
         let mut reader = Reader::new(limits.message_bytes_max, limits.fragments_max);
         reader.feed(&arrival.read);
         let mut deadlines = Deadlines::new(&limits, certificate, now);
         deadlines.under_way(reader.under_way(), now);
+        if let Some(expires) = conversation.token_expires() {
+            deadlines.token_until(until(expires, context.clock.now()), now);
+        }
         let mut outbox = Outbox::default();
         if arrival.ending.is_none() {
             // Here and not before: from now on the session is told of changes, what came earlier is in its welcome.
-            outbox.message(&welcome::message(context, conversation.handle()));
+            outbox.message(&welcome::message(context, conversation.handle(), conversation.token_expires()));
         }
         Self {
             socket: TcpStream::from_std(arrival.socket),
@@ -288,6 +292,11 @@ impl Connection {
                 self.hand_on(command, turn);
             }
             Step::Owe(owed) => {
+                self.owed = Some(owed);
+                self.settle(turn);
+            }
+            Step::Renewed(owed, expires) => {
+                self.deadlines.token_until(until(expires, turn.context.clock.now()), turn.now);
                 self.owed = Some(owed);
                 self.settle(turn);
             }
@@ -569,7 +578,12 @@ impl Connection {
         };
         let handle = Arc::clone(self.conversation.handle());
         let event = closed(&handle, end, self.conversation.received(), sent);
-        let is_last = turn.context.registry.leave(&handle);
+        let Left { is_last, token_ended } = turn.context.registry.leave(&handle);
+        if let End::Close(Ending { close: CloseCode::TokenEnded, reason: Some(code) }) = end {
+            let ended = token::ended(&handle, self.conversation.token(), code, token_ended);
+            // If the journal fails the server stops; the session ends either way.
+            let _ = turn.context.journal.record_in(&handle.trail, ended);
+        }
         // Recorded by the pipeline, behind every order of this session that still waits there.
         self.hand_on(Command::Closed { session: handle, delivered, event, is_last }, turn);
     }

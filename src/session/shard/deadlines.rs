@@ -23,6 +23,8 @@ pub(super) struct Deadlines {
     ping: Instant,
     lifetime: Instant,
     certificate: Instant,
+    /// `None` for a session without a token.
+    token: Option<Instant>,
 }
 
 /// What is due.
@@ -54,7 +56,13 @@ impl Deadlines {
             ping: now + idle / 3,
             lifetime: now + Duration::from_secs(limits.session_lifetime_s),
             certificate: now + certificate,
+            token: None,
         }
+    }
+
+    /// The token under which it goes on is good for so long.
+    pub(super) fn token_until(&mut self, token: Duration, now: Instant) {
+        self.token = Some(now + token);
     }
 
     /// Something came from the client.
@@ -82,6 +90,7 @@ impl Deadlines {
     /// When the next of them is due.
     pub(super) fn next(&self) -> Instant {
         let first = self.silent.min(self.ping).min(self.lifetime).min(self.certificate);
+        let first = self.token.map_or(first, |by| first.min(by));
         let first = self.message.map_or(first, |(_, by)| first.min(by));
         self.first_request.map_or(first, |by| first.min(by))
     }
@@ -93,6 +102,9 @@ impl Deadlines {
         }
         if now >= self.certificate {
             return Some(Due::Over(Code::SesCertificateExpired));
+        }
+        if self.token.is_some_and(|by| now >= by) {
+            return Some(Due::Over(Code::SesTokenOutOfTime));
         }
         if self.first_request.is_some_and(|by| now >= by) {
             return Some(Due::FirstRequest);
@@ -186,6 +198,20 @@ mod tests {
         assert_eq!(seen.len(), 10, "a ping a second");
         let seen = run(&(0..20).collect::<Vec<_>>(), true, 5);
         assert_eq!(seen.last(), Some(&(5, Due::Over(Code::SesCertificateExpired))));
+    }
+
+    #[test]
+    fn a_session_ends_with_its_token_unless_that_is_renewed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut deadlines = Deadlines::new(&limits(), Duration::from_secs(100), start);
+        deadlines.asked();
+        deadlines.token_until(Duration::from_millis(500), start);
+        assert_eq!(deadlines.next(), start + Duration::from_millis(500));
+        deadlines.token_until(Duration::from_secs(2), start);
+        deadlines.heard(at(1));
+        assert_eq!((deadlines.due(at(1)), deadlines.due(at(1))), (Some(Due::Ping), None));
+        assert_eq!(deadlines.due(at(2)), Some(Due::Over(Code::SesTokenOutOfTime)));
     }
 
     #[test]

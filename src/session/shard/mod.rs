@@ -25,7 +25,7 @@ use super::SessionContext;
 use super::registry::{ConnectionSlot, PrincipalSlot};
 use super::tls::Tls;
 use crate::feed::{Ending, Inbox};
-use crate::identity::Identified;
+use crate::identity::{self, Identified};
 use crate::pipeline::SessionHandle;
 use crate::shutdown::StopReason;
 
@@ -43,6 +43,7 @@ pub(super) struct Arrival {
     pub(super) read: Vec<u8>,
     pub(super) handle: Arc<SessionHandle>,
     pub(super) identity: Arc<Identified>,
+    pub(super) token: Option<Arc<identity::Token>>,
     /// How it ends at once, if it does.
     pub(super) ending: Option<Ending>,
     /// It keeps its full limits under pressure.

@@ -173,6 +173,22 @@ pub(super) fn assert_holds_no_secret(folder: &Path, pki: &Path, traced: &str) {
     }
 }
 
+/// Asserts that none of these texts was traced or stands in the folder's segments.
+pub(super) fn assert_holds_none_of(folder: &Path, secrets: &[String], traced: &str) {
+    if secrets.is_empty() {
+        return;
+    }
+    let segments = std::fs::read_dir(folder.join("segments")).unwrap();
+    let files = segments.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    for bytes in files.chain([traced.as_bytes().to_vec()]) {
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        for secret in secrets {
+            let is_there = bytes[..used].windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_there, "a secret stands in the log or was traced");
+        }
+    }
+}
+
 /// Files with secrets in a PKI's folder.
 fn secrets(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

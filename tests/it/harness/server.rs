@@ -10,8 +10,8 @@ use sealfeed::server::{Running, StartError};
 use tempfile::TempDir;
 
 use super::log::{
-    Logged, assert_executes_again, assert_holds_no_secret, assert_tape_verified, assert_verified, events_of,
-    logged_in, read,
+    Logged, assert_executes_again, assert_holds_no_secret, assert_holds_none_of, assert_tape_verified,
+    assert_verified, events_of, logged_in, read,
 };
 use super::{Pki, telemetry};
 
@@ -79,7 +79,9 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The configuration it runs with.
-    pub(crate) config: Config,
+    pub(crate) config: Box<Config>,
+    /// What must neither be traced nor stand in the log, beside the secrets of the PKI.
+    pub(crate) secrets: Vec<String>,
     folder: TempDir,
 }
 
@@ -122,7 +124,13 @@ impl Server {
         config.server.watch_files = false;
         change(&mut config);
         let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), clock).await?;
-        Ok(Self { address: running.address(), running, config, folder })
+        Ok(Self {
+            address: running.address(),
+            running,
+            config: Box::new(config),
+            secrets: Vec::new(),
+            folder,
+        })
     }
 
     /// The folder of its log.
@@ -152,7 +160,7 @@ impl Server {
 
     /// Stops the server, asserts that its log verifies and holds no secret, and returns the log and the folder.
     pub(crate) async fn finish(self) -> (Vec<Logged>, TempDir) {
-        let Self { running, config, folder, .. } = self;
+        let Self { running, config, folder, secrets, .. } = self;
         super::soon("the stop", running.stop()).await.unwrap();
         let log = &config.log.directory;
         assert_verified(log);
@@ -160,7 +168,9 @@ impl Server {
             assert_tape_verified(log);
         }
         assert_executes_again(log);
-        assert_holds_no_secret(log, &Pki::get().folder, &telemetry::traced());
+        let traced = telemetry::traced();
+        assert_holds_no_secret(log, &Pki::get().folder, &traced);
+        assert_holds_none_of(log, &secrets, &traced);
         (read(log), folder)
     }
 }

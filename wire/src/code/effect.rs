@@ -9,6 +9,15 @@ impl Code {
     pub const fn http_status(self) -> Option<u16> {
         match self {
             Self::SesUpgradeMalformed | Self::SesUpgradeTooLarge | Self::SesUpgradeTimeout => Some(400),
+            Self::SesTokenMissing
+            | Self::SesTokenMalformed
+            | Self::SesTokenAlgorithmRefused
+            | Self::SesTokenKeyUnknown
+            | Self::SesTokenSignatureInvalid
+            | Self::SesTokenOutOfTime
+            | Self::SesTokenNotForHere
+            | Self::SesTokenNotYours
+            | Self::SesTokenWithdrawn => Some(401),
             Self::SesOriginRefused | Self::SesEntitlementMissing | Self::SesEntitlementOutOfDates => {
                 Some(403)
             }
@@ -40,6 +49,12 @@ impl Code {
             Self::SesLifetimeReached => Some(CloseCode::LifetimeReached),
             Self::SesCertificateRevoked => Some(CloseCode::CertificateRevoked),
             Self::SesCertificateExpired => Some(CloseCode::CertificateExpired),
+            Self::SesTokenMissing
+            | Self::SesTokenAlgorithmRefused
+            | Self::SesTokenKeyUnknown
+            | Self::SesTokenOutOfTime
+            | Self::SesTokenNotForHere
+            | Self::SesTokenWithdrawn => Some(CloseCode::TokenEnded),
             Self::SesEntitlementWithdrawn => Some(CloseCode::EntitlementWithdrawn),
             Self::SesOperatorEnded => Some(CloseCode::OperatorEnded),
             Self::SesSuperseded => Some(CloseCode::Superseded),

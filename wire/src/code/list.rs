@@ -158,6 +158,24 @@ pub enum Code {
     SesPrincipalMessageRate = 2048,
     /// `SF-SES-049`: the client broke TLS.
     SesTlsBroken = 2049,
+    /// `SF-SES-050`: no token came where one is needed.
+    SesTokenMissing = 2050,
+    /// `SF-SES-051`: the token cannot be read.
+    SesTokenMalformed = 2051,
+    /// `SF-SES-052`: the token's signature algorithm is not allowed here.
+    SesTokenAlgorithmRefused = 2052,
+    /// `SF-SES-053`: the token was signed by a key that is not known here.
+    SesTokenKeyUnknown = 2053,
+    /// `SF-SES-054`: the token's signature is wrong.
+    SesTokenSignatureInvalid = 2054,
+    /// `SF-SES-055`: the token does not hold at this time.
+    SesTokenOutOfTime = 2055,
+    /// `SF-SES-056`: the token is not meant for this server.
+    SesTokenNotForHere = 2056,
+    /// `SF-SES-057`: the token belongs to another certificate or principal.
+    SesTokenNotYours = 2057,
+    /// `SF-SES-058`: the token was withdrawn.
+    SesTokenWithdrawn = 2058,
     /// `SF-SUB-001`: the channel is unknown.
     SubChannelUnknown = 3001,
     /// `SF-SUB-002`: the symbol is unknown.
@@ -456,6 +474,12 @@ pub enum Code {
     CfgWebhookSecretUnusable = 8029,
     /// `SF-CFG-030`: the metrics file cannot be written.
     CfgMetricsFileUnusable = 8030,
+    /// `SF-CFG-031`: the configuration of tokens cannot be meant.
+    CfgTokensInvalid = 8031,
+    /// `SF-CFG-032`: the keys of the token issuer cannot be used.
+    CfgTokenKeysUnusable = 8032,
+    /// `SF-CFG-033`: the file of withdrawn tokens cannot be used.
+    CfgWithdrawnTokensUnusable = 8033,
     /// `SF-CFG-034`: the configuration has changed in what only a start reads.
     CfgNeedsRestart = 8034,
     /// `SF-CLI-001`: messages of a stream did not come.

@@ -33,6 +33,9 @@ pub struct Welcome {
     pub order_window_ms: u64,
     /// After how long without a message a stream's heartbeat comes, in milliseconds.
     pub heartbeat_ms: u64,
+    /// When the token that came with the upgrade expires, and the session with it unless it is renewed; `None`: it came with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires: Option<UnixNanos>,
 }
 
 impl Welcome {

@@ -34,6 +34,10 @@ impl Request<'_> {
             }
             Op::Logout { cancel_orders: true } => out += ",\"cancel_orders\":true",
             Op::Ping { echo: None } | Op::Whoami | Op::Logout { cancel_orders: false } => {}
+            Op::TokenRenew { token } => {
+                out += ",\"token\":";
+                write_text(&mut out, &token.0);
+            }
             Op::OrderStatus { cl_ord_id } => out += &format!(",\"cl_ord_id\":\"{cl_ord_id}\""),
             Op::Signed(signed) => write_signed(&mut out, signed),
         }
@@ -52,6 +56,7 @@ impl Op<'_> {
             Self::Ping { .. } => "ping",
             Self::Whoami => "whoami",
             Self::OrderStatus { .. } => "order.status",
+            Self::TokenRenew { .. } => "token.renew",
             Self::Logout { .. } => "logout",
             Self::Signed(signed) => signed.op.as_str(),
         }

@@ -211,6 +211,7 @@ impl Peer {
             limits,
             order_window_ms: 5000,
             heartbeat_ms: 100,
+            token_expires: None,
         };
         let mut text = Vec::new();
         welcome.encode(&mut text);
