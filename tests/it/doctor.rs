@@ -254,3 +254,39 @@ async fn files_that_are_exposed_mixed_up_or_missing_are_found_before_anything_is
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &report["steps"][0]["status"]), (Some(2), &Value::from("failed")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_soon_is_a_warning_and_the_rest_goes_on() {
+    let server = Server::start(|_| {}).await;
+    let folder = TempDir::new().unwrap();
+    let pki = Pki::get().copy_to(folder.path());
+    pki.run(&["client", "acme/soon", "--role", "viewer", "--days", "5"]);
+    let soon =
+        Files { folder: pki.folder.join("clients/acme/soon"), authorities: Pki::get().server_authorities() };
+    let found = examine(&url(&server), &soon, &[]).await;
+    found.assert("certificate", "warning", "days left");
+    found.assert("market data", "ok", "the first message");
+    assert_eq!(found.code, 0, "{found:#?}");
+    server.finish().await;
+}
+
+#[test]
+fn explain_takes_what_a_person_has_in_hand_and_says_so_as_json_too() {
+    let explain = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealfeed"));
+        let output = command.arg("explain").args(arguments).stdin(Stdio::null()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = explain(&["ord-2"]);
+    assert!(code == 0 && text.starts_with("SF-ORD-002: "), "{text}");
+    assert!(text.contains("It appears in the metric sealfeed_refusals_total"), "{text}");
+    let (code, text) = explain(&["4501", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &value["kind"], &value["code"]), (0, &"close code".into(), &"4501".into()));
+    assert!(value["explain"].as_str().unwrap().contains("SF-SES-032"), "{value}");
+    assert!(explain(&["certificate_revoked"]).1.contains("(44): the certificate was revoked"));
+    assert!(explain(&["exit", "70"]).1.starts_with("70: the sealed log failed"));
+    assert_eq!(explain(&["001"]).0, 2, "several areas have one");
+    let all: Value = serde_json::from_str(&explain(&["--json"]).1).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), sealfeed_wire::Code::all().count());
+}
