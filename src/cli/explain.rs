@@ -269,11 +269,13 @@ mod tests {
         assert_eq!(check("certificate_revoked"), "certificate_revoked (44)");
         assert_eq!(check("Unknown CA"), "unknown_ca (48)");
         assert_eq!(check("alert 48"), "unknown_ca (48)");
-        let last = Code::all().max_by_key(|code| code.number() % 1_000).unwrap();
+        let alike =
+            |code: Code| Code::all().filter(|other| other.number() % 1_000 == code.number() % 1_000).count();
+        let alone = Code::all().find(|code| alike(*code) == 1).unwrap();
         assert_eq!(
-            check(&format!("{:03}", last.number() % 1_000)),
-            last.as_str(),
-            "no other area has that many"
+            check(&format!("{:03}", alone.number() % 1_000)),
+            alone.as_str(),
+            "no other area has that number"
         );
         assert!(check("001").starts_with("SF-TLS-001|SF-SES-001|"));
         for none in ["", "SF-ORD-999", "ord", "4999", "99", "close 3", "alert 255", "ord-0002", "é12", "-1"]

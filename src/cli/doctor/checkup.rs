@@ -77,7 +77,9 @@ pub(super) async fn market(session: &mut Session, wanted: Option<&Symbol>, repor
     let grants = &session.welcome.entitlement.channels;
     // State comes at once; of events somebody has to trade first.
     let preferred = ["bbo", "book", "definition", "status", "trades"];
-    let best = grants.iter().min_by_key(|grant| {
+    // Execution reports are private streams, not market data.
+    let public = grants.iter().filter(|grant| !matches!(&*grant.channel, "orders" | "drop_copy"));
+    let best = public.min_by_key(|grant| {
         preferred.iter().position(|channel| *channel == grant.channel).unwrap_or(preferred.len())
     });
     let Some(grant) = best else {
