@@ -13,6 +13,8 @@ mod form;
 mod layers;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[path = "tidy/threats.rs"]
+mod threats;
 #[path = "tidy/token.rs"]
 mod token;
 #[path = "tidy/tree.rs"]

@@ -12,8 +12,8 @@ use sealfeed_client::{Client, ClientConfig, ConfigError, Context, Protocol, UrlE
 use sealfeed_wire::ProofDemand;
 
 pub(super) use problem::{
-    EXIT_FAILED, EXIT_NOT_ENTITLED, EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE, Problem,
-    refusal_exit,
+    EXIT_CANNOT_CONNECT, EXIT_FAILED, EXIT_NOT_ENTITLED, EXIT_ORDER_REJECTED, EXIT_ORDER_UNKNOWN, EXIT_USAGE,
+    Problem, refusal_exit,
 };
 
 /// Environment variable that names a context file.
@@ -93,6 +93,16 @@ impl Target {
     pub(super) const fn signing_with(mut self, proof: ProofDemand) -> Self {
         self.context.proof = Some(proof);
         self
+    }
+
+    /// Another server, by the same certificate.
+    pub(super) fn at_server(self, url: &str) -> Self {
+        Self::new(Context { url: url.to_owned(), ..self.context })
+    }
+
+    /// The files that are meant.
+    pub(super) const fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Server and certificate, for the line `where`.

@@ -8,11 +8,13 @@
 //! `audit prove`: 66 no such log or order, 73 cannot create, 74 cannot read, 75 too recent.
 
 mod admin;
+mod alert;
 mod audit;
 mod bench;
 mod book;
 mod context;
 mod demo;
+mod doctor;
 mod duration;
 mod explain;
 mod order;
@@ -63,6 +65,8 @@ enum Command {
     Tape(tape::TapeArgs),
     /// Keep the checkpoints of other machines' logs, and cosign what continues them.
     Witness(witness::WitnessArgs),
+    /// Find out why a connection does not work, or whether a server holds its door.
+    Doctor(doctor::DoctorArgs),
     /// Say what an error code means and what to do about it.
     Explain(explain::ExplainArgs),
 }
@@ -83,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Tape(arguments) => tape::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Explain(arguments) => Ok(explain::run(&arguments)),
     };
     result.unwrap_or_else(|error| {

@@ -9,6 +9,7 @@ mod authorities;
 mod confinement;
 mod deny_list;
 mod der;
+mod describe;
 mod error;
 mod files;
 #[doc(hidden)]
@@ -51,6 +52,7 @@ mod token_tests;
 
 pub use authorities::RevocationState;
 pub use deny_list::ENTRIES_MAX as DENY_LIST_ENTRIES_MAX;
+pub use describe::{Described, chain_breaks_at, describe};
 pub use error::{FileRole, IdentityError};
 pub use files::FileRecord;
 pub use order_key::OrderKeys;

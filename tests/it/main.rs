@@ -28,6 +28,8 @@ mod crash;
 mod delayed;
 mod delivered;
 mod disk;
+mod doctor;
+mod doctor_security;
 mod door;
 mod drop_copy;
 mod entitlement;

@@ -11,7 +11,7 @@ use crate::cli::plain::plain;
 /// Wrong arguments, or files that cannot be used.
 pub(in crate::cli) const EXIT_USAGE: u8 = 2;
 /// No connection, or it was lost.
-const EXIT_CANNOT_CONNECT: u8 = 3;
+pub(in crate::cli) const EXIT_CANNOT_CONNECT: u8 = 3;
 /// The certificate is good, but what was asked for is not granted.
 pub(in crate::cli) const EXIT_NOT_ENTITLED: u8 = 4;
 /// The order was refused and did nothing.
@@ -137,6 +137,11 @@ impl Problem {
     pub(in crate::cli) fn code_if_none(mut self, code: AnyCode) -> Self {
         self.code.get_or_insert(code);
         self
+    }
+
+    /// What failed, where, what to do, and the code.
+    pub(in crate::cli) fn parts(&self) -> (&str, Option<&str>, &str, Option<&AnyCode>) {
+        (&self.what, self.place.as_deref(), &self.fix, self.code.as_ref())
     }
 
     /// With which exit code the command ends.
