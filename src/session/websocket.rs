@@ -1,7 +1,7 @@
 //! The reading side of WebSocket, without a socket: bytes go in, messages come out.
 //!
 //! Masks, UTF-8, fragments, control frames and their answers are tungstenite's; what it lets through is caught in
-//! [`frames`](super::frames). Its answers (pongs, the answer to a
+//! `session::frames`. Its answers (pongs, the answer to a
 //! close frame) come out as whole frames, to be written between others. What we write goes past it, in frames of
 //! [`push_frame`](crate::feed::push_frame).
 //!
