@@ -21,7 +21,7 @@
 //! professional = true                                # about the user, as exchanges count: absent: the policy does not say
 //! display = true                                     # read by a person, or (false) by programs; absent: the policy does not say
 //! drop_copy = true                                   # may read the execution reports of its whole firm; absent: its own
-//! admin = ["kill", "trading"]                        # verbs of an operator: kill switches, trading status; absent: none
+//! admin = ["kill", "trading", "reload"]              # verbs of an operator: kill switches, trading status, reading files; absent: none
 //!
 //! [rule.orders]                                      # without it: no orders
 //! symbols = ["SEAL"]
