@@ -276,8 +276,10 @@ fn next_frame<'a>(bytes: &'a [u8], start: &mut usize) -> Option<(u8, &'a [u8])> 
 /// A client's frame; the mask is zero, which RFC 6455 allows.
 fn masked_text(payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a short request");
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&length.to_be_bytes());
+    let mut frame = match u8::try_from(length) {
+        Ok(length @ 0..126) => vec![0x81, 0x80 | length],
+        Ok(_) | Err(_) => [&[0x81, 0x80 | 126][..], &length.to_be_bytes()].concat(),
+    };
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
