@@ -117,10 +117,7 @@ documents() {
     python3 -B audit/verify.py --help && python3 -B audit/verify_bundle.py --help
 }
 
-# Twice as many at a time as there are processors: most of them wait for something most of the time.
-tests() {
-  RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked --workspace --features "$FEATURES" --no-fail-fast
-}
+tests() { cargo test --locked --workspace --features "$FEATURES" --no-fail-fast; }
 
 # What a default build has of our code, and must have no use for more of it.
 default_features() {
