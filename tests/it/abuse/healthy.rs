@@ -13,6 +13,9 @@ use crate::harness::{Client, Pki};
 use crate::oracle::Streams;
 use crate::process::connect_from;
 
+/// What it reads at least, so that it has seen something.
+const MESSAGES_MIN: u64 = 20;
+
 /// A client that reads.
 pub(super) struct Healthy {
     stop: oneshot::Sender<()>,
@@ -66,13 +69,17 @@ async fn subscribe(client: &mut Client, streams: &mut Streams) {
 
 async fn read(mut client: Client, mut streams: Streams, mut stopped: oneshot::Receiver<()>) -> Seen {
     let (mut seen, mut last) = (Seen { messages: 0, gap: Duration::ZERO }, Instant::now());
-    let mut is_stopping = false;
+    let (mut is_stopping, mut has_asked) = (false, false);
     loop {
+        // An attack may be over before the market has moved once.
+        if is_stopping && !has_asked && seen.messages >= MESSAGES_MIN {
+            has_asked = true;
+            client.send(r#"{"op":"ping","id":"last"}"#).await;
+        }
         let message = tokio::select! {
             message = client.message() => message,
             _ = &mut stopped, if !is_stopping => {
                 is_stopping = true;
-                client.send(r#"{"op":"ping","id":"last"}"#).await;
                 continue;
             }
         };
