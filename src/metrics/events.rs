@@ -146,7 +146,7 @@ mod tests {
         for code in Code::all() {
             counts.count(&reject(code.as_str()));
         }
-        counts.count(&reject("SF-XXX-999"));
+        counts.count(&reject("SF-ORD-999"));
         counts.count(&reject(""));
         let of_kind = |kind: usize| {
             let per_kind = counts.codes.len() + 1;

@@ -45,7 +45,7 @@ impl std::fmt::Display for Trigger {
     }
 }
 
-/// Why nothing was changed.
+/// What was refused. If it is the configuration, the files that the one in force names were read all the same; else nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The configuration file cannot be used.
@@ -131,7 +131,7 @@ impl Reloader {
     /// have another one go on under it. A file that cannot be used leaves everything as it was. Not cancel-safe.
     ///
     /// # Errors
-    /// [`ReloadError`]; nothing has changed then, unless the log failed.
+    /// [`ReloadError`]: what was refused stays as it was, unless the log failed.
     pub(super) async fn reload(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
         let mut in_force = self.in_force.lock().await;
         let result = self.put_in_force(&mut in_force, &trigger).await;
@@ -151,15 +151,12 @@ impl Reloader {
     }
 
     async fn put_in_force(&self, in_force: &mut InForce, trigger: &Trigger) -> Result<Reloaded, ReloadError> {
-        let next = read_again(in_force)?;
-        let keys = match &next {
-            Some(next) => changed_keys(&in_force.text, &next.text),
-            None => BTreeSet::new(),
+        // A configuration that waits for a restart, or is half edited, must not keep a revocation away: the files are read by the one
+        // in force, and what is wrong with the other is said behind that.
+        let (next, keys, refused) = match next_configuration(in_force) {
+            Ok((next, keys)) => (next, keys, None),
+            Err(error) => (None, BTreeSet::new(), Some(error)),
         };
-        let fixed: Vec<String> = keys.iter().filter(|key| !is_reloadable(key)).cloned().collect();
-        if !fixed.is_empty() {
-            return Err(ReloadError::NeedsRestart { keys: fixed });
-        }
         let now = self.context.clock.now();
         let context = Arc::clone(&self.context);
         let config = next.as_ref().map_or(&in_force.config, |next| &next.config);
@@ -190,7 +187,7 @@ impl Reloader {
         })?;
         let Reloaded { sessions_ended, sessions_changed } = reloaded;
         tracing::info!(%trigger, files = changes.changed.len(), sessions_ended, sessions_changed, "reloaded");
-        Ok(reloaded)
+        refused.map_or(Ok(reloaded), Err)
     }
 
     /// Judges open sessions by what time alone has changed: certificates and authorities that are over, entitlements that begin or
@@ -249,6 +246,14 @@ fn read_again(in_force: &InForce) -> Result<Option<InForce>, ReloadError> {
         .map_err(|source| ReloadError::Configuration(ConfigError::Read { path: path.clone(), source }))?;
     let config = config::load_text(&text, &path).map_err(ReloadError::Configuration)?;
     Ok(Some(InForce { config, text: text.into_bytes() }))
+}
+
+/// The configuration as its file has it now, and in which keys it differs; refused if a start alone could take one of them.
+fn next_configuration(in_force: &InForce) -> Result<(Option<InForce>, BTreeSet<String>), ReloadError> {
+    let Some(next) = read_again(in_force)? else { return Ok((None, BTreeSet::new())) };
+    let keys = changed_keys(&in_force.text, &next.text);
+    let fixed: Vec<String> = keys.iter().filter(|key| !is_reloadable(key)).cloned().collect();
+    if fixed.is_empty() { Ok((Some(next), keys)) } else { Err(ReloadError::NeedsRestart { keys: fixed }) }
 }
 
 fn is_reloadable(key: &str) -> bool {

@@ -379,7 +379,11 @@ impl State {
         let was_there = entry.is_some();
         let mut token_ended = None;
         if let Some(entry) = entry {
-            self.departed.remember(entry.identity, entry.entitlement);
+            // What goes with a revoked certificate has gone; orders of a newer one of the same principal must not follow it.
+            let ending = entry.handle.queue.ending();
+            if ending.is_none_or(|ending| ending.close != CloseCode::CertificateRevoked) {
+                self.departed.remember(entry.identity, entry.entitlement);
+            }
             token_ended = entry.token_ended;
         }
         let Some(counts) = self.principals.get_mut(principal) else {

@@ -78,7 +78,10 @@ impl Departed {
     }
 
     pub(super) fn retain(&mut self, mut keeps: impl FnMut(&Arc<Identified>, &Entitlement) -> bool) {
+        let before = self.certificates.len();
         self.certificates.retain(|_, (identity, entitlement)| keeps(identity, entitlement));
-        self.order.retain(|fingerprint| self.certificates.contains_key(fingerprint));
+        if self.certificates.len() < before {
+            self.order.retain(|fingerprint| self.certificates.contains_key(fingerprint));
+        }
     }
 }

@@ -272,6 +272,28 @@ async fn a_rule_that_runs_out_takes_its_market_data_from_open_sessions_without_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_waits_for_a_restart_keeps_no_revocation_away() {
+    let folder = TempDir::new().unwrap();
+    let pki = Pki::get().copy_to(folder.path());
+    let config = configure(folder.path(), &pki.folder, "heartbeat_seconds = 5");
+    let server = ServerProcess::start(&config).unwrap();
+    let mut bob = connect(server.address, &pki.client(BOB)).await;
+    let text = fs::read_to_string(&config).unwrap();
+    put(&config, text.replace("heartbeat_seconds = 5", "heartbeat_seconds = 6").as_bytes());
+    pki.run(&["revoke", BOB, "--reason", "keyCompromise"]);
+    server.signal(Signal::HUP);
+    assert_eq!(bob.ended().await.0, revoked());
+    let log = folder.path().join("log");
+    let said = || {
+        let lines = replay(&log, &["--kind", "config"]);
+        lines.last().is_some_and(|line| line["event"]["what"] == "reload_refused")
+    };
+    assert!(wait_until(LIMIT, said).await, "the refusal is the last that is said");
+    server.signal(Signal::TERM);
+    server.wait();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_thresholds_are_taken_by_a_reload_and_what_was_put_together_at_the_start_is_not() {
     let folder = TempDir::new().unwrap();
     let more = "[limits]\nheader_bytes_max = 8192\n[alerts]\nrefire_ms = 60000";
