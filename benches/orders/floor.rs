@@ -4,6 +4,8 @@
 //! tokio-rustls and tokio-tungstenite, a task for each connection; one thread that commits groups over all who wait. It closes
 //! a group by the log's rules: 256 entries, 64 KiB, or, once the disk is free, as many as the last group released, or the window
 //! after the first. No gate, no venue, no hashing, no market data, no order of answers between connections.
+//!
+//! The second floor is the same with the [`Stages`] of an order.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -22,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::process::LISTENING;
+use super::stages::{self, Stages};
 use super::support::wall_ns;
 use super::tls;
 
@@ -50,13 +53,21 @@ pub(crate) struct FloorOptions {
     pub(crate) answer_bytes: u64,
     /// How long the first of a group waits for others, as in the log.
     pub(crate) group_window_us: u64,
+    /// Whether orders pass their [`Stages`].
+    pub(crate) has_stages: bool,
 }
 
 impl FloorOptions {
     /// As arguments of the bench's own program.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let paths = [&self.pki, &self.file].map(|path| path.to_string_lossy().into_owned());
-        let numbers = [self.order_bytes, self.entries_of_thousand, self.answer_bytes, self.group_window_us];
+        let numbers = [
+            self.order_bytes,
+            self.entries_of_thousand,
+            self.answer_bytes,
+            self.group_window_us,
+            self.has_stages.into(),
+        ];
         let numbers = numbers.map(|number| number.to_string());
         [ARGUMENT.to_owned()].into_iter().chain(paths).chain(numbers).collect()
     }
@@ -65,7 +76,8 @@ impl FloorOptions {
     pub(crate) fn parse(arguments: &[String]) -> Self {
         let [pki, file, numbers @ ..] = arguments else { panic!("the floor's arguments") };
         let numbers: Vec<u64> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
-        let [order_bytes, entries_of_thousand, answer_bytes, group_window_us] = numbers[..] else {
+        let [order_bytes, entries_of_thousand, answer_bytes, group_window_us, has_stages] = numbers[..]
+        else {
             panic!("the floor's arguments")
         };
         Self {
@@ -75,6 +87,7 @@ impl FloorOptions {
             entries_of_thousand,
             answer_bytes,
             group_window_us,
+            has_stages: has_stages == 1,
         }
     }
 
@@ -154,10 +167,14 @@ impl Commit {
             usize::try_from(GROUP_BYTES_MAX + options.order_bytes + SEAL_BYTES)
                 .expect("a small group")
         ];
-        let mut released = 1;
+        let order_bytes = usize::try_from(options.order_bytes).expect("a small order");
+        let (mut released, mut head) = (1, [0; 32]);
         loop {
             let group = self.group(released, most, options.group_window_us * 1_000);
             released = group.len();
+            if options.has_stages {
+                stages::seal(released, order_bytes, &bytes, &mut head);
+            }
             let length = released as u64 * options.order_bytes + SEAL_BYTES;
             file.write(&bytes[..usize::try_from(length).expect("a small group")]);
             self.durable.fetch_add(released as u64, Ordering::Release);
@@ -202,6 +219,7 @@ pub(crate) fn serve(options: FloorOptions) {
         more: Condvar::new(),
         durable: AtomicU64::new(0),
     });
+    let stages: Option<Arc<Stages>> = options.has_stages.then(|| Arc::new(Stages::new()));
     let writer = Arc::clone(&commit);
     std::thread::spawn(move || writer.write(&options));
     runtime.block_on(async {
@@ -210,9 +228,11 @@ pub(crate) fn serve(options: FloorOptions) {
         loop {
             let (socket, _) = listener.accept().await.expect("a connection");
             socket.set_nodelay(true).expect("an option");
-            let (acceptor, commit) = (acceptor.clone(), Arc::clone(&commit));
+            let (acceptor, commit, stages) = (acceptor.clone(), Arc::clone(&commit), stages.clone());
             // A connection ends when the load has had enough.
-            tokio::spawn(async move { drop(connection(acceptor, socket, &commit, answer_bytes).await) });
+            tokio::spawn(async move {
+                drop(connection(acceptor, socket, (&commit, stages.as_deref()), answer_bytes).await);
+            });
         }
     });
 }
@@ -220,7 +240,7 @@ pub(crate) fn serve(options: FloorOptions) {
 async fn connection(
     acceptor: TlsAcceptor,
     socket: TcpStream,
-    commit: &Commit,
+    (commit, stages): (&Commit, Option<&Stages>),
     answer_bytes: usize,
 ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     let mut socket = tokio_tungstenite::accept_async(acceptor.accept(socket).await?).await?;
@@ -234,6 +254,7 @@ async fn connection(
                 let Some(message) = message else { return Ok(()) };
                 let message = message?;
                 let Message::Text(text) = &message else { continue };
+                assert!(stages.is_none_or(|stages| stages.pass(text)), "the load sends signed orders");
                 let number = commit.append(&here);
                 waiting.push_back((number, answer(text, number, answer_bytes)));
             }

@@ -6,7 +6,8 @@
 //! order answered, and the entries that the last receipts name.
 //!
 //! The server is the release binary on one processor, the load this process on another. `floor` answers with as many bytes after
-//! the same synced writes (`floor`), in the place of the server, to the same load. `disk` are synced writes of 4 KiB one after the other, from
+//! the same synced writes (`floor`), in the place of the server, to the same load; `stages` is the same floor, which besides decodes, hashes, matches and
+//! seals each order as barely as can be (`stages`). `disk` are synced writes of 4 KiB one after the other, from
 //! this process, between the two.
 //!
 //! `cargo bench --bench orders`; `-- --load 64x8` for one load, `-- --rounds 5`; `-- --scene memory` for what orders and principals hold in
@@ -28,6 +29,7 @@ mod memory;
 mod process;
 mod sealed;
 mod setup;
+mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tls.rs"]
@@ -91,6 +93,8 @@ fn table(bench: &mut Bench, is_smoke: bool, rounds: usize, only: Option<&str>) {
         "orders/s",
         "floor/s",
         "ratio",
+        "stages/s",
+        "ratio",
         "p50 us",
         "p99 us",
         "p99.9 us",
@@ -120,6 +124,9 @@ fn table(bench: &mut Bench, is_smoke: bool, rounds: usize, only: Option<&str>) {
     println!("every answer was an acceptance with a receipt of its own; the log holds every order answered");
     println!(
         "split: orders with a report that missed the order's own group, so that the answer waited for two writes"
+    );
+    println!(
+        "stages: the floor, which besides does to each order the least that decoding, MAC, nonce, book and log cost"
     );
     println!("us: server/floor, from the order's write to its answer; ratio: goal at least 0.90");
     println!("bound: 1.5 x the disk's p99 + the group window; p99 by bound: server/floor, goal at most 1.00");
@@ -157,7 +164,7 @@ impl Bench {
         (server, configuration)
     }
 
-    fn floor(&self, product: &Outcome, sealed: &Sealed) -> Server {
+    fn floor(&self, product: &Outcome, sealed: &Sealed, has_stages: bool) -> Server {
         let options = FloorOptions {
             pki: self.ground.pki(),
             file: self.ground.path().join("floor"),
@@ -165,6 +172,7 @@ impl Bench {
             entries_of_thousand: sealed.entries_of_thousand,
             answer_bytes: product.answer_bytes,
             group_window_us: self.ground.group_window_us,
+            has_stages,
         };
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(options.arguments());
@@ -181,9 +189,11 @@ impl Bench {
             std::fs::remove_dir_all(folder).expect("the log is removed");
         }
         let disk_ns = self.write_to_disk();
-        let server = self.floor(&product, &sealed);
-        let floor = self.measure(&server, load);
-        Row { product, floor, sealed, disk_ns, group_window_us: self.ground.group_window_us }
+        let [floor, stages] = [false, true].map(|has_stages| {
+            let server = self.floor(&product, &sealed, has_stages);
+            self.measure(&server, load)
+        });
+        Row { product, floor, stages, sealed, disk_ns, group_window_us: self.ground.group_window_us }
     }
 
     fn measure(&self, server: &Server, load: Load) -> Outcome {
@@ -206,6 +216,8 @@ impl Bench {
 struct Row {
     product: Outcome,
     floor: Outcome,
+    /// The floor with the stages of an order.
+    stages: Outcome,
     sealed: Sealed,
     disk_ns: [u64; 2],
     group_window_us: u64,
@@ -221,18 +233,20 @@ impl Row {
                 } else {
                     (best.product, best.sealed)
                 };
-                let is_faster = row.floor.per_second() > best.floor.per_second();
-                let floor = if is_faster { row.floor } else { best.floor };
+                let faster = |one: Outcome, other: Outcome| {
+                    if one.per_second() > other.per_second() { one } else { other }
+                };
+                let (floor, stages) = (faster(row.floor, best.floor), faster(row.stages, best.stages));
                 let is_calmer = row.disk_ns[1] < best.disk_ns[1];
                 let disk_ns = if is_calmer { row.disk_ns } else { best.disk_ns };
-                Self { product, floor, sealed, disk_ns, ..row }
+                Self { product, floor, stages, sealed, disk_ns, ..row }
             })
             .expect("a round")
     }
 
     #[expect(clippy::cast_precision_loss, reason = "measurements, not amounts")]
     fn cells(&self, load: Load) -> Vec<String> {
-        let Self { product, floor, sealed, disk_ns, group_window_us } = self;
+        let Self { product, floor, stages, sealed, disk_ns, group_window_us } = self;
         let latency = |place: usize| {
             format!("{}/{}", product.latency_ns[place] / 1_000, floor.latency_ns[place] / 1_000)
         };
@@ -243,6 +257,8 @@ impl Row {
             product.per_second().to_string(),
             floor.per_second().to_string(),
             format!("{:.2}", ratio(product.per_second(), floor.per_second())),
+            stages.per_second().to_string(),
+            format!("{:.2}", ratio(product.per_second(), stages.per_second())),
             latency(0),
             latency(1),
             latency(2),
@@ -252,7 +268,7 @@ impl Row {
                 ratio(product.latency_ns[1], bound_ns),
                 ratio(floor.latency_ns[1], bound_ns)
             ),
-            format!("{:.1}/{:.1}", cpu_us(product), cpu_us(floor)),
+            format!("{:.1}/{:.1}/{:.1}", cpu_us(product), cpu_us(floor), cpu_us(stages)),
             format!("{}/{}", percent_busy(product), percent_busy(floor)),
             format!("{:.2}", sealed.entries_of_thousand as f64 / 1e3),
             sealed.order_bytes.to_string(),

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use inputs::{PaperInput, SyntheticInput};
 pub use values::{Bytes, DeliveredRange, ListedInstrument};
 
+/// What an entry has room for from the start; most are smaller.
+const ENCODED_BYTES: usize = 512;
+
 /// Most fields that a kind got with schema 2.
 const ADDED_MAX: usize = 8;
 

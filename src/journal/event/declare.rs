@@ -40,7 +40,7 @@ macro_rules! events {
             /// # Errors
             /// None that the values of an event can cause.
             pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-                match self { $(Self::$kind(event) => postcard::to_allocvec(event),)+ }
+                match self { $(Self::$kind(event) => postcard::to_extend(event, Vec::with_capacity(ENCODED_BYTES)),)+ }
             }
 
             /// Fields that came with schema 2; 0 for kinds whose payload is as it was at first.
