@@ -77,5 +77,6 @@ mod tape_prune;
 mod tokens;
 mod torture;
 mod upgrade;
+mod usage;
 mod whole;
 mod witness;
