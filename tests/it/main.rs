@@ -44,6 +44,7 @@ mod limits_session;
 mod log;
 mod messages;
 mod metrics;
+mod moved;
 mod operators;
 mod order_command;
 mod order_limits;
