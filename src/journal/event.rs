@@ -7,6 +7,8 @@
 #[macro_use]
 mod declare;
 mod inputs;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use serde::{Deserialize, Serialize};
@@ -345,13 +347,15 @@ events! {
     }
     /// Messages of streams that were sealed and given to a session's socket since its last entry of this kind. Written when a
     /// subscription or the session ends, and at intervals.
-    279 "delivered" Delivered {
+    279 "delivered" + 1 Delivered {
         /// Whose session.
         principal: String,
         /// Names the run of all these sequences, 16 hex digits.
         epoch: String,
         /// What.
         ranges: Vec<DeliveredRange>,
+        /// How much later than the market all of it was, in milliseconds; 0: in real time. `None` where an older program wrote it.
+        delayed_ms: Option<u64>,
     }
     /// Market data of a publisher was authentic and fresh and passed every check; it leaves behind this entry.
     282 "publish" Publish {

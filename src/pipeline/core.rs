@@ -13,6 +13,7 @@ use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::begin::Snapshots;
 use super::delayed::DelayedFeeds;
+use super::moves::Moves;
 use super::paper::Papers;
 use super::publish::Publishers;
 use super::recovery::Recoveries;
@@ -61,6 +62,7 @@ pub struct Core {
     pub(super) answers_max: usize,
     pub(super) reports: Reports,
     pub(super) subscriptions: Subscriptions,
+    pub(super) moves: Moves,
     pub(super) synthetic: SyntheticOrders,
     pub(super) publishers: Publishers,
     pub(super) papers: Papers,
@@ -110,6 +112,7 @@ impl Core {
             answers_max: options.orders.client_order_ids_max,
             reports: Reports::new(heartbeat_ns, rings),
             subscriptions: Subscriptions::default(),
+            moves: Moves::default(),
             synthetic: SyntheticOrders::default(),
             publishers: Publishers::new(&options.publishers),
             papers: Papers::new(&options.instruments),
@@ -400,6 +403,7 @@ impl Core {
         for stream in self.subscriptions.remove_session(session.number) {
             self.leave(stream, now);
         }
+        self.moves.forget(session.number);
         self.reports.forget(session, now);
         self.publisher_gone(session, now, batch)?;
         batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });

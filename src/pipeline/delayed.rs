@@ -269,6 +269,16 @@ impl Core {
         false
     }
 
+    /// Whether the feed of a delay is being made, from now on if there is none yet.
+    pub(super) fn is_being_made(&mut self, delay_ms: u64, now: UnixNanos) -> bool {
+        if delay_ms == 0 || !self.is_taped() {
+            return false;
+        }
+        let instruments = Arc::clone(&self.instruments);
+        let slot = self.delayed.demand(delay_ms, &instruments, now);
+        slot.is_some_and(|slot| slot.feed.is_none() && !slot.is_lost)
+    }
+
     /// Takes what the reader of a delayed feed has.
     pub(super) fn take_delayed(
         &mut self,
@@ -279,6 +289,7 @@ impl Core {
     ) -> Result<(), JournalError> {
         let slot = self.delayed.slot(place).filter(|slot| slot.generation == generation);
         let Some(slot) = slot else { return Ok(()) };
+        let delay_ms = slot.delay_ms;
         let waiting = match delayed {
             Delayed::Ready(feed) => {
                 (slot.feed, slot.left_at) = (Some(feed), now);
@@ -310,6 +321,8 @@ impl Core {
                 std::mem::take(&mut slot.waiting)
             }
         };
+        // Before requests: they were sent while these stood.
+        self.go_on_with_delay(delay_ms, now, batch)?;
         for Waiting { session, id, request } in waiting {
             if self.retellings.answers(session.number) {
                 self.subscribe_with(&session, id, &request, None, now, batch)?;
@@ -336,7 +349,8 @@ impl Core {
                 }
                 feed.tick(now, &mut batch.publications);
             }
-            if slot.readers == 0 && slot.waiting.is_empty() && now.since(slot.left_at) >= keep_ns {
+            let is_awaited = !slot.waiting.is_empty() || self.moves.wait_for(slot.delay_ms);
+            if slot.readers == 0 && !is_awaited && now.since(slot.left_at) >= keep_ns {
                 *place = None;
             }
         }

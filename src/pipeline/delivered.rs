@@ -2,9 +2,10 @@
 
 use super::SessionHandle;
 use super::core::Core;
-use crate::feed::Delivered;
+use crate::feed::{Delivered, StreamId};
 use crate::journal::event::DeliveredRange;
 use crate::journal::{JournalError, event};
+use crate::types::Epoch;
 
 /// Ranges of one entry; keeps it far below its largest size.
 const RANGES_PER_ENTRY_MAX: usize = 500;
@@ -16,12 +17,14 @@ impl Core {
         session: &SessionHandle,
         ranges: &[Delivered],
     ) -> Result<(), JournalError> {
-        let mut epoch_of =
-            |range: &Delivered| self.feed_of(range.stream).map(|feed| feed.epoch_of(range.stream));
-        let of_one_epoch: Vec<_> = ranges.chunk_by(|one, next| epoch_of(one) == epoch_of(next)).collect();
-        for ranges in of_one_epoch.into_iter().flat_map(|ranges| ranges.chunks(RANGES_PER_ENTRY_MAX)) {
-            let feed = ranges.first().and_then(|range| Some((range.stream, self.feed_of(range.stream)?)));
-            let Some(epoch) = feed.map(|(stream, feed)| feed.epoch_of(stream)) else { continue };
+        let mut left = ranges;
+        while let Some(first) = left.first() {
+            let run = self.run_of(first.stream);
+            let alike = left.iter().take(RANGES_PER_ENTRY_MAX);
+            let count = alike.take_while(|range| self.run_of(range.stream) == run).count();
+            let (ranges, behind) = left.split_at(count);
+            left = behind;
+            let Some((epoch, delayed_ms)) = run else { continue };
             let named = ranges.iter().filter_map(|range| {
                 Some(DeliveredRange {
                     channel: range.channel().as_str().to_owned(),
@@ -35,9 +38,16 @@ impl Core {
                 principal: session.principal.to_string(),
                 epoch: epoch.to_string(),
                 ranges: named.collect(),
+                delayed_ms: Some(delayed_ms),
             };
             self.journal.record_in(&session.trail, event)?;
         }
         Ok(())
+    }
+
+    /// The run of a stream's numbers, and by how many milliseconds it is delayed; `None` once its feed was given up.
+    fn run_of(&mut self, stream: StreamId) -> Option<(Epoch, u64)> {
+        let epoch = self.feed_of(stream)?.epoch_of(stream);
+        Some((epoch, self.delayed_ms(stream).unwrap_or_default()))
     }
 }

@@ -14,6 +14,7 @@ mod delayed;
 mod delivered;
 mod entitlement;
 mod executions;
+mod moves;
 mod order_ops;
 mod order_status;
 mod orders;
@@ -178,7 +179,7 @@ pub enum Command {
         session: Arc<SessionHandle>,
         /// What it may do from here on.
         entitlement: Arc<Entitlement>,
-        /// What it is told, but for what ends.
+        /// What it is told, but for what ends and what is moved.
         notice: Box<EntitlementChanged>,
     },
     /// What became of an operator's [`ReloadRequest`].

@@ -12,6 +12,7 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::core::Core;
+use super::moves::Key;
 use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
 use super::retell::{Findings, Retold};
@@ -34,8 +35,7 @@ pub(super) struct Subscriptions {
 #[derive(Clone, Copy)]
 struct Standing {
     stream: StreamId,
-    /// Its number, as in [`Terms`].
-    number: u64,
+    terms: Terms,
 }
 
 /// One that stands no more.
@@ -65,31 +65,33 @@ impl Subscriptions {
         self.by_session.get(&session).map_or(0, |of| of.streams.len())
     }
 
-    /// Notes a subscription; returns its number, and the one it replaces.
+    /// Notes a subscription; returns its terms, and the one it replaces.
     fn insert(
         &mut self,
         session: u64,
         key: (Channel, InstrumentId),
         stream: StreamId,
-    ) -> (u64, Option<Ended>) {
+        on_slow: OnSlow,
+    ) -> (Terms, Option<Ended>) {
         let of_session = self.by_session.entry(session).or_default();
         let retold = of_session.retold.remove(&key);
         self.last += 1;
-        let replaced = of_session.streams.insert(key, Standing { stream, number: self.last });
+        let terms = Terms { subscription: self.last, on_slow };
+        let replaced = of_session.streams.insert(key, Standing { stream, terms });
         if replaced.is_none() {
             self.count += 1;
         }
-        (self.last, replaced.map(|one| Ended { stream: one.stream, retold }))
+        (terms, replaced.map(|one| Ended { stream: one.stream, retold }))
     }
 
     fn contains(&self, session: u64, key: (Channel, InstrumentId)) -> bool {
         self.by_session.get(&session).is_some_and(|of| of.streams.contains_key(&key))
     }
 
-    /// All streams of a session.
-    pub(super) fn streams(&self, session: u64) -> Vec<((Channel, InstrumentId), StreamId)> {
+    /// All streams of a session, each with what becomes of the session when it is slow.
+    pub(super) fn streams(&self, session: u64) -> Vec<(Key, StreamId, OnSlow)> {
         let of_session = self.by_session.get(&session).into_iter().flat_map(|of| &of.streams);
-        of_session.map(|(key, one)| (*key, one.stream)).collect()
+        of_session.map(|(key, one)| (*key, one.stream, one.terms.on_slow)).collect()
     }
 
     pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<Ended> {
@@ -127,7 +129,7 @@ impl Subscriptions {
     /// Whether a session's subscription to a stream is still the one with this number.
     pub(super) fn holds(&self, session: u64, stream: StreamId, number: u64) -> bool {
         let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.values());
-        of_session.into_iter().any(|held| held.stream == stream && held.number == number)
+        of_session.into_iter().any(|held| held.stream == stream && held.terms.subscription == number)
     }
 
     fn keys(&self, session: u64, channel: Channel) -> Vec<(Channel, InstrumentId)> {
@@ -157,22 +159,30 @@ impl Subscriptions {
 }
 
 /// One symbol's answer, and the messages that follow the reply.
-struct Granted {
-    stream: SubscribedStream,
+pub(super) struct Granted {
+    pub(super) stream: SubscribedStream,
     joined: StreamId,
-    number: u64,
-    replaced: Option<Ended>,
+    terms: Terms,
+    pub(super) replaced: Option<Ended>,
     messages: Vec<Bytes>,
     /// Where the tape has what was missed.
     found: Option<Box<Found>>,
 }
 
 /// What one request asks of every symbol, and the room that is left for what was missed.
-struct Asked {
+pub(super) struct Asked {
     stream: StreamRequest,
+    on_slow: OnSlow,
     resume_room: usize,
     /// What the tape has of it.
     findings: Findings,
+}
+
+impl Asked {
+    /// Asks without going on from anywhere.
+    pub(super) fn afresh(stream: StreamRequest, on_slow: OnSlow) -> Self {
+        Self { stream, on_slow, resume_room: 0, findings: Findings::default() }
+    }
 }
 
 impl Core {
@@ -208,7 +218,7 @@ impl Core {
             return Ok(());
         }
         let findings = findings.unwrap_or_default();
-        let mut asked = Asked { stream, resume_room: session.resume_bytes_max, findings };
+        let mut asked = Asked { stream, on_slow, resume_room: session.resume_bytes_max, findings };
         let mut reply = Subscribed {
             id,
             channel: request.channel,
@@ -230,67 +240,32 @@ impl Core {
                 }
                 Err(code) => {
                     reply.refused.insert(symbol.into(), Refused::from(code));
-                    refused.push((symbol.to_string(), code.as_str().to_owned()));
+                    refused.push((symbol, code));
                 }
             }
         }
-        let entry = self.journal.record_in(
-            &session.trail,
-            event::Subscribe {
-                principal: session.principal.to_string(),
-                channel: request.channel.as_str().to_owned(),
-                depth: if request.channel == Channel::Book { depth.get().into() } else { 0 },
-                granted: granted.iter().map(|(symbol, _)| symbol.to_string()).collect(),
-                refused,
-            },
-        )?;
-        batch.depends_on(entry);
-        self.record_delays(session, request.channel, &granted, batch)?;
+        self.record_subscribed(session, (request.channel, depth), &granted, &refused, batch)?;
         // In front of the reply: behind it, nothing of the subscription before may come.
         for ended in granted.iter_mut().filter_map(|(_, one)| one.replaced.take()) {
             self.end(session, &ended, now, batch)?;
         }
         batch.send(&session.queue, encoded(&reply));
-        self.begin_streams(session, request.channel, on_slow, granted.into_iter().map(|(_, one)| one), batch);
-        Ok(())
-    }
-
-    /// Records which of the streams that were just granted are delayed, and by how much.
-    fn record_delays(
-        &self,
-        session: &SessionHandle,
-        channel: Channel,
-        granted: &[(Symbol, Granted)],
-        batch: &mut Batch,
-    ) -> Result<(), JournalError> {
-        let mut by_delay: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-        for (symbol, Granted { stream, .. }) in granted {
-            if let Some(delayed_ms) = stream.delayed_ms {
-                by_delay.entry(delayed_ms).or_default().push(symbol.to_string());
-            }
-        }
-        for (delayed_ms, symbols) in by_delay {
-            let (principal, channel) = (session.principal.to_string(), channel.as_str().to_owned());
-            let event = event::Delayed { principal, channel, symbols, delayed_ms };
-            batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        }
+        self.begin_streams(session, request.channel, granted.into_iter().map(|(_, one)| one), batch);
         Ok(())
     }
 
     /// Sends what follows the reply for each stream, and then the stream itself.
-    fn begin_streams(
+    pub(super) fn begin_streams(
         &mut self,
         session: &Arc<SessionHandle>,
         channel: Channel,
-        on_slow: OnSlow,
         granted: impl Iterator<Item = Granted>,
         batch: &mut Batch,
     ) {
         for granted in granted {
             let Granted {
-                stream: SubscribedStream { seq, .. }, joined: stream, number, messages, found, ..
+                stream: SubscribedStream { seq, .. }, joined: stream, terms, messages, found, ..
             } = granted;
-            let terms = Terms { subscription: number, on_slow };
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
             if let Some(found) = found {
                 let instrument = Delivered { stream, first: 0, last: 0 }.instrument();
@@ -315,7 +290,11 @@ impl Core {
         }
     }
 
-    fn join(
+    /// Joins a subscription to the stream that the session is granted, in place of one before.
+    ///
+    /// # Errors
+    /// The code of a refusal; a subscription before stands on.
+    pub(super) fn join(
         &mut self,
         session: &SessionHandle,
         asked: &mut Asked,
@@ -334,13 +313,16 @@ impl Core {
         let subscriptions_max = entitlement.limits.subscriptions_max as usize;
         if self.feed.offers(channel, instrument.id)
             && !self.subscriptions.contains(session.number, key)
-            && self.subscriptions.of_session(session.number) >= subscriptions_max
+            && !self.moves.contains(session.number, key)
+            && self.subscriptions.of_session(session.number) + self.moves.count(session.number)
+                >= subscriptions_max
         {
             return Err(Code::SubSubscriptionsFull);
         }
         let joined = self.feed_with_delay(delay_ms)?.subscribe(instrument.id, asked.stream, now)?;
         self.joined_with_delay(delay_ms);
-        let (number, replaced) = self.subscriptions.insert(session.number, key, joined.stream);
+        let (terms, replaced) = self.subscriptions.insert(session.number, key, joined.stream, asked.on_slow);
+        self.moves.remove(session.number, key);
         let Joined { stream: id, epoch, seq, state, stale } = joined;
         let mut found = None;
         let resumed = resume.map(|at| {
@@ -384,7 +366,7 @@ impl Core {
             _ => messages.extend(state),
         }
         messages.extend(stale);
-        Ok(Granted { stream, joined: id, number, replaced, messages, found })
+        Ok(Granted { stream, joined: id, terms, replaced, messages, found })
     }
 
     /// Lets nothing more of a subscription come that stands no more, and records what had come of it from the tape.
@@ -412,7 +394,11 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         let keys: Vec<_> = match &request.symbols {
-            Symbols::All => self.subscriptions.keys(session.number, request.channel),
+            Symbols::All => {
+                let waiting = self.moves.of(session.number).into_iter().map(|(key, _)| key);
+                let waiting = waiting.filter(|key| key.0 == request.channel);
+                self.subscriptions.keys(session.number, request.channel).into_iter().chain(waiting).collect()
+            }
             Symbols::List(symbols) => {
                 let known = symbols.iter().filter_map(|symbol| self.instruments.by_symbol(symbol.as_str()));
                 known.map(|one| (request.channel, one.id)).collect()
@@ -420,8 +406,11 @@ impl Core {
         };
         let mut ended = Vec::new();
         for key in keys {
-            if let Some(one) = self.subscriptions.remove(session.number, key) {
-                self.end(session, &one, now, batch)?;
+            let standing = self.subscriptions.remove(session.number, key);
+            if let Some(one) = &standing {
+                self.end(session, one, now, batch)?;
+            }
+            if standing.is_some() || self.moves.remove(session.number, key) {
                 ended.extend(self.instruments.by_id(key.1).map(|one| one.symbol.to_string()));
             }
         }

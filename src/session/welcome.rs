@@ -40,13 +40,14 @@ pub(super) fn message(
     })
 }
 
-/// What an open session is told when it may do something else; what ends by that is put in later.
+/// What an open session is told when it may do something else; what ends or is moved by that is put in later.
 pub fn changed(context: &SessionContext, granted: &Entitlement) -> EntitlementChanged {
     EntitlementChanged {
         ts: context.clock.now(),
         entitlement: entitlement(granted, Detail::WithoutRules),
         limits: limits(context, granted),
         ended: Vec::new(),
+        changed: Vec::new(),
     }
 }
 

@@ -206,26 +206,3 @@ async fn a_session_of_whose_entitlement_nothing_is_left_ends_and_does_not_come_b
     drop(dave);
     scene.end().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_gets_live_data_late_from_now_on_gets_nothing_live_any_more_and_subscribes_again() {
-    let scene = Scene::start(|_| {}).await;
-    let mut dave = scene.connect(&Pki::get().client(DAVE)).await;
-    let live = subscribe(&mut dave, "book", &["SEAL"], None).await;
-    assert_eq!(live["symbols"]["SEAL"]["delayed_ms"], Value::Null, "{live}");
-    let late = of_beta(|beta| beta.replace("depth_max = 10\n", "depth_max = 10\ndelay = \"1s\"\n"));
-    reload(&scene, &late).await;
-    let told = notice(&mut dave).await;
-    let expected = ("book".to_owned(), "SEAL".to_owned(), "SF-SUB-026".to_owned());
-    assert_eq!(ended(&told), BTreeSet::from([expected.clone()]));
-    let reply = subscribe(&mut dave, "book", &["SEAL"], None).await;
-    assert_eq!(reply["symbols"]["SEAL"]["delayed_ms"], 1_000, "{reply}");
-    // And the other way: who may have it live does not go on late.
-    reload(&scene, POLICY).await;
-    let told = notice(&mut dave).await;
-    assert_eq!(ended(&told), BTreeSet::from([expected]));
-    let reply = subscribe(&mut dave, "book", &["SEAL"], None).await;
-    assert_eq!(reply["symbols"]["SEAL"]["delayed_ms"], Value::Null, "{reply}");
-    drop(dave);
-    scene.end().await;
-}

@@ -17,8 +17,8 @@ use crate::term::{Channel, Conflation, Depth, OnSlow};
 use crate::value::{EntryHash, Epoch, LogId, RequestId, Sequence, UnixNanos};
 
 pub use account::{
-    Certificate, ChannelGrant, Ended, Entitlement, EntitlementChanged, FirmGrant, Limits, OrderGrant,
-    RateCeiling, Welcome, Whoami,
+    Certificate, Changed, ChangedStream, ChannelGrant, Ended, Entitlement, EntitlementChanged, FirmGrant,
+    Limits, OrderGrant, RateCeiling, Welcome, Whoami,
 };
 
 /// Serialises a message of the server.

@@ -68,6 +68,9 @@ pub enum BookError {
     /// The connection ended, or the user said so.
     #[error("the stream was interrupted")]
     Interrupted,
+    /// An operator has changed the delay of the market data: the snapshot of another stream follows.
+    #[error("the stream goes on with another delay")]
+    Moved,
 }
 
 /// A snapshot or a delta.

@@ -276,7 +276,13 @@ where
                 }
                 self.streams.follow(message, |event| events.push(event, text.len()));
             }
-            ServerMessage::Entitlement(changed) => events.push(Event::Entitlement(changed), text.len()),
+            ServerMessage::Entitlement(changed) => {
+                self.streams.changed(&changed);
+                if let Some(records) = &mut self.records {
+                    records.changed(&changed);
+                }
+                events.push(Event::Entitlement(changed), text.len());
+            }
             ServerMessage::Shutdown(notice) => events.push(Event::ServerShutdown(notice), text.len()),
             ServerMessage::Unknown { kind } => events.push(Event::Unknown { kind }, text.len()),
             reply => {

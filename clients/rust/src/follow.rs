@@ -7,7 +7,7 @@
 use sealfeed_wire::decimal::Decimals;
 use sealfeed_wire::ident::{StreamSymbol, Symbol};
 use sealfeed_wire::market::{BookDecimals, StreamKey};
-use sealfeed_wire::reply::{Refused, Subscribed};
+use sealfeed_wire::reply::{EntitlementChanged, Refused, Subscribed};
 use sealfeed_wire::term::{Channel, Depth};
 
 use crate::book::{BookError, LocalBook};
@@ -149,19 +149,27 @@ impl<'c> BookFollower<'c> {
                 self.is_stale = true;
                 Ok(Followed::Stale)
             }
-            Event::Entitlement(changed) => match changed.ended(Channel::Book, self.symbol) {
-                None => Ok(Followed::Elsewhere),
-                Some(refused) => {
-                    self.book.interrupt(BookError::Interrupted);
-                    Err(FollowError::Withdrawn { symbol: self.symbol, refused: Box::new(refused.clone()) })
-                }
-            },
+            Event::Entitlement(notice) => self.entitlement(notice),
             Event::Closed(_) => {
                 self.book.interrupt(BookError::Interrupted);
                 Ok(Followed::Lost(BookError::Interrupted))
             }
             _ => Ok(Followed::Elsewhere),
         }
+    }
+
+    fn entitlement(&mut self, notice: &EntitlementChanged) -> Result<Followed, FollowError> {
+        if let Some(refused) = notice.ended(Channel::Book, self.symbol) {
+            self.book.interrupt(BookError::Interrupted);
+            return Err(FollowError::Withdrawn { symbol: self.symbol, refused: Box::new(refused.clone()) });
+        }
+        if notice.changed(Channel::Book, self.symbol).is_none() {
+            return Ok(Followed::Elsewhere);
+        }
+        // The snapshot of the stream with the other delay follows by itself.
+        (self.is_stale, self.asked) = (false, 0);
+        self.book.interrupt(BookError::Moved);
+        Ok(Followed::Lost(BookError::Moved))
     }
 
     async fn market(&mut self, market: &Market) -> Result<Followed, FollowError> {

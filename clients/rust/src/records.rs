@@ -18,7 +18,7 @@ use sealfeed_wire::market::{
     Bbo, BookDecimals, BookMessage, Definition, Gap, Level, MarketMessage, Mbo, MboAction, Ohlcv, Status,
     StreamHeader, Trade, TradingState,
 };
-use sealfeed_wire::reply::Subscribed;
+use sealfeed_wire::reply::{Changed, EntitlementChanged, Subscribed};
 use sealfeed_wire::request::ResumePoint;
 use sealfeed_wire::{
     Aggressor, Channel, Decimals, Epoch, Price, Quantity, Scaled, Sequence, StreamSymbol, Symbol, UnixNanos,
@@ -97,6 +97,19 @@ impl Records {
             };
             if self.positions.len() < ENTRIES_MAX || self.positions.contains_key(&(reply.channel, *name)) {
                 self.positions.insert((reply.channel, *name), position);
+            }
+        }
+    }
+
+    /// Takes the positions of subscriptions that go on with another delay; of those that wait, the next notice has them.
+    pub(crate) fn changed(&mut self, notice: &EntitlementChanged) {
+        for Changed { channel, symbols } in &notice.changed {
+            for (symbol, stream) in symbols {
+                let StreamSymbol::One(name) = symbol else { continue };
+                let place = self.positions.get_mut(&(*channel, *name));
+                let Some((place, (epoch, last))) = place.zip(stream.position()) else { continue };
+                (place.epoch, place.last) = (epoch, last);
+                (place.awaits_state, place.delayed_ms) = (channel.is_state(), stream.delayed_ms);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sealfeed_wire::ident::StreamSymbol;
 use sealfeed_wire::market::{Gap, Heartbeat, MarketMessage, StreamHeader, StreamKey};
-use sealfeed_wire::reply::Subscribed;
+use sealfeed_wire::reply::{Changed, EntitlementChanged, Subscribed};
 use sealfeed_wire::request::ResumePoint;
 use sealfeed_wire::term::Channel;
 
@@ -39,6 +39,19 @@ impl Streams {
                 _ => SequenceGuard::at(stream.epoch, stream.seq),
             };
             self.insert((reply.channel, *symbol), guard);
+        }
+    }
+
+    /// Takes the positions of subscriptions that go on with another delay; of those that wait, the next notice has them.
+    pub(crate) fn changed(&mut self, notice: &EntitlementChanged) {
+        for Changed { channel, symbols } in &notice.changed {
+            for (symbol, stream) in symbols {
+                let guard = match stream.position() {
+                    Some((epoch, seq)) if !channel.is_state() => SequenceGuard::at(epoch, seq),
+                    _ => SequenceGuard::new(),
+                };
+                self.insert((*channel, *symbol), guard);
+            }
         }
     }
 

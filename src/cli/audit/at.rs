@@ -100,10 +100,9 @@ impl Moment {
     fn subscribed(&self, principal: &str) -> BTreeMap<u64, BTreeMap<String, usize>> {
         let mut by_delay: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
         for session in self.sessions.open.values().filter(|session| session.principal == principal) {
-            for (product, (depth, _)) in session.products.iter().filter(|(product, _)| product.1 != "*") {
-                let depth = usize::try_from(*depth).unwrap_or_default();
-                let delay_ms = session.delays.get(product).copied().unwrap_or_default();
-                let symbols = by_delay.entry(delay_ms).or_default();
+            for (product, held) in session.products.iter().filter(|(product, _)| product.1 != "*") {
+                let depth = usize::try_from(held.depth).unwrap_or_default();
+                let symbols = by_delay.entry(held.delayed_ms).or_default();
                 let most = symbols.entry(product.1.clone()).or_insert(depth);
                 *most = if *most == 0 || depth == 0 { 0 } else { depth.max(*most) };
             }
@@ -120,9 +119,9 @@ impl Moment {
             let subscriptions: Vec<Value> = session
                 .products
                 .iter()
-                .map(|((channel, symbol), (depth, since))| {
-                    let delayed_ms = session.delays.get(&(channel.clone(), symbol.clone()));
-                    json!({"channel": channel, "symbol": symbol, "depth": depth, "since": since, "delayed_ms": delayed_ms})
+                .map(|((channel, symbol), held)| {
+                    let delayed_ms = late(held.delayed_ms);
+                    json!({"channel": channel, "symbol": symbol, "depth": held.depth, "since": held.since, "delayed_ms": delayed_ms})
                 })
                 .collect();
             sessions.push(json!({
@@ -180,8 +179,16 @@ pub(super) fn run(arguments: &AtArgs) -> anyhow::Result<ExitCode> {
 
 /// What had left for a session by the last entry that says so; what left after it is not known yet at that moment.
 fn delivered(streams: &BTreeMap<Stream, Vec<(u64, u64)>>) -> Vec<Value> {
-    let of = |((channel, symbol, depth, epoch), ranges): (&Stream, &Vec<(u64, u64)>)| json!({"channel": channel, "symbol": symbol, "depth": depth, "epoch": epoch, "ranges": ranges});
+    let of = |((channel, symbol, depth, epoch, delayed_ms), ranges): (&Stream, &Vec<(u64, u64)>)| {
+        let delayed_ms = late(*delayed_ms);
+        json!({"channel": channel, "symbol": symbol, "depth": depth, "epoch": epoch, "ranges": ranges, "delayed_ms": delayed_ms})
+    };
     streams.iter().map(of).collect()
+}
+
+/// A delay in milliseconds as it is printed: nothing for what comes in real time.
+fn late(delayed_ms: u64) -> Option<u64> {
+    (delayed_ms != 0).then_some(delayed_ms)
 }
 
 /// Text of a value, harmless on a terminal.
@@ -189,6 +196,10 @@ fn shown(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| plain(&value.to_string()).into_owned(), |text| text.escape_debug().to_string())
+}
+
+fn shown_delay(of: &Value) -> String {
+    of["delayed_ms"].as_u64().map_or_else(String::new, |delayed_ms| format!(", {delayed_ms} ms late"))
 }
 
 fn print(found: &Value) {
@@ -219,10 +230,7 @@ fn print(found: &Value) {
                 Some(0) | None => "full".to_owned(),
                 Some(levels) => format!("{levels} levels"),
             };
-            let delay = match subscription["delayed_ms"].as_u64() {
-                Some(delayed_ms) => format!(", {delayed_ms} ms late"),
-                None => String::new(),
-            };
+            let delay = shown_delay(subscription);
             anstream::println!(
                 "    {channel} {symbol}, {depth}{delay}, since {}",
                 shown(&subscription["since"])
@@ -230,7 +238,11 @@ fn print(found: &Value) {
         }
         for stream in session["delivered"].as_array().into_iter().flatten() {
             let (channel, symbol) = (shown(&stream["channel"]), shown(&stream["symbol"]));
-            anstream::println!("    delivered of {channel} {symbol}: messages {}", shown(&stream["ranges"]));
+            let delay = shown_delay(stream);
+            anstream::println!(
+                "    delivered of {channel} {symbol}{delay}: messages {}",
+                shown(&stream["ranges"])
+            );
         }
     }
     book::print(&found["books"]);

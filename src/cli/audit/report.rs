@@ -25,7 +25,7 @@ pub(super) struct ReportArgs {
 
 #[derive(Debug, Subcommand)]
 enum Which {
-    /// Units enabled in a month: product, firm and user, activations, deactivations, most at once. What was enabled counts, not what was looked at.
+    /// Units enabled in a month: product and its delay, firm and user, activations, deactivations, most at once, and messages that left. What was enabled counts, not what was looked at.
     Usage(usage::UsageArgs),
     /// The state of clock synchronisation over time, and every breach.
     Clock(clock::ClockArgs),

@@ -139,7 +139,10 @@ pub(super) fn notice(event: &Event) -> Option<String> {
         )),
         Event::Entitlement(changed) => {
             let ended: usize = changed.ended.iter().map(|ended| ended.symbols.len()).sum();
-            Some(format!("ENTITLEMENT: an operator has changed it; {ended} subscriptions ended"))
+            let moved: usize = changed.changed.iter().map(|changed| changed.symbols.len()).sum();
+            Some(format!(
+                "ENTITLEMENT: an operator has changed it; {ended} subscriptions ended, {moved} go on with another delay"
+            ))
         }
         Event::ServerShutdown(notice) => {
             Some(format!("the server shuts down; connect again in {} ms", notice.retry_after_ms))

@@ -208,7 +208,7 @@ pub(super) const TABLE: &[Entry] = &[
         text: "SF-SUB-026",
         retry: Retry::Later,
         message: "the delay of the market data is another one now",
-        hint: "Subscribe again: the reply says the delay.",
-        explain: "An operator has changed the entitlement of this principal: what was live comes late now, or what came late comes with another delay or live. The subscription has ended, since the streams are not the same; the message `entitlement` says so.",
+        hint: "Nothing: the subscription goes on with the new delay by itself, and the message entitlement says how.",
+        explain: "An operator has changed the entitlement of this principal: what was live comes late now, or what came late comes with another delay or live. The code stands in the sealed log, in the entry `entitlement`: the stream of the delay before has ended there. An entry `subscribe` behind it says when the stream of the new one began, or why it could not be had.",
     },
 ];

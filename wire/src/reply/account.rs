@@ -9,7 +9,7 @@ use super::{RateLimit, Refused};
 use crate::decimal::Quantity;
 use crate::ident::StreamSymbol;
 use crate::term::{Channel, Conflation};
-use crate::value::{CertificateHash, RequestId, SessionId, UnixNanos};
+use crate::value::{CertificateHash, Epoch, RequestId, Sequence, SessionId, UnixNanos};
 
 /// `welcome`: the first message of every connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,10 @@ pub struct EntitlementChanged {
     pub limits: Limits,
     /// Subscriptions that are no longer covered: nothing of them comes behind this message.
     pub ended: Vec<Ended>,
+    /// Subscriptions that go on with another delay, as other streams: nothing of the ones before comes behind this message.
+    /// Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Changed>,
 }
 
 impl EntitlementChanged {
@@ -88,6 +92,14 @@ impl EntitlementChanged {
         let mut of_channel = self.ended.iter().filter(|ended| ended.channel == channel);
         of_channel.find_map(|ended| ended.symbols.get(&symbol))
     }
+
+    /// The stream with which the subscription to a symbol of a channel goes on; `None` if it is the one before, or never stood.
+    #[must_use]
+    pub fn changed(&self, channel: Channel, symbol: impl Into<StreamSymbol>) -> Option<&ChangedStream> {
+        let symbol = symbol.into();
+        let mut of_channel = self.changed.iter().filter(|changed| changed.channel == channel);
+        of_channel.find_map(|changed| changed.symbols.get(&symbol))
+    }
 }
 
 /// Subscriptions of one channel that a change of the entitlement has ended.
@@ -97,6 +109,35 @@ pub struct Ended {
     pub channel: Channel,
     /// The symbols, each with the code that answers the same subscription now.
     pub symbols: BTreeMap<StreamSymbol, Refused>,
+}
+
+/// Subscriptions of one channel that go on with another delay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The kind of stream.
+    pub channel: Channel,
+    /// The symbols, each with the stream that takes the place of the one before. Depth, conflation and all else stay what they were.
+    pub symbols: BTreeMap<StreamSymbol, ChangedStream>,
+}
+
+/// The stream with which a subscription goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedStream {
+    /// Its delay in milliseconds; `None`: real time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_ms: Option<u64>,
+    /// The run of its numbers; `None` (null) as long as its beginning is being read. Another `entitlement` message follows then.
+    pub epoch: Option<Epoch>,
+    /// Position of its last message, zero before the first; `None` (null) with `epoch`.
+    pub seq: Option<Sequence>,
+}
+
+impl ChangedStream {
+    /// Where it stands; `None` as long as it waits.
+    #[must_use]
+    pub fn position(&self) -> Option<(Epoch, Sequence)> {
+        self.epoch.zip(self.seq)
+    }
 }
 
 /// A client certificate, in brief.
