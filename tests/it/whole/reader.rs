@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Pki, Received, Server};
 use crate::oracle::NaiveBook;
 
+/// Who reads late.
+pub(super) const LATE: &str = "dave";
+
 /// One book of a reader.
 #[derive(Debug)]
 enum Book {
@@ -23,6 +26,9 @@ pub(super) struct Met {
     pub(super) deltas: u64,
     pub(super) skipped: u64,
     pub(super) recovered: u64,
+    /// Of these, across a restart; and of a stream that is late.
+    pub(super) over_restart: u64,
+    pub(super) late: u64,
     /// By the reason that was given.
     pub(super) lost: BTreeMap<String, u64>,
     pub(super) withdrawn: u64,
@@ -36,6 +42,8 @@ impl Met {
         self.deltas += other.deltas;
         self.skipped += other.skipped;
         self.recovered += other.recovered;
+        self.over_restart += other.over_restart;
+        self.late += other.late;
         for (reason, count) in &other.lost {
             *self.lost.entry(reason.clone()).or_default() += count;
         }
@@ -53,12 +61,26 @@ pub(super) struct Reader {
     on_slow: BTreeMap<String, &'static str>,
     /// It has stopped reading.
     pub(super) is_paused: bool,
+    /// The server was started again since it was there.
+    pub(super) comes_after_restart: bool,
 }
 
 impl Reader {
     /// One that is not there yet.
     pub(super) const fn new(user: &'static str) -> Self {
-        Self { user, client: None, books: BTreeMap::new(), on_slow: BTreeMap::new(), is_paused: false }
+        Self {
+            user,
+            client: None,
+            books: BTreeMap::new(),
+            on_slow: BTreeMap::new(),
+            is_paused: false,
+            comes_after_restart: false,
+        }
+    }
+
+    /// Whether it is granted what it reads so much later only.
+    pub(super) fn is_late(&self) -> bool {
+        self.user == LATE
     }
 
     /// Its name, as certificates and policy have it.
@@ -79,7 +101,8 @@ impl Reader {
     /// Connects, over a socket that holds little, and resumes what it had, or forgets it.
     pub(super) async fn come(&mut self, server: &Server, resumes: bool) {
         assert!(!self.is_there());
-        let who = Pki::get().client(&format!("acme/{}", self.user));
+        let firm = if self.is_late() { "beta" } else { "acme" };
+        let who = Pki::get().client(&format!("{firm}/{}", self.user));
         self.client = Some(server.connect_with_a_small_window(&who).await);
         self.is_paused = false;
         if !resumes {
@@ -99,6 +122,7 @@ impl Reader {
     /// Goes without a word.
     pub(super) fn leave(&mut self) {
         self.client = None;
+        self.comes_after_restart = false;
         self.is_paused = false;
     }
 
@@ -249,6 +273,9 @@ impl Reader {
             let before = self.books.remove(symbol);
             let goes_on = stream["recovered"] == true;
             met.recovered += u64::from(goes_on);
+            met.over_restart += u64::from(goes_on && self.comes_after_restart);
+            met.late += u64::from(goes_on && self.is_late());
+            assert_eq!(stream["delayed_ms"].is_null(), !self.is_late(), "{message}");
             if let Some(reason) = stream["reason"].as_str() {
                 *met.lost.entry(reason.to_owned()).or_default() += 1;
             }
