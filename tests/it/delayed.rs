@@ -378,6 +378,59 @@ async fn what_a_late_reader_missed_comes_from_the_tape_in_every_life_of_the_feed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_a_break_of_the_tape_late_readers_go_on_and_no_number_of_before_passes_for_one_of_after() {
+    let forgetful = |config: &mut Config| {
+        market(config);
+        config.feed.resume_stream_bytes_max = 0;
+    };
+    let begin = now();
+    let clock = Clock::manual(begin);
+    let server =
+        Server::try_start_by(clock.clone(), TempDir::new().unwrap(), POLICY, forgetful).await.unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let before = subscribe(&mut alice, "trades", "SEAL").await;
+    trades(&mut alice, 20).await;
+    drop(alice);
+    let (_, folder) = server.finish().await;
+    // Other instruments: another epoch.
+    let break_ns = 5 * MINUTE_NS;
+    clock.set(after(begin, break_ns));
+    let others = |config: &mut Config| {
+        forgetful(config);
+        trading(config, &["SEAL", "FEED", "MORE"], 1_000);
+    };
+    let server = Server::try_start_by(clock.clone(), folder, POLICY, others).await.unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    assert_ne!(subscribe(&mut alice, "trades", "SEAL").await["epoch"], before["epoch"]);
+    trades(&mut alice, 20).await;
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let stream = subscribe(&mut carol, "trades", "SEAL").await;
+    clock.set(after(begin, DELAY_NS));
+    let first = next_late(&mut carol, "trades", begin.0 + DELAY_NS).await;
+    clock.set(after(begin, DELAY_NS + break_ns));
+    let (mut last, mut behind) = (first.clone(), 0);
+    while behind < 10 {
+        let late = next_late(&mut carol, "trades", begin.0 + DELAY_NS).await;
+        assert_eq!((&late["prev_seq"], &late["epoch"]), (&last["seq"], &stream["epoch"]), "{late}");
+        behind += u64::from(ts_out(&late) >= begin.0 + DELAY_NS + break_ns);
+        last = late;
+    }
+    let mut other = server.connect(&Pki::get().client(CAROL)).await;
+    // Who joins those who read gets their numbers, which the tape does not have any more.
+    let joined = resume(&mut other, "trades", &first).await;
+    assert_eq!((&joined["recovered"], &joined["reason"]), (&json!(false), &json!("SF-SUB-018")), "{joined}");
+    assert_eq!(joined["epoch"], stream["epoch"]);
+    // What nobody had read has those of the run that is told now.
+    let old = json!({"epoch": stream["epoch"], "seq": 1});
+    let bbo = resume(&mut other, "bbo", &old).await;
+    assert_eq!((&bbo["recovered"], &bbo["reason"]), (&json!(false), &json!("SF-SUB-019")), "{bbo}");
+    let again = resume(&mut other, "bbo", &json!({"epoch": bbo["epoch"], "seq": 1})).await;
+    assert_eq!(again["recovered"], true, "{again}");
+    drop((alice, carol, other));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_tape_late_data_is_refused_and_nothing_comes_in_its_place() {
     let server = Server::with_policy(POLICY, |config| {
         market(config);

@@ -205,7 +205,11 @@ async fn what_was_followed_at_the_stop_is_kept_in_memory_from_the_start_on() {
         let message = json!({"type": "snapshot", "ts_event": "7", "bids": [[bid, "3", 1]], "asks": []});
         json!({"pub_seq": number, "symbol": symbol, "messages": [message]}).to_string()
     };
-    let server = Server::with_policy(&policy, |config| publisher_of(&names, config)).await;
+    let publish = |config: &mut Config| {
+        publisher_of(&names, config);
+        config.feed.resume_keep_ms = 3_600_000;
+    };
+    let server = Server::with_policy(&policy, publish).await;
     let mut erin = server.connect(&Pki::get().client(ERIN)).await;
     let mut alice = server.connect(&Pki::get().client("acme/alice")).await;
     let mut request = json!({"op": "subscribe", "channel": "book", "symbols": names});
@@ -221,7 +225,7 @@ async fn what_was_followed_at_the_stop_is_kept_in_memory_from_the_start_on() {
     drop((erin, alice));
     let (_, folder) = server.finish().await;
 
-    let server = Server::try_start(folder, &policy, |config| publisher_of(&names, config)).await.unwrap();
+    let server = Server::try_start(folder, &policy, publish).await.unwrap();
     let mut erin = server.connect(&Pki::get().client(ERIN)).await;
     for symbol in &names {
         let reply = erin.order(SignedOp::Publish, &snapshot(2, symbol, "99.6")).await;
