@@ -1,6 +1,6 @@
 //! A reader who comes and goes, reads or does not, and knows of every book either what it is or that it has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub(super) struct Reader {
     client: Option<Client>,
     books: BTreeMap<String, Book>,
     on_slow: BTreeMap<String, &'static str>,
+    /// Resumptions that are not answered yet: what is asked behind one may be answered before it, and would be undone by it.
+    resuming: BTreeSet<String>,
     /// It has stopped reading.
     pub(super) is_paused: bool,
     /// The server was started again since it was there.
@@ -73,6 +75,7 @@ impl Reader {
             client: None,
             books: BTreeMap::new(),
             on_slow: BTreeMap::new(),
+            resuming: BTreeSet::new(),
             is_paused: false,
             comes_after_restart: false,
         }
@@ -105,6 +108,7 @@ impl Reader {
         let who = Pki::get().client(&format!("{firm}/{}", self.user));
         self.client = Some(server.connect_with_a_small_window(&who).await);
         self.is_paused = false;
+        self.resuming.clear();
         if !resumes {
             self.books.clear();
         }
@@ -128,6 +132,9 @@ impl Reader {
 
     /// Subscribes afresh.
     pub(super) async fn subscribe(&mut self, symbol: &str, on_slow: &'static str) {
+        if self.resuming.contains(symbol) {
+            return;
+        }
         self.on_slow.insert(symbol.to_owned(), on_slow);
         self.ask(symbol, on_slow, json!({})).await;
     }
@@ -139,12 +146,16 @@ impl Reader {
         });
         if resume.as_object().is_some_and(|resume| !resume.is_empty()) {
             request["resume"] = resume;
+            self.resuming.insert(symbol.to_owned());
         }
         client.send_if_open(request.to_string()).await;
     }
 
     /// Ends a subscription; what is on its way still counts until the answer.
     pub(super) async fn unsubscribe(&mut self, symbol: &str) {
+        if self.resuming.contains(symbol) {
+            return;
+        }
         let Some(client) = &mut self.client else { return };
         let request = json!({"op": "unsubscribe", "id": format!("end {symbol}"), "channel": "book", "symbols": [symbol]});
         client.send_if_open(request.to_string()).await;
@@ -270,6 +281,7 @@ impl Reader {
 
     fn granted(&mut self, message: &Value, met: &mut Met) {
         for (symbol, stream) in message["symbols"].as_object().unwrap() {
+            self.resuming.remove(symbol);
             let before = self.books.remove(symbol);
             let goes_on = stream["recovered"] == true;
             met.recovered += u64::from(goes_on);
@@ -293,6 +305,7 @@ impl Reader {
         }
         for (symbol, refused) in message["refused"].as_object().unwrap() {
             assert_eq!(refused["code"], "SF-SUB-003", "{message}");
+            self.resuming.remove(symbol);
             self.books.remove(symbol);
             met.refused += 1;
         }
