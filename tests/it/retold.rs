@@ -187,6 +187,44 @@ async fn what_was_missed_before_and_after_a_restart_comes_in_one_piece() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_for_a_stream_the_one_that_is_answered_last_holds() {
+    let server = Server::start(forgetful).await;
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let reply = alice.request(request("book", &["SEAL"])).await;
+    let stream = &reply["symbols"]["SEAL"];
+    let (epoch, start) = (stream["epoch"].clone(), stream["seq"].as_u64().unwrap());
+    let mut whole = Log::default();
+    whole.read_until(&mut alice, "book", start + 300).await;
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let (mut first, mut second) = (request("book", &["SEAL"]), request("book", &["SEAL"]));
+    first["id"] = "resumes".into();
+    first["resume"] = json!({"SEAL": {"epoch": epoch, "seq": start + 1}});
+    second["id"] = "afresh".into();
+    carol.send(first.to_string()).await;
+    carol.send(second.to_string()).await;
+    let mut answered = Vec::new();
+    let mut last = 0;
+    while answered.len() < 2 || last < start + 400 {
+        let message = carol.message().await;
+        if message["type"] == "subscribed" {
+            let recovered = message["symbols"]["SEAL"]["recovered"] == true;
+            assert_eq!(recovered, message["id"] == "resumes", "{message}");
+            // From its answer on, it is this one that is told on.
+            last = if recovered { start + 1 } else { 0 };
+            answered.push(message["id"].clone());
+        } else if message["type"] == "snapshot" {
+            assert_eq!(last, 0, "no state for who resumes: {message}");
+            last = message["seq"].as_u64().unwrap();
+        } else if message["type"] == "delta" {
+            assert_eq!(message["prev_seq"].as_u64(), Some(last), "{answered:?}: {message}");
+            last += 1;
+        }
+    }
+    drop((alice, carol));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_older_than_the_stream_or_of_no_tape_is_a_gap_and_more_than_there_are_places_waits() {
     let symbols: Vec<String> = (0..20).map(|number| format!("S{number}")).collect();
     let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
