@@ -8,11 +8,14 @@
 //! The book holds as many orders or levels as its source keeps resting. Records about orders that it does not know (recordings begin in
 //! mid-life) are added by `Modify` and counted and ignored by `Reduce`.
 
+mod edges;
+
 use std::collections::{BTreeMap, HashMap};
 
 use sealfeed_wire::Level;
 
-use crate::types::{BookSide, MarketEventKind, OrderId, Price, Quantity, Side};
+use crate::types::{BookSide, Depth, MarketEventKind, OrderId, Price, Quantity, Side};
+use edges::Edge;
 
 /// An order as the source reported it last.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +117,17 @@ impl Book {
         changes.clear();
         self.bids.end_event(&mut changes.bids);
         self.asks.end_event(&mut changes.asks);
+    }
+
+    /// Whether the event that ended last has changed any of the best levels, so many as a stream of this depth shows of each side.
+    #[must_use]
+    pub(super) fn has_changed(&self, depth: Depth) -> bool {
+        let is_touched = |ladder: &Ladder| match depth {
+            Depth::Ten => ladder.edges[0].is_touched(),
+            Depth::Fifty => ladder.edges[1].is_touched(),
+            Depth::Full => ladder.has_changed,
+        };
+        is_touched(&self.bids) || is_touched(&self.asks)
     }
 
     /// Records applied to price levels since the last event ended: what an open event holds in memory.
@@ -241,11 +255,16 @@ struct Ladder {
     levels: BTreeMap<i64, Total>,
     /// Rank and former total of every level that a record of the open event touched, in the order of touching; one level may occur often.
     touched: Vec<(i64, Total)>,
+    /// How far the best ten and the best fifty levels reach.
+    edges: [Edge; 2],
+    /// Whether the event that ended last has changed anything.
+    has_changed: bool,
 }
 
 impl Ladder {
     fn new(side: BookSide) -> Self {
-        Self { side, levels: BTreeMap::new(), touched: Vec::new() }
+        let edges = [Depth::Ten, Depth::Fifty].map(|depth| Edge::new(depth.levels_max()));
+        Self { side, levels: BTreeMap::new(), touched: Vec::new(), edges, has_changed: false }
     }
 
     fn put(&mut self, price: Price, quantity: Quantity) {
@@ -286,12 +305,17 @@ impl Ladder {
         // Stable, so that the first touch of a level, which saw it as it was, stays in front.
         self.touched.sort_by_key(|(rank, _)| *rank);
         self.touched.dedup_by_key(|(rank, _)| *rank);
-        for (rank, before) in self.touched.drain(..) {
-            let now = self.levels.get(&rank).copied().unwrap_or_default();
+        let Self { side, levels, touched, edges, has_changed } = self;
+        edges.iter_mut().for_each(Edge::begin);
+        for (rank, before) in touched.drain(..) {
+            let now = levels.get(&rank).copied().unwrap_or_default();
             if now != before {
-                changes.push(level(self.side, rank, now));
+                changes.push(level(*side, rank, now));
+                edges.iter_mut().for_each(|edge| edge.see(rank, before, now));
             }
         }
+        edges.iter_mut().for_each(|edge| edge.end(levels));
+        *has_changed = !changes.is_empty();
         // One event of a whole book's size must not hold its memory for good.
         self.touched.shrink_to(TOUCHED_KEPT);
     }

@@ -2,7 +2,7 @@
 
 use sealfeed_wire::Conflation;
 
-use crate::types::{Channel, Depth};
+use crate::types::{Channel, Depth, Sequence};
 
 /// Streams of one instrument: four of events, `status` and `definition`, `bbo` at four intervals, `book` at three depths and four
 /// intervals.
@@ -13,12 +13,18 @@ const DEPTHS: u32 = 3;
 const FIRST_BBO: u32 = 6;
 const FIRST_BOOK: u32 = FIRST_BBO + CONFLATIONS;
 
-/// Streams of events, each at its place among them: they count from the beginning of the epoch, whoever reads.
-pub(super) const EVENT_KINDS: [StreamKind; 4] = [
+/// All streams but the conflated ones, each at its place: their messages are counted from the beginning of the epoch, whoever reads.
+pub(super) const COUNTED_KINDS: [StreamKind; 10] = [
     StreamKind::Trades,
     StreamKind::Mbo,
     StreamKind::Ohlcv(OhlcvLength::Second),
     StreamKind::Ohlcv(OhlcvLength::Minute),
+    StreamKind::Status,
+    StreamKind::Definition,
+    StreamKind::Bbo(Conflation::Off),
+    StreamKind::Book(Depth::Ten, Conflation::Off),
+    StreamKind::Book(Depth::Fifty, Conflation::Off),
+    StreamKind::Book(Depth::Full, Conflation::Off),
 ];
 
 /// One of an instrument's streams.
@@ -89,15 +95,29 @@ impl StreamKind {
         }
     }
 
-    /// The place among the streams of events; `None` for a stream with a present state.
-    pub(super) const fn event(self) -> Option<usize> {
+    /// The place in [`COUNTED_KINDS`]; `None` for a conflated stream.
+    pub(super) const fn counted(self) -> Option<usize> {
         match self {
             Self::Trades => Some(0),
             Self::Mbo => Some(1),
             Self::Ohlcv(OhlcvLength::Second) => Some(2),
             Self::Ohlcv(OhlcvLength::Minute) => Some(3),
-            Self::Status | Self::Definition | Self::Bbo(_) | Self::Book(..) => None,
+            Self::Status => Some(4),
+            Self::Definition => Some(5),
+            Self::Bbo(Conflation::Off) => Some(6),
+            Self::Book(depth, Conflation::Off) => Some(7 + depth as usize),
+            Self::Bbo(_) | Self::Book(..) => None,
         }
+    }
+
+    /// The number of its last message before anything has happened. What has a present state begins with that as message 1.
+    pub(super) const fn first(self) -> Sequence {
+        if self.has_state() { Sequence::ZERO.next() } else { Sequence::ZERO }
+    }
+
+    /// Whether it shows a state, rather than events.
+    pub(super) const fn has_state(self) -> bool {
+        self.channel().is_state()
     }
 
     pub(super) const fn channel(self) -> Channel {
@@ -148,10 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stream_of_events_stands_at_its_place() {
-        for (place, kind) in EVENT_KINDS.into_iter().enumerate() {
-            assert_eq!(kind.event(), Some(place));
+    fn every_stream_that_is_counted_stands_at_its_place_and_no_other_one_has_a_place() {
+        for (place, kind) in COUNTED_KINDS.into_iter().enumerate() {
+            assert_eq!(kind.counted(), Some(place));
         }
+        let conflated = (0..KINDS).map(StreamKind::from_number).filter(|kind| kind.counted().is_none());
+        assert!(conflated.clone().all(|kind| kind.conflation() != Conflation::Off));
+        assert_eq!(conflated.count() + COUNTED_KINDS.len(), KINDS as usize);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One instrument on its way out: its book, its best bid and offer, its bars, its status, and its streams.
 
+mod late;
 mod publish;
 mod save;
 mod state;
@@ -12,7 +13,7 @@ use super::bars::{Bars, Closed};
 use super::book::{Book, Changes};
 use super::depth::DepthView;
 use super::encoding::Encoding;
-use super::kind::{EVENT_KINDS, StreamKind};
+use super::kind::{COUNTED_KINDS, StreamKind};
 use super::ring::Missed;
 use super::stream::{EventTimes, Outgoing, Stream, StreamId, Subscribed};
 use crate::types::{
@@ -42,10 +43,8 @@ pub(super) struct Scratch {
 /// The place of a feed in its run, for a new subscriber.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// Of the stream that is asked for.
+    /// Of the stream that is asked for, if it is not followed already.
     pub(super) epoch: Epoch,
-    /// Number of the event that comes next.
-    pub(super) next: u64,
     pub(super) now: UnixNanos,
 }
 
@@ -53,14 +52,12 @@ pub(super) struct Moment {
 #[derive(Debug)]
 struct Published {
     stream: Stream,
-    /// State of the market that its last message, or its present state, was made from.
+    /// State of the market that its last message, or its present state, was made from; matters to a conflated stream.
     version: u64,
     /// The interval of a conflated stream in which its last message went out.
     slot: u64,
     /// Best bid and offer as published last; for `bbo`.
     best: Best,
-    /// Since when every message was numbered: the event that came next, by its number in the epoch, and the stream's number then.
-    live_from: (u64, Sequence),
     /// Levels as published last; for every live `book` but the full, unconflated one, which is the market's own.
     view: Option<DepthView>,
 }
@@ -82,11 +79,13 @@ pub(super) struct Market {
     /// Times of the last record.
     times: EventTimes,
     is_stale: bool,
-    /// Last numbers of the streams of events, which count whether or not anybody ever reads them.
-    counted: [Sequence; EVENT_KINDS.len()],
+    /// Last numbers of the streams that are not conflated, which count whether or not anybody ever reads them.
+    counted: [Sequence; COUNTED_KINDS.len()],
     /// How much later than the market it is published, if it is, in milliseconds.
     delayed_ms: Option<u64>,
-    /// Made at the first subscription and kept: a stream's number means the same to everybody.
+    /// Its number in the tape whose events it is given; `None` where its streams do not have the numbers of one.
+    taped: Option<InstrumentId>,
+    /// Made at the first subscription and kept.
     streams: Vec<Published>,
 }
 
@@ -103,24 +102,31 @@ impl Market {
             versions: Versions::default(),
             times: EventTimes::default(),
             is_stale: false,
-            counted: [Sequence::ZERO; EVENT_KINDS.len()],
+            counted: COUNTED_KINDS.map(StreamKind::first),
             delayed_ms: None,
+            taped: Some(instrument.id),
             streams: Vec::new(),
         }
     }
 
     /// The same market, published so much later: under another name for its streams, and marked in every message.
     pub(super) fn delayed(self, id: InstrumentId, delayed_ms: u64) -> Self {
-        Self { instrument: Instrument { id, ..self.instrument }, delayed_ms: Some(delayed_ms), ..self }
+        let instrument = Instrument { id, ..self.instrument };
+        Self { instrument, delayed_ms: Some(delayed_ms), taped: None, ..self }
+    }
+
+    pub(super) const fn taped(&self) -> Option<InstrumentId> {
+        self.taped
+    }
+
+    /// Epoch and last message of a stream that is followed.
+    pub(super) fn followed(&self, kind: StreamKind) -> Option<(Epoch, Sequence)> {
+        let found = self.streams.iter().find(|published| published.stream.kind == kind)?;
+        found.stream.is_live().then(|| (found.stream.epoch(), found.stream.seq()))
     }
 
     pub(super) const fn instrument(&self) -> &Instrument {
         &self.instrument
-    }
-
-    /// Goes on counting trades from here, as the market did that it tells again.
-    pub(super) const fn count_trades_from(&mut self, trades: u64) {
-        self.trades_counted = trades;
     }
 
     pub(super) const fn is_stale(&self) -> bool {
@@ -199,28 +205,36 @@ impl Market {
         &mut self,
         id: StreamId,
         (kind, encoding): (StreamKind, Encoding),
-        Moment { epoch, next, now }: Moment,
+        moment: Moment,
     ) -> Subscribed {
+        let now = moment.now;
+        let place = self.follow((kind, encoding), moment);
+        let stream = &self.streams[place].stream;
+        let (epoch, seq, beat) = (stream.epoch(), stream.seq(), stream.beat(now));
+        let stale = self.is_stale.then(|| encoded(|out| encode_stale(out, &beat)));
+        let state = self.state(&self.streams[place], encoding, now);
+        Subscribed { stream: id, epoch, seq, state, stale }
+    }
+
+    /// Counts a follower of a stream in; the stream's place.
+    fn follow(&mut self, (kind, encoding): (StreamKind, Encoding), Moment { epoch, now }: Moment) -> usize {
         let place = self.place(kind, epoch);
-        let (version, best) = (self.version(kind), self.best);
+        let (version, best, counted) = (self.version(kind), self.best, self.counted(kind));
         let published = &mut self.streams[place];
-        let was_live = published.stream.is_live();
-        if !was_live && kind.event().is_none() {
-            // Nobody followed: the present state is a message that nobody got, unless it is the one of before.
-            if published.version != version {
-                published.stream.skip();
+        if !published.stream.is_live() {
+            match counted {
+                Some(seq) => published.stream.begin(epoch, seq),
+                // Nobody followed: the present state is a message that nobody got, unless it is the one of before.
+                None if published.version != version => {
+                    published.stream.begin(epoch, published.stream.seq().next());
+                }
+                None => {}
             }
             (published.version, published.best) = (version, best);
             published.view = view(kind, &self.book);
         }
-        if !was_live {
-            published.live_from = (next, published.stream.seq());
-        }
         published.stream.join(encoding, now);
-        let (seq, beat) = (published.stream.seq(), published.stream.beat(now));
-        let stale = self.is_stale.then(|| encoded(|out| encode_stale(out, &beat)));
-        let state = self.state(&self.streams[place], encoding, now);
-        Subscribed { stream: id, epoch, seq, state, stale }
+        place
     }
 
     /// Counts a subscriber out.
@@ -236,19 +250,10 @@ impl Market {
         found.map_or(Missed::NotHeld, |published| published.stream.missed(encoding, after))
     }
 
-    /// Whether every message of a stream behind `after` follows from the tape, and from where: the event behind which its number is known,
-    /// and that number; `None` for streams that count from the beginning. The stream must have messages behind `after`.
-    pub(super) fn retold_from(&self, kind: StreamKind, after: Sequence) -> Option<Option<(u64, Sequence)>> {
-        let found = self.streams.iter().find(|published| published.stream.kind == kind);
-        match kind.event() {
-            _ if !kind.is_taped() => None,
-            Some(event) => (after < self.counted[event]).then_some(None),
-            None => {
-                let Published { stream, live_from, .. } = found?;
-                let is_whole = stream.is_live() && live_from.1 <= after && after < stream.seq();
-                is_whole.then_some(Some(*live_from))
-            }
-        }
+    /// Whether there are messages of a stream behind `after` in this epoch, all of which follow from the tape.
+    pub(super) fn follows_from_tape(&self, kind: StreamKind, epoch: Epoch, after: Sequence) -> bool {
+        let is_other = self.followed(kind).is_some_and(|(followed, _)| followed != epoch);
+        kind.is_taped() && !is_other && self.counted(kind).is_some_and(|seq| after < seq)
     }
 
     /// Lets time pass: bars that are over, conflated streams that are due, heartbeats on what was silent for `idle_ns` (`stale`
@@ -286,20 +291,32 @@ impl Market {
         if let Some(place) = self.streams.iter().position(|published| published.stream.kind == kind) {
             return place;
         }
-        // What has a present state starts with that as message 1; events have been counted all along.
-        let seq = kind.event().map_or(Sequence::ZERO.next(), |event| self.counted[event]);
+        let seq = self.counted(kind).unwrap_or(kind.first());
         let Instrument { id, symbol, .. } = self.instrument;
         let mut stream = Stream::new(id, kind, symbol, epoch, seq);
         stream.delayed_ms = self.delayed_ms;
-        self.streams.push(Published {
-            stream,
-            version: self.version(kind),
-            slot: 0,
-            best: self.best,
-            live_from: (0, Sequence::ZERO),
-            view: None,
-        });
+        let (version, best) = (self.version(kind), self.best);
+        self.streams.push(Published { stream, version, slot: 0, best, view: None });
         self.streams.len() - 1
+    }
+
+    /// The last number of a stream that is counted.
+    fn counted(&self, kind: StreamKind) -> Option<Sequence> {
+        kind.counted().map(|place| self.counted[place])
+    }
+
+    /// Counts a message of a stream.
+    const fn count(&mut self, kind: StreamKind) {
+        if let Some(place) = kind.counted() {
+            self.counted[place] = self.counted[place].next();
+        }
+    }
+
+    /// Counts a message of a stream, and gives the stream if it is followed.
+    fn counted_stream(&mut self, kind: StreamKind) -> Option<&mut Stream> {
+        self.count(kind);
+        let mut streams = self.streams.iter_mut().map(|published| &mut published.stream);
+        streams.find(|stream| stream.kind == kind && stream.is_live())
     }
 
     fn end_event(&mut self, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
@@ -317,6 +334,7 @@ impl Market {
         if best != self.best {
             self.best = best;
             self.versions.best += 1;
+            self.count(StreamKind::Bbo(Conflation::Off));
             self.publish_best(out);
         }
         if has_book {

@@ -11,9 +11,7 @@ use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
 use super::tape::{Keyframe, Missing};
 use crate::journal::tape::MarketState;
-use crate::types::{
-    Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, Sequence, Side, UnixNanos,
-};
+use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
 
 /// What a feed is told once.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +26,10 @@ pub struct FeedOptions {
 
 /// Books, streams and their sequence numbers.
 ///
-/// The numbers of a stream mean the same to everybody. A stream of events counts from the beginning of the epoch. A stream
-/// with a present state comes into being at its first subscription, with that state as message 1, and then stays; while
-/// nobody follows it, it publishes nothing, and the next subscriber's state takes the next number. A stream is encoded while
-/// somebody reads that encoding, and for [`RingBounds::keep_ns`] after the last one left. What is published is always a whole
+/// The numbers of a stream mean the same to everybody: its messages are counted from the beginning of the epoch, whoever reads, so that
+/// they follow from the events alone. A stream with a present state begins with that as message 1. A conflated stream is the exception: it
+/// comes into being at its first subscription; while nobody follows it, it publishes nothing, and the next subscriber's state takes the
+/// next number. A stream is encoded while somebody reads that encoding, and for [`RingBounds::keep_ns`] after the last one left. What is published is always a whole
 /// book: subscribing between the records of one event gives the state before it.
 #[derive(Debug)]
 pub struct Feed {
@@ -40,10 +38,12 @@ pub struct Feed {
     options: FeedOptions,
     /// Names the sequences that no earlier run's go on with: another one in each run.
     run: Epoch,
-    /// Number of the event that comes next in the epoch, as the tape counts.
-    next: u64,
+    /// Run of the tape whose numbers the streams have: the feed's own, or that which a delayed feed reads.
+    tape: Option<Epoch>,
     /// Of the first instrument in the names of streams: another one in every delayed feed.
     base: u32,
+    /// How much later than the market it is published, in milliseconds.
+    delay_ms: u64,
     scratch: Scratch,
     encoder: Encoder,
 }
@@ -54,7 +54,9 @@ impl Feed {
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
         let encoder = Encoder::new(RingBudget::new(options.rings));
-        Self { markets, run: options.epoch, next: 0, base: 0, options, scratch: Scratch::default(), encoder }
+        let tape = Some(options.epoch);
+        let scratch = Scratch::default();
+        Self { markets, run: options.epoch, tape, base: 0, delay_ms: 0, options, scratch, encoder }
     }
 
     /// What it was told.
@@ -64,55 +66,73 @@ impl Feed {
     }
 
     /// Lets a feed in which nothing has happened yet go on where another run ended: with its epoch, its books, and the numbers of the
-    /// streams that follow from its events. Bars and conflated streams, and all sequences that are not the feed's, keep the epoch that it
+    /// streams that follow from its events; what was followed then is kept from `now` on, as if its readers had left just before. Bars and conflated streams, and all sequences that are not the feed's, keep the epoch that it
     /// was made with. `false`, and nothing has changed, if the keyframe is not of these instruments.
     #[must_use]
-    pub fn go_on(&mut self, keyframe: &Keyframe, instruments: &Instruments) -> bool {
+    pub fn go_on(&mut self, keyframe: &Keyframe, instruments: &Instruments, now: UnixNanos) -> bool {
         let options = FeedOptions { epoch: keyframe.epoch, ..self.options };
         let mut feed = Self { run: self.run, ..Self::new(instruments, options) };
         let fits = feed.load(&keyframe.markets, &keyframe.events);
-        feed.next = keyframe.next;
         if fits {
-            feed.markets.iter_mut().for_each(Market::begin_run);
+            let moment = Moment { epoch: options.epoch, now };
+            for (market, state) in feed.markets.iter_mut().zip(&keyframe.markets) {
+                market.begin_run(state, moment);
+            }
             *self = feed;
         }
         fits
     }
 
-    /// A feed of empty books that is published `delayed_ms` later than the market. Its streams are other ones than those of the market: they
-    /// are named as if its instruments came behind `base` others, in records too, and every text says by how much it is delayed.
+    /// A feed of empty books that is published `delay_ms` later than the market. Its streams are other ones than those of the market: they
+    /// are named as if its instruments came behind `base` others, in records too, and every text says by how much it is delayed. From the
+    /// first keyframe that it takes over, their numbers are those of the tape.
     #[must_use]
-    pub fn delayed(instruments: &Instruments, options: FeedOptions, base: u32, delayed_ms: u64) -> Self {
+    pub fn delayed(instruments: &Instruments, options: FeedOptions, base: u32, delay_ms: u64) -> Self {
         let feed = Self::new(instruments, options);
         let ids = (base..u32::MAX).map(InstrumentId);
-        let markets = feed.markets.into_iter().zip(ids).map(|(market, id)| market.delayed(id, delayed_ms));
-        Self { markets: markets.collect(), base, ..feed }
+        let markets = feed.markets.into_iter().zip(ids).map(|(market, id)| market.delayed(id, delay_ms));
+        Self { markets: markets.collect(), tape: None, base, delay_ms, ..feed }
     }
 
-    /// Publishes, at `now`, the state of a keyframe of any run, as its source would say it: what is not among the keyframe's instruments, as
-    /// it is here, shows nothing any more.
+    /// Whether the feed follows a tape already.
+    #[must_use]
+    pub const fn follows_tape(&self) -> bool {
+        self.tape.is_some()
+    }
+
+    /// Lets a delayed feed follow the run of a tape that begins with this keyframe: publishes, at `now`, the keyframe's state as its source
+    /// would say it, and goes on with the numbers that the streams had there, under an epoch that follows from the tape's and the delay. So
+    /// whoever reads the same tape with the same delay, now or after a restart, has the same messages under the same numbers.
+    ///
+    /// A stream that is followed at the time goes on under the epoch that its readers know until nobody follows it any more. What is not
+    /// among the keyframe's instruments as it is here shows nothing any more; what differs in its terms only has numbers of its own.
     pub fn take_over(&mut self, keyframe: &Keyframe, now: UnixNanos, out: &mut Vec<Publication>) {
         let mut places = vec![None; keyframe.instruments.count()];
-        for place in (0..).take(self.markets.len()).map(InstrumentId) {
-            let Some(market) = self.markets.get_mut(place.index()) else { break };
+        let mut taped = Vec::with_capacity(self.markets.len());
+        for (place, market) in self.markets.iter().enumerate() {
             let own = market.instrument();
-            let taped = keyframe.instruments.by_symbol(own.symbol.as_str());
-            let taped = taped.filter(|taped| (taped.decimals, taped.depth) == (own.decimals, own.depth));
-            if let Some(taped) = taped {
-                places[taped.id.index()] = Some(place);
-                let state = keyframe.markets.get(taped.id.index());
-                market.count_trades_from(state.map_or(0, |state| state.trades_counted));
+            let found = keyframe.instruments.by_symbol(own.symbol.as_str());
+            let found = found.filter(|found| (found.decimals, found.depth) == (own.decimals, own.depth));
+            if let Some(found) = found {
+                places[found.id.index()] = Some(place);
             }
-            if [Side::Buy, Side::Sell].iter().any(|side| market.best(*side).is_some()) {
-                let (ts_event, ts_recv, kind) = (keyframe.ts_out, keyframe.ts_out, MarketEventKind::Clear);
-                self.apply(&MarketEvent { instrument: place, ts_event, ts_recv, last: true, kind }, now, out);
-            }
+            taped.push(found.and_then(|found| Some((found, keyframe.markets.get(found.id.index())?))));
         }
+        let mut events: Vec<Vec<&MarketEvent>> = vec![Vec::new(); self.markets.len()];
         for event in &keyframe.events {
-            if let Some(Some(instrument)) = places.get(event.instrument.index()).copied() {
-                self.apply(&MarketEvent { instrument, ..*event }, now, out);
+            if let Some(place) = places.get(event.instrument.index()).copied().flatten() {
+                events[place].push(event);
             }
         }
+        let Self { markets, scratch, encoder, .. } = self;
+        let mut out = Outgoing { now, publications: out, encoder };
+        for ((market, taped), events) in markets.iter_mut().zip(taped).zip(events) {
+            market.take_over(keyframe.ts_out, taped, &events, scratch, &mut out);
+        }
+        self.tape = Some(keyframe.epoch);
+        self.options.epoch = late_epoch(keyframe.epoch, self.delay_ms);
+        // Nor may what does not follow from the tape go on as if nothing had happened.
+        self.run = Epoch(self.run.0.wrapping_add(1));
     }
 
     /// Place of a stream's market.
@@ -129,9 +149,8 @@ impl Feed {
     /// Applies one record of a market, and appends to `out` what it publishes at `now`: records, trades and bars at once,
     /// book and best bid and offer when the record is the last of its event. A record of an unknown instrument is ignored.
     pub fn apply(&mut self, event: &MarketEvent, now: UnixNanos, out: &mut Vec<Publication>) {
-        let Self { markets, scratch, encoder, next, .. } = self;
+        let Self { markets, scratch, encoder, .. } = self;
         if let Some(market) = markets.get_mut(event.instrument.index()) {
-            *next += 1;
             market.apply(event, scratch, &mut Outgoing { now, publications: out, encoder });
         }
     }
@@ -150,7 +169,7 @@ impl Feed {
         let kind = StreamKind::of(channel, depth, conflation).ok_or(Code::SubChannelNotOffered)?;
         let named = InstrumentId(self.base.checked_add(instrument.0).ok_or(Code::SubChannelNotOffered)?);
         let id = StreamId::of(named, kind, encoding).ok_or(Code::SubChannelNotOffered)?;
-        let epoch = self.epoch_of(id);
+        let epoch = self.epoch_now(instrument, kind);
         let market = self.markets.get_mut(instrument.index()).ok_or(Code::SubSymbolUnknown)?;
         if !market.offers(channel) {
             return Err(Code::SubChannelNotOffered);
@@ -158,7 +177,7 @@ impl Feed {
         if encoding == Encoding::Dbn && !market.offers_records(kind) {
             return Err(Code::SubRecordsNotOffered);
         }
-        let moment = Moment { epoch, next: self.next, now };
+        let moment = Moment { epoch, now };
         Ok(market.subscribe(id, (kind, encoding), moment))
     }
 
@@ -175,8 +194,8 @@ impl Feed {
     #[must_use]
     pub fn present(&mut self, stream: StreamId, now: UnixNanos) -> Option<Subscribed> {
         let (instrument, kind, encoding) = stream.parts();
-        let moment = Moment { epoch: self.epoch_of(stream), next: self.next, now };
         let place = self.place(instrument);
+        let moment = Moment { epoch: self.epoch_now(InstrumentId(u32::try_from(place).ok()?), kind), now };
         let market = self.markets.get_mut(place)?;
         let present = market.subscribe(stream, (kind, encoding), moment);
         market.unsubscribed(kind, encoding, now);
@@ -202,15 +221,32 @@ impl Feed {
     ) -> Option<Missing> {
         let StreamRequest { channel, depth, conflation, encoding } = request;
         let kind = StreamKind::of(channel, depth, conflation)?;
-        let stream = StreamId::of(instrument, kind, encoding)?;
+        let named = InstrumentId(self.base.checked_add(instrument.0)?);
+        let stream = StreamId::of(named, kind, encoding)?;
         let market = self.markets.get(instrument.index())?;
         let is_offered =
             market.offers(channel) && (encoding == Encoding::Json || market.offers_records(kind));
-        if at.epoch != self.epoch_of(stream) || !is_offered {
+        if at.epoch != self.epoch_now(instrument, kind) || !is_offered {
             return None;
         }
-        let from = market.retold_from(kind, at.seq)?;
-        Some(Missing { stream, epoch: at.epoch, after: at.seq, from })
+        let (Some(tape), Some(taped)) = (self.tape, market.taped()) else { return None };
+        let is_taped = market.follows_from_tape(kind, at.epoch, at.seq);
+        is_taped.then(|| Missing {
+            stream,
+            epoch: at.epoch,
+            after: at.seq,
+            tape,
+            taped,
+            instrument: market.instrument().clone(),
+            delay_ms: self.delay_ms,
+        })
+    }
+
+    /// The last message of a stream that is followed.
+    #[must_use]
+    pub fn position(&self, stream: StreamId) -> Option<Sequence> {
+        let (instrument, kind, _) = stream.parts();
+        self.markets.get(self.place(instrument))?.followed(kind).map(|(_, seq)| seq)
     }
 
     /// Lets time pass: appends bars that are over, the messages of conflated streams that are due, and a heartbeat for every
@@ -267,9 +303,8 @@ impl Feed {
             // Nothing is published: there are no streams yet.
             self.apply(event, UnixNanos::default(), &mut published);
         }
-        let epoch = self.options.epoch;
         let fits = states.len() == self.markets.len();
-        fits && self.markets.iter_mut().zip(states).all(|(market, state)| market.load(state, epoch))
+        fits && self.markets.iter_mut().zip(states).all(|(market, state)| market.load(state))
     }
 
     /// The best level of one side as of the last event that ended; of any source that shows it.
@@ -281,6 +316,26 @@ impl Feed {
     /// Names the run of a stream's sequence.
     #[must_use]
     pub fn epoch_of(&self, stream: StreamId) -> Epoch {
-        if stream.parts().1.is_taped() { self.options.epoch } else { self.run }
+        let (instrument, kind, _) = stream.parts();
+        let place = self.place(instrument);
+        let followed = self.markets.get(place).and_then(|market| market.followed(kind));
+        let begins = || self.epoch_now(InstrumentId(u32::try_from(place).unwrap_or(u32::MAX)), kind);
+        followed.map_or_else(begins, |(epoch, _)| epoch)
     }
+
+    /// The same, of a stream that nobody follows.
+    fn epoch_now(&self, instrument: InstrumentId, kind: StreamKind) -> Epoch {
+        let market = self.markets.get(instrument.index());
+        let is_taped = kind.is_taped() && market.is_some_and(|market| market.taped().is_some());
+        if is_taped { self.options.epoch } else { self.run }
+    }
+}
+
+/// Names the sequences of a tape's run as they are published so many milliseconds later: the same whenever they are, and another name for
+/// every delay. Mixed by the finalizer of `SplitMix64` (Steele, Lea, Flood 2014), which maps no two numbers to one.
+fn late_epoch(tape: Epoch, delay_ms: u64) -> Epoch {
+    let mut mixed = tape.0.wrapping_add(delay_ms.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Epoch(mixed ^ (mixed >> 31))
 }

@@ -160,7 +160,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream whose last message has the number `seq`. What has a present state starts with that as message 1.
+    /// A stream whose last message has the number `seq`.
     pub(super) fn new(
         instrument: InstrumentId,
         kind: StreamKind,
@@ -185,14 +185,24 @@ impl Stream {
         self.seq
     }
 
-    /// Takes a number for a message that nobody gets.
-    pub(super) const fn skip(&mut self) {
-        self.seq = self.seq.next();
+    /// Goes on behind this message of this epoch; for a stream that nobody has followed.
+    pub(super) const fn begin(&mut self, epoch: Epoch, seq: Sequence) {
+        (self.epoch, self.seq) = (epoch, seq);
+    }
+
+    /// The run of its sequence.
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Whether messages are encoded: somebody reads, or may come back soon.
     pub(super) fn is_live(&self) -> bool {
         self.outlets.iter().any(|outlet| outlet.ring.is_some())
+    }
+
+    /// Whether messages are encoded so.
+    pub(super) fn is_kept(&self, encoding: Encoding) -> bool {
+        self.outlets[encoding as usize].ring.is_some()
     }
 
     pub(super) fn is_read(&self) -> bool {

@@ -357,6 +357,73 @@ proptest! {
     }
 }
 
+/// The best levels of both sides, at each depth.
+fn tops(book: &Book) -> Vec<[Vec<Level>; 2]> {
+    let top = |depth: &Depth| {
+        [Side::Buy, Side::Sell].map(|side| book.levels(side).take(depth.levels_max()).collect())
+    };
+    Depth::ALL.iter().map(top).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn an_event_is_a_message_of_a_depth_exactly_if_its_best_levels_are_others_than_before(
+        records in prop::collection::vec((kind(), prop::bool::weighted(0.7)), 1..900),
+    ) {
+        let (mut book, mut changes) = (Book::default(), Changes::default());
+        let mut before = tops(&book);
+        for (kind, last) in records {
+            book.apply(&kind);
+            if last {
+                book.end_event(&mut changes);
+                let now = tops(&book);
+                for (depth, (before, now)) in Depth::ALL.iter().zip(before.iter().zip(&now)) {
+                    prop_assert_eq!(book.has_changed(*depth), before != now, "{:?} after {:?}", depth, kind);
+                }
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_has_the_same_numbers_whoever_reads_it_and_whenever(
+        records in prop::collection::vec((kind(), prop::bool::weighted(0.7)), 1..600),
+        arrival in 0_usize..600,
+    ) {
+        let (mut read, mut unread) = (feed(), feed());
+        let streams = Depth::ALL.iter().map(|depth| StreamRequest { depth: *depth, ..request(Channel::Book) });
+        let streams: Vec<_> = streams.chain([request(Channel::Bbo), request(Channel::Mbo)]).collect();
+        let subscribe = |feed: &mut Feed| -> Vec<Subscribed> {
+            streams.iter().map(|wanted| feed.subscribe(ORDERS, *wanted, NOW).unwrap()).collect()
+        };
+        let mut early = subscribe(&mut read);
+        let mut out = Vec::new();
+        for (place, (kind, last)) in records.iter().enumerate() {
+            if place == arrival {
+                let late = subscribe(&mut unread);
+                for (early, late) in early.iter().zip(&late) {
+                    prop_assert_eq!((early.stream, early.seq), (late.stream, late.seq));
+                }
+            }
+            out.clear();
+            read.apply(&event(ORDERS, *kind, *last), NOW, &mut out);
+            for published in &out {
+                let stream = early.iter_mut().find(|stream| stream.stream == published.stream).unwrap();
+                prop_assert_eq!(published.seq, stream.seq.next());
+                stream.seq = published.seq;
+                if let MarketMessage::Delta(delta) = decode(&published.message) {
+                    prop_assert!(!delta.bids.is_empty() || !delta.asks.is_empty());
+                }
+            }
+            let mut same = Vec::new();
+            unread.apply(&event(ORDERS, *kind, *last), NOW, &mut same);
+            prop_assert!(place < arrival && same.is_empty() || place >= arrival && same == out);
+        }
+    }
+}
+
 #[test]
 fn a_client_meets_a_checksum_at_least_every_hundredth_delta() {
     let mut feed = feed();

@@ -146,7 +146,8 @@ impl Core {
     ) -> std::io::Result<()> {
         if self.tape.is_some() {
             let directory = self.tape_directory.clone();
-            self.retellings.start(Recoveries::start(directory.clone(), commands.downgrade())?);
+            let recoveries = Recoveries::start(directory.clone(), commands.downgrade(), clock.clone())?;
+            self.retellings.start(recoveries);
             let options = self.feed.options();
             self.delayed.start(directory, commands.downgrade(), clock.clone(), options);
         }
@@ -173,8 +174,8 @@ impl Core {
     /// Lets books and streams of the market go on where an earlier run ended; `false`, and they begin anew, if that had other
     /// instruments. Private streams are not on the tape: they go on with the orders, from the log.
     #[must_use]
-    pub fn go_on(&mut self, keyframe: &Keyframe) -> bool {
-        self.goes_on = self.feed.go_on(keyframe, &self.instruments);
+    pub fn go_on(&mut self, keyframe: &Keyframe, now: UnixNanos) -> bool {
+        self.goes_on = self.feed.go_on(keyframe, &self.instruments, now);
         self.goes_on
     }
 

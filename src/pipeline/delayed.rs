@@ -36,8 +36,8 @@ const KEEP_MIN_NS: u64 = 10_000_000_000;
 /// What has become old enough.
 #[derive(Debug)]
 pub enum Due {
-    /// Events of instruments of this run.
-    Events(Vec<MarketEvent>),
+    /// Events of instruments of this run, each with the time at which it became due.
+    Events(Vec<(MarketEvent, UnixNanos)>),
     /// Another run begins, in this state.
     Run(Box<Keyframe>),
 }
@@ -300,8 +300,9 @@ impl Core {
                 if let Some(feed) = &mut slot.feed {
                     match due {
                         Due::Events(events) => {
-                            for event in &events {
-                                feed.apply(event, now, &mut batch.publications);
+                            // By the time that follows from the tape, so that it is the same message whenever it is told.
+                            for (event, due) in &events {
+                                feed.apply(event, *due, &mut batch.publications);
                             }
                         }
                         Due::Run(keyframe) => feed.take_over(&keyframe, now, &mut batch.publications),
@@ -357,3 +358,6 @@ impl Core {
         batch.publish();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,11 @@ use tokio::sync::mpsc::WeakSender;
 use tokio::time::Instant;
 
 use super::{Command, SessionHandle};
+use crate::clock::Clock;
 use crate::feed::Ending;
 use crate::feed::tape::{Missing, Retold, TapeError};
 use crate::telemetry::chain;
-use crate::types::{Code, Symbol};
+use crate::types::{Code, Sequence, Symbol};
 
 pub(super) use job::{Ask, Job};
 
@@ -71,12 +72,32 @@ enum Work {
     Read(Box<Job>),
 }
 
+impl Work {
+    /// The answer to whoever waits for it, if it cannot be done.
+    fn lost(&self) -> Command {
+        match self {
+            Self::LookUp(look_up, _) => {
+                let LookUp { session, id, request, wanted } = &**look_up;
+                let lost = |(symbol, _): &(Symbol, Missing)| (*symbol, Err(Code::SubResumeNotHeld));
+                Command::LookedUp {
+                    session: Arc::clone(session),
+                    id: id.clone(),
+                    request: request.clone(),
+                    findings: wanted.iter().map(lost).collect(),
+                }
+            }
+            Self::Read(job) => job.lost(Ending::because(Code::SesPositionLost)),
+        }
+    }
+}
+
 /// The threads, for the pipeline. They end when it is dropped.
 pub(super) struct Recoveries(Arc<Shared>);
 
 struct Shared {
     directory: PathBuf,
     commands: WeakSender<Command>,
+    clock: Clock,
     state: Mutex<State>,
     /// Notified when there is work, and at the end.
     work: Condvar,
@@ -130,8 +151,9 @@ impl Recoveries {
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub(super) fn start(directory: PathBuf, commands: WeakSender<Command>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { directory, commands, state: Mutex::default(), work: Condvar::new() });
+    pub(super) fn start(directory: PathBuf, commands: WeakSender<Command>, clock: Clock) -> io::Result<Self> {
+        let (state, work) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { directory, commands, clock, state, work });
         let recoveries = Self(Arc::clone(&shared));
         for number in 0..THREADS {
             let shared = Arc::clone(&shared);
@@ -158,10 +180,11 @@ impl Recoveries {
         number
     }
 
-    /// Lets a job that asked read what has come since.
-    pub(super) fn go_on(&self, number: u64) {
+    /// Lets a job that asked read what has come since, up to message `until` at least.
+    pub(super) fn go_on(&self, number: u64, until: Sequence) {
         let mut state = self.0.state.lock();
-        if let Some(Parked { job, .. }) = state.parked.remove(&number) {
+        if let Some(Parked { mut job, .. }) = state.parked.remove(&number) {
+            job.read_until(until);
             state.waiting.push((Instant::now() + job::POLL, job));
             self.0.work.notify_one();
         }
@@ -282,10 +305,20 @@ impl Shared {
 
 fn run(shared: &Arc<Shared>) {
     while let Some(work) = shared.next() {
-        match work {
+        let lost = work.lost();
+        answer(shared, lost, || match work {
             Work::LookUp(look_up, places) => look(shared, *look_up, places),
             Work::Read(job) => job.step(shared),
-        }
+        });
+    }
+}
+
+/// Works through one thing. Should that panic, it costs this one and not the thread: whoever waits for it is told that it is `lost`, and
+/// its place was given back on the way. What is shared stands behind a lock that is held for moves of whole things only.
+fn answer(shared: &Shared, lost: Command, work: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+        tracing::error!("a thread panicked while it read the tape for a client who resumes");
+        shared.send(lost);
     }
 }
 
@@ -307,3 +340,6 @@ fn look(shared: &Shared, look_up: LookUp, places: Vec<Option<Place>>) {
     let findings = findings.collect();
     shared.send(Command::LookedUp { session, id, request, findings });
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,17 +92,18 @@ impl Core {
             return false;
         }
         let (mut room, mut wanted) = (session.resume_bytes_max, Vec::new());
+        let instruments = Arc::clone(&self.instruments);
         for (symbol, at) in &request.resume {
             let Some(symbol) = symbol else { continue };
             let StreamRequest { channel, depth, conflation, .. } = stream;
             let entitlement = session.entitlement();
             let entitled = entitlement.may_subscribe(channel, symbol.as_str(), depth, conflation);
-            let is_live = entitled.is_ok_and(|access| access.delay_ms == 0);
-            let Some(instrument) = self.instruments.by_symbol(symbol.as_str()).filter(|_| is_live) else {
+            let (Ok(access), Some(instrument)) = (entitled, instruments.by_symbol(symbol.as_str())) else {
                 continue;
             };
-            let Some(missing) = self.feed.missing(instrument.id, stream, *at) else { continue };
-            match self.feed.missed(missing.stream, at.seq) {
+            let Ok(feed) = self.feed_with_delay(access.delay_ms) else { continue };
+            let Some(missing) = feed.missing(instrument.id, stream, *at) else { continue };
+            match feed.missed(missing.stream, at.seq) {
                 Missed::Held(messages) if bytes(&messages) <= room => room -= bytes(&messages),
                 _ => wanted.push((*symbol, missing)),
             }
@@ -193,8 +194,9 @@ impl Core {
         self.subscriptions.set_retold(session.number, key, retold);
         if is_end {
             self.hurry_tape();
+            let until = self.feed_of(retold.stream).and_then(|feed| feed.position(retold.stream));
             if let Some(recoveries) = self.retellings.recoveries.as_ref().filter(|_| !has_piece) {
-                recoveries.go_on(number);
+                recoveries.go_on(number, until.unwrap_or(retold.sent));
             }
         }
         Ok(())
@@ -209,7 +211,8 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<bool, JournalError> {
         let Retold { stream, terms, after, sent, .. } = retold;
-        let messages = match self.feed.missed(stream, sent) {
+        let missed = self.feed_of(stream).map_or(Missed::NotHeld, |feed| feed.missed(stream, sent));
+        let messages = match missed {
             Missed::Held(messages) if bytes(&messages) <= session.resume_bytes_max => messages,
             _ => return Ok(false),
         };

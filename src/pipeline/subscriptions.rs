@@ -268,8 +268,7 @@ impl Core {
             } = granted;
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
             if let Some(found) = found {
-                let instrument = Delivered { stream, first: 0, last: 0 }.instrument();
-                self.retell(session, (channel, instrument), terms, *found, seq);
+                self.retell(session, (channel, self.instrument_of(stream)), terms, *found, seq);
                 continue;
             }
             batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
@@ -329,9 +328,10 @@ impl Core {
             let missed = |after| self.feed_of(id).map_or(Missed::NotHeld, |feed| feed.missed(id, after));
             recover(at, epoch, seq, missed, asked.resume_room).or_else(|code| {
                 // It may have been looked up before the stream's numbers were given up and begun anew.
-                let missing = self.feed.missing(instrument.id, asked.stream, at).filter(|_| delay_ms == 0);
+                let feed = self.feed_of(id);
+                let missing = feed.and_then(|feed| feed.missing(instrument.id, asked.stream, at));
                 match asked.findings.remove(symbol) {
-                    Some(Ok(place)) if missing == Some(*place.missing()) => {
+                    Some(Ok(place)) if missing.as_ref() == Some(place.missing()) => {
                         found = Some(place);
                         Ok(Vec::new())
                     }

@@ -20,8 +20,8 @@ pub(super) fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
     Journal::new(journal::open(&config, &ClockConfig::default(), b"").unwrap(), shutdown.clone())
 }
 
-fn core(journal: &Journal) -> Core {
-    let options = PipelineOptions {
+pub(super) fn options() -> PipelineOptions {
+    PipelineOptions {
         instruments: Arc::new(Instruments::new()),
         source_instruments: HashMap::new(),
         publishers: Vec::new(),
@@ -29,8 +29,25 @@ fn core(journal: &Journal) -> Core {
         feed: FeedConfig::default(),
         epoch: Epoch(1),
         engine: EngineOptions::default(),
-    };
-    Core::new(&options, journal.clone())
+    }
+}
+
+fn core(journal: &Journal) -> Core {
+    Core::new(&options(), journal.clone())
+}
+
+pub(super) fn session(number: u64) -> Arc<SessionHandle> {
+    Arc::new(SessionHandle {
+        number,
+        principal: Principal::new("acme", "alice").unwrap(),
+        entitlement: ArcSwap::from_pointee(Entitlement::default()),
+        encoding: Encoding::Json,
+        resume_bytes_max: 1_000,
+        messages: PublishedRate::default(),
+        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
+        trail: SessionTrail::new(SessionId([0; 32])),
+        is_revoked: std::sync::atomic::AtomicBool::new(false),
+    })
 }
 
 fn closed(number: u64) -> Command {
@@ -42,18 +59,7 @@ fn closed(number: u64) -> Command {
         received: 0,
         sent: 0,
     };
-    let session = SessionHandle {
-        number,
-        principal,
-        entitlement: ArcSwap::from_pointee(Entitlement::default()),
-        encoding: Encoding::Json,
-        resume_bytes_max: 1_000,
-        messages: PublishedRate::default(),
-        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
-        trail: SessionTrail::new(SessionId([0; 32])),
-        is_revoked: std::sync::atomic::AtomicBool::new(false),
-    };
-    Command::Closed { session: Arc::new(session), delivered: Vec::new(), event, is_last: true }
+    Command::Closed { session: session(number), delivered: Vec::new(), event, is_last: true }
 }
 
 #[tokio::test(flavor = "multi_thread")]

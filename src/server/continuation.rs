@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::feed::tape::{Item, Keyframe, Position, Reader, TapeError};
 use crate::journal::tape::Opened;
-use crate::types::{Instrument, Instruments};
+use crate::types::Instruments;
 
 /// The state to go on from, or why there is none.
 pub(super) type Continuation = Result<Box<Keyframe>, NewEpoch>;
@@ -48,13 +48,6 @@ pub(super) fn of(
         return Err(NewEpoch::NoEnd);
     }
     let same = keyframe.instruments.count() == instruments.count()
-        && keyframe.instruments.iter().zip(instruments.iter()).all(|(one, other)| is_same(one, other));
+        && keyframe.instruments.iter().zip(instruments.iter()).all(|(one, other)| one == other);
     if same { Ok(keyframe) } else { Err(NewEpoch::OtherInstruments) }
-}
-
-fn is_same(one: &Instrument, other: &Instrument) -> bool {
-    // What bounds or fills orders makes no difference to what is published, and the tape does not know it.
-    let Instrument { id, symbol, decimals, tick, lot, band: _, depth, tradable, paper: _ } = one;
-    (*id, *symbol, *decimals) == (other.id, other.symbol, other.decimals)
-        && (*tick, *lot, *depth, *tradable) == (other.tick, other.lot, other.depth, other.tradable)
 }

@@ -151,7 +151,7 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
         engine: engine_options(config, now),
     };
     let mut core = Core::new(&options, journal.clone()).going_on_with(restored);
-    let epoch = begin_epoch(&mut core, continuation, options.epoch, &journal)?;
+    let epoch = begin_epoch(&mut core, continuation, now, &journal)?;
     if let Some((tape, directory)) = tape {
         core = core.with_tape(recorder(tape, config, &journal, &options, epoch)?, directory);
     }
@@ -312,11 +312,12 @@ fn restore_state(config: &Config, journal: &Journal, ops: &mut Ops) -> Result<Op
 fn begin_epoch(
     core: &mut Core,
     continuation: Continuation,
-    run: Epoch,
+    now: UnixNanos,
     journal: &Journal,
 ) -> Result<(Epoch, u64), StartError> {
+    let run = Epoch(now.0);
     let (begins, why) = match continuation {
-        Ok(keyframe) if core.go_on(&keyframe) => {
+        Ok(keyframe) if core.go_on(&keyframe, now) => {
             ((keyframe.epoch, keyframe.next), "goes on from the tape".to_owned())
         }
         Ok(_) => ((run, 0), "begins: the keyframe of the run before does not fit".to_owned()),

@@ -38,7 +38,7 @@ impl MarketDepth {
 }
 
 /// One traded thing. Its text name on the wire is its symbol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instrument {
     /// Place in the table.
     pub id: InstrumentId,

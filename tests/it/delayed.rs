@@ -297,6 +297,139 @@ async fn what_the_run_before_published_comes_late_in_the_next_run() {
     server.finish().await;
 }
 
+/// Data of a channel as it came to a reader who is late, without a hole.
+async fn late_log(client: &mut Client, channel: &str, count: usize, not_before: u64) -> Vec<Value> {
+    let mut messages: Vec<Value> = Vec::new();
+    while messages.len() < count {
+        let message = client.message().await;
+        // A state of before there was anything to see is as young as the subscription.
+        if message["channel"] != channel || message["prev_seq"].is_null() {
+            continue;
+        }
+        assert!(ts_out(&message) >= not_before && message["delayed_ms"] == DELAY_MS, "{message}");
+        if let Some(last) = messages.last() {
+            assert_eq!(message["prev_seq"], last["seq"], "a hole or a repetition: {message}");
+        }
+        messages.push(message);
+    }
+    messages
+}
+
+async fn resume(client: &mut Client, channel: &str, after: &Value) -> Value {
+    let mut request =
+        json!({"op": "subscribe", "channel": channel, "symbols": ["SEAL"], "on_slow": "disconnect"});
+    request["resume"] = json!({"SEAL": {"epoch": after["epoch"], "seq": after["seq"]}});
+    let reply = client.request(request).await;
+    reply["symbols"]["SEAL"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_late_reader_missed_comes_from_the_tape_in_every_life_of_the_feed_and_of_the_server() {
+    let forgetful = |config: &mut Config| {
+        market(config);
+        config.feed.resume_stream_bytes_max = 0;
+    };
+    let begin = now();
+    let clock = Clock::manual(begin);
+    let folder = TempDir::new().unwrap();
+    let mut server = Server::try_start_by(clock.clone(), folder, POLICY, forgetful).await.unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let mut readers = Vec::new();
+    for channel in ["trades", "bbo", "book"] {
+        let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+        subscribe(&mut carol, channel, "SEAL").await;
+        subscribe(&mut alice, channel, "SEAL").await;
+        readers.push((channel, carol, Vec::new()));
+    }
+    trades(&mut alice, 100).await;
+    clock.set(after(begin, DELAY_NS));
+    for (channel, carol, unbroken) in &mut readers {
+        *unbroken = late_log(carol, channel, 60, begin.0 + DELAY_NS).await;
+    }
+    drop(alice);
+    let readers: Vec<_> = readers.into_iter().map(|(channel, _, unbroken)| (channel, unbroken)).collect();
+    // In the same life of the feed, in another one of the same server, and after a restart.
+    for (round, minutes) in [0, 1, 2].into_iter().enumerate() {
+        let time = after(begin, DELAY_NS + minutes * MINUTE_NS);
+        clock.set(time);
+        if round == 2 {
+            let (_, folder) = server.finish().await;
+            server = Server::try_start_by(clock.clone(), folder, POLICY, forgetful).await.unwrap();
+        }
+        for (channel, unbroken) in &readers {
+            let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+            let stream = resume(&mut carol, channel, &unbroken[9]).await;
+            assert_eq!(stream["recovered"], true, "{channel}, round {round}: {stream}");
+            assert_eq!((&stream["epoch"], &stream["delayed_ms"]), (&unbroken[0]["epoch"], &json!(DELAY_MS)));
+            let again = late_log(&mut carol, channel, 50, begin.0 + DELAY_NS).await;
+            assert!(again == unbroken[10..], "{channel}, round {round}");
+            assert!(again.iter().all(|message| ts_out(message) <= time.0), "nothing is early");
+        }
+    }
+    // A number of the market is none of the delayed stream's, and the other way round.
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let stream = resume(&mut alice, "trades", &readers[0].1[9]).await;
+    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-019")), "{stream}");
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let stream = resume(&mut carol, "trades", &json!({"epoch": stream["epoch"], "seq": 1})).await;
+    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-019")), "{stream}");
+    drop((alice, carol));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_break_of_the_tape_late_readers_go_on_and_no_number_of_before_passes_for_one_of_after() {
+    let forgetful = |config: &mut Config| {
+        market(config);
+        config.feed.resume_stream_bytes_max = 0;
+    };
+    let begin = now();
+    let clock = Clock::manual(begin);
+    let server =
+        Server::try_start_by(clock.clone(), TempDir::new().unwrap(), POLICY, forgetful).await.unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let before = subscribe(&mut alice, "trades", "SEAL").await;
+    trades(&mut alice, 20).await;
+    drop(alice);
+    let (_, folder) = server.finish().await;
+    // Other instruments: another epoch.
+    let break_ns = 5 * MINUTE_NS;
+    clock.set(after(begin, break_ns));
+    let others = |config: &mut Config| {
+        forgetful(config);
+        trading(config, &["SEAL", "FEED", "MORE"], 1_000);
+    };
+    let server = Server::try_start_by(clock.clone(), folder, POLICY, others).await.unwrap();
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    assert_ne!(subscribe(&mut alice, "trades", "SEAL").await["epoch"], before["epoch"]);
+    trades(&mut alice, 20).await;
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let stream = subscribe(&mut carol, "trades", "SEAL").await;
+    clock.set(after(begin, DELAY_NS));
+    let first = next_late(&mut carol, "trades", begin.0 + DELAY_NS).await;
+    clock.set(after(begin, DELAY_NS + break_ns));
+    let (mut last, mut behind) = (first.clone(), 0);
+    while behind < 10 {
+        let late = next_late(&mut carol, "trades", begin.0 + DELAY_NS).await;
+        assert_eq!((&late["prev_seq"], &late["epoch"]), (&last["seq"], &stream["epoch"]), "{late}");
+        behind += u64::from(ts_out(&late) >= begin.0 + DELAY_NS + break_ns);
+        last = late;
+    }
+    let mut other = server.connect(&Pki::get().client(CAROL)).await;
+    // Who joins those who read gets their numbers, which the tape does not have any more.
+    let joined = resume(&mut other, "trades", &first).await;
+    assert_eq!((&joined["recovered"], &joined["reason"]), (&json!(false), &json!("SF-SUB-018")), "{joined}");
+    assert_eq!(joined["epoch"], stream["epoch"]);
+    // What nobody had read has those of the run that is told now.
+    let old = json!({"epoch": stream["epoch"], "seq": 1});
+    let bbo = resume(&mut other, "bbo", &old).await;
+    assert_eq!((&bbo["recovered"], &bbo["reason"]), (&json!(false), &json!("SF-SUB-019")), "{bbo}");
+    let again = resume(&mut other, "bbo", &json!({"epoch": bbo["epoch"], "seq": 1})).await;
+    assert_eq!(again["recovered"], true, "{again}");
+    drop((alice, carol, other));
+    server.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_tape_late_data_is_refused_and_nothing_comes_in_its_place() {
     let server = Server::with_policy(POLICY, |config| {

@@ -144,30 +144,83 @@ async fn a_reader_who_reads_slowly_meanwhile_gets_everything_and_the_server_keep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_before_and_after_a_restart_comes_in_one_piece() {
-    let server = Server::start(forgetful).await;
+    let policy = format!(
+        "{POLICY}\n[[rule]]\nname = \"facts\"\nmatch = {{ user = \"alice\" }}\n\
+         channels = [\"status\", \"definition\"]\nsymbols = [\"*\"]\n"
+    );
+    let server = Server::with_policy(&policy, forgetful).await;
+    let mut readers = Vec::new();
+    for channel in ["trades", "bbo", "book"] {
+        let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+        let reply = alice.request(request(channel, &["SEAL"])).await;
+        let (epoch, start) =
+            (reply["symbols"]["SEAL"]["epoch"].clone(), reply["symbols"]["SEAL"]["seq"].as_u64().unwrap());
+        let mut before = Log::default();
+        before.read_until(&mut alice, channel, start + 100).await;
+        readers.push((channel, epoch, start, before));
+    }
     let mut alice = server.connect(&Pki::get().client(ALICE)).await;
-    let reply = alice.request(request("trades", &["SEAL"])).await;
-    let (epoch, start) =
-        (reply["symbols"]["SEAL"]["epoch"].clone(), reply["symbols"]["SEAL"]["seq"].as_u64().unwrap());
-    let book = alice.request(request("book", &["SEAL"])).await["symbols"]["SEAL"]["seq"].as_u64().unwrap();
-    let mut before = Log::default();
-    before.read_until(&mut alice, "trades", start + 100).await;
+    let said = alice.request(request("definition", &["SEAL"])).await["symbols"]["SEAL"].clone();
     drop(alice);
     let (_, folder) = server.finish().await;
-    let server = Server::try_start(folder, POLICY, forgetful).await.unwrap();
+    let server = Server::try_start(folder, &policy, forgetful).await.unwrap();
+    for (channel, epoch, start, before) in readers {
+        let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+        let stream = resume(&mut alice, channel, &epoch, start + 10).await;
+        assert_eq!((&stream["recovered"], &stream["epoch"]), (&json!(true), &epoch), "{channel}: {stream}");
+        let mut after = Log::default();
+        after.read_until(&mut alice, channel, stream["seq"].as_u64().unwrap() + 50).await;
+        assert_eq!(after.0[0].0, start + 11);
+        let known: Vec<_> = before.0.iter().filter(|(seq, _)| *seq > start + 10).cloned().collect();
+        assert!(after.0[..known.len()] == known, "{channel}");
+    }
+    // What did not change while the server was down is not told again.
     let mut alice = server.connect(&Pki::get().client(ALICE)).await;
-    let stream = resume(&mut alice, "trades", &epoch, start + 10).await;
-    assert_eq!((&stream["recovered"], &stream["epoch"]), (&json!(true), &epoch), "{stream}");
-    let mut after = Log::default();
-    after.read_until(&mut alice, "trades", stream["seq"].as_u64().unwrap() + 50).await;
-    assert_eq!(after.0[0].0, start + 11);
-    let known: Vec<_> = before.0.iter().filter(|(seq, _)| *seq > start + 10).cloned().collect();
-    assert!(after.0[..known.len()] == known);
-    // What nobody followed had no messages: a state stream of the run before is answered with its state.
-    let stream = resume(&mut alice, "book", &epoch, book + 1).await;
-    assert_eq!((&stream["recovered"], &stream["reason"]), (&json!(false), &json!("SF-SUB-018")));
-    assert_eq!(alice.message_where(|message| message["channel"] == "book").await["type"], "snapshot");
+    let seq = said["seq"].as_u64().unwrap();
+    let stream = resume(&mut alice, "definition", &said["epoch"], seq).await;
+    assert_eq!((&stream["recovered"], &stream["seq"]), (&json!(true), &json!(seq)), "{stream}");
+    // Nobody has followed the status in either run: what there was of it is known all the same.
+    let stream = resume(&mut alice, "status", &said["epoch"], 1).await;
+    assert_eq!(stream["recovered"], true, "{stream}");
     drop(alice);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_for_a_stream_the_one_that_is_answered_last_holds() {
+    let server = Server::start(forgetful).await;
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let reply = alice.request(request("book", &["SEAL"])).await;
+    let stream = &reply["symbols"]["SEAL"];
+    let (epoch, start) = (stream["epoch"].clone(), stream["seq"].as_u64().unwrap());
+    let mut whole = Log::default();
+    whole.read_until(&mut alice, "book", start + 300).await;
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let (mut first, mut second) = (request("book", &["SEAL"]), request("book", &["SEAL"]));
+    first["id"] = "resumes".into();
+    first["resume"] = json!({"SEAL": {"epoch": epoch, "seq": start + 1}});
+    second["id"] = "afresh".into();
+    carol.send(first.to_string()).await;
+    carol.send(second.to_string()).await;
+    let mut answered = Vec::new();
+    let mut last = 0;
+    while answered.len() < 2 || last < start + 400 {
+        let message = carol.message().await;
+        if message["type"] == "subscribed" {
+            let recovered = message["symbols"]["SEAL"]["recovered"] == true;
+            assert_eq!(recovered, message["id"] == "resumes", "{message}");
+            // From its answer on, it is this one that is told on.
+            last = if recovered { start + 1 } else { 0 };
+            answered.push(message["id"].clone());
+        } else if message["type"] == "snapshot" {
+            assert_eq!(last, 0, "no state for who resumes: {message}");
+            last = message["seq"].as_u64().unwrap();
+        } else if message["type"] == "delta" {
+            assert_eq!(message["prev_seq"].as_u64(), Some(last), "{answered:?}: {message}");
+            last += 1;
+        }
+    }
+    drop((alice, carol));
     server.finish().await;
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::crash::{Dice, from_environment};
 use crate::harness::{Client, POLICY, Pki, Server};
-use reader::{Met, Reader};
+use reader::{LATE, Met, Reader};
 
 const PUBLISHER: &str = "acme/erin";
 const SYMBOLS: [&str; 2] = ["IDX1", "IDX2"];
@@ -89,7 +89,7 @@ impl World {
             server: None,
             publisher: None,
             market: SYMBOLS.into_iter().map(|symbol| (symbol, Model::default())).collect(),
-            readers: ["alice", "bob", "carol"].map(Reader::new).into(),
+            readers: ["alice", "bob", "carol", LATE].map(Reader::new).into(),
             denied: BTreeSet::new(),
             marks: 0,
             met: Met::default(),
@@ -108,7 +108,8 @@ impl World {
     fn policy(&self) -> String {
         let mut text = format!(
             "{POLICY}\n[[rule]]\nname = \"index\"\nmatch = {{ firm = \"acme\", user = \"erin\" }}\n\
-             [rule.publish]\nsymbols = [\"*\"]\n"
+             [rule.publish]\nsymbols = [\"*\"]\n\n\
+             [[rule]]\nname = \"late\"\nmatch = {{ user = \"{LATE}\" }}\nchannels = [\"book\"]\nsymbols = [\"*\"]\ndelay = \"1s\"\n"
         );
         for (user, symbol) in &self.denied {
             let _ = write!(
@@ -248,6 +249,7 @@ impl World {
     async fn restart(&mut self) {
         self.restarts += 1;
         self.readers.iter_mut().for_each(Reader::leave);
+        self.readers.iter_mut().for_each(|reader| reader.comes_after_restart = true);
         self.publisher = None;
         let (_, folder) = self.server.take().unwrap().finish().await;
         self.server = Some(Server::try_start(folder, &self.policy(), configure).await.unwrap());
@@ -265,8 +267,11 @@ impl World {
             let mark = self.delta(true, MARK, self.marks);
             self.publish(symbol, &[mark]).await;
         }
+        // Who is late makes everybody wait, so it is looked at now and then only.
+        let is_patient = self.dice.below(4) == 0;
         let World { readers, market, met, marks, server, .. } = self;
-        for reader in readers.iter_mut().filter(|reader| reader.is_there() && !reader.is_paused) {
+        let there = |reader: &&mut Reader| reader.is_there() && !reader.is_paused;
+        for reader in readers.iter_mut().filter(there).filter(|reader| is_patient || !reader.is_late()) {
             loop {
                 reader.settle(met).await;
                 for symbol in SYMBOLS {
@@ -323,4 +328,7 @@ async fn whatever_happens_every_reader_has_the_book_of_the_model_and_was_told_of
         all.deltas > 0 && all.skipped > 0 && all.recovered > 0 && all.withdrawn > 0 && all.refused > 0,
         "{all:?}"
     );
+    assert!(all.over_restart > 0 && all.late > 0, "{all:?}");
+    // All was published under one epoch, and is on the tape.
+    assert!(all.lost.is_empty(), "{all:?}");
 }

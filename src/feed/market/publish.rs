@@ -15,7 +15,7 @@ use super::super::records;
 use super::super::stream::{EventTimes, Outgoing, Stream};
 use super::{Market, Scratch};
 use crate::types::{
-    BookDecimals, Instrument, MarketDepth, MarketEvent, MarketEventKind, Price, Quantity, Side,
+    BookDecimals, Depth, Instrument, MarketDepth, MarketEvent, MarketEventKind, Price, Quantity, Side,
     TimeArithmetic as _,
 };
 
@@ -23,15 +23,6 @@ use crate::types::{
 const DELTAS_PER_CHECKSUM: u64 = 50;
 
 impl Market {
-    /// Counts a message of a stream of events; the stream, if anybody ever read it.
-    fn event(&mut self, kind: StreamKind) -> Option<&mut Stream> {
-        if let Some(counted) = kind.event().and_then(|event| self.counted.get_mut(event)) {
-            *counted = counted.next();
-        }
-        let published = self.streams.iter_mut().find(|published| published.stream.kind == kind);
-        published.map(|published| &mut published.stream)
-    }
-
     /// Publishes a record of an instrument that shows its orders as it is.
     pub(super) fn publish_record(&mut self, event: &MarketEvent, out: &mut Outgoing<'_>) {
         if self.instrument.depth != MarketDepth::Orders {
@@ -39,7 +30,7 @@ impl Market {
         }
         let Some(record) = Record::of(event) else { return };
         let (times, &Instrument { id, decimals, .. }) = (self.times, &self.instrument);
-        let Some(stream) = self.event(StreamKind::Mbo) else { return };
+        let Some(stream) = self.counted_stream(StreamKind::Mbo) else { return };
         let Record { action, side, price, quantity, order_id } = record;
         stream.publish(times, out, |encoding, header, message| {
             let mbo = Mbo { header: *header, action, side, price, quantity, order_id, last: event.last };
@@ -66,7 +57,7 @@ impl Market {
         };
         let (times, &Instrument { id, decimals, .. }) = (self.times, &self.instrument);
         let side = aggressor.map_or(Aggressor::None, Aggressor::from);
-        let Some(stream) = self.event(StreamKind::Trades) else { return };
+        let Some(stream) = self.counted_stream(StreamKind::Trades) else { return };
         stream.publish(times, out, |encoding, header, message| {
             let trade_id = Some(TradeId::from(trade_id));
             let trade = Trade { header: *header, price, quantity, side, trade_id };
@@ -102,7 +93,7 @@ impl Market {
             if let Some((start, bar)) = bar {
                 let times = EventTimes { event: start, received: bar.received };
                 let Instrument { id, decimals, .. } = self.instrument;
-                if let Some(stream) = self.event(kind) {
+                if let Some(stream) = self.counted_stream(kind) {
                     stream.publish(times, out, |encoding, header, message| match encoding {
                         Encoding::Json => encode_ohlcv(message, &to_wire(header, &bar), decimals),
                         Encoding::Dbn => records::write_bar(message, id, length, header, &bar),
@@ -147,14 +138,18 @@ impl Market {
 
     /// Publishes the event that has just ended on every unconflated stream of the book.
     pub(super) fn publish_books(&mut self, scratch: &mut Scratch, out: &mut Outgoing<'_>) {
-        let Self { book, instrument, times, streams, versions, .. } = self;
         let Scratch { changes, delta, .. } = scratch;
+        for &depth in Depth::ALL {
+            if self.book.has_changed(depth) {
+                self.count(StreamKind::Book(depth, Conflation::Off));
+            }
+        }
+        let Self { book, instrument, times, streams, .. } = self;
         for published in streams {
-            let StreamKind::Book(_, Conflation::Off) = published.stream.kind else { continue };
-            if !published.stream.is_live() {
+            let StreamKind::Book(depth, Conflation::Off) = published.stream.kind else { continue };
+            if !published.stream.is_live() || !book.has_changed(depth) {
                 continue;
             }
-            published.version = versions.book;
             let sent = match &mut published.view {
                 Some(view) => {
                     view.follow(book, changes, delta);
@@ -196,6 +191,9 @@ impl Market {
             published.version = versions.book;
             published.slot = slot(published.stream.kind, out);
             view.follow_whole(book, &mut scratch.delta);
+            if scratch.delta.is_empty() {
+                continue;
+            }
             let top = Top { view: Some(&*view), book };
             publish_delta(&mut published.stream, &scratch.delta, &top, instrument, *times, out);
         }
@@ -232,9 +230,6 @@ fn publish_delta(
     times: EventTimes,
     out: &mut Outgoing<'_>,
 ) {
-    if sent.is_empty() {
-        return;
-    }
     let Instrument { id, decimals, .. } = *instrument;
     stream.publish(times, out, |encoding, header, message| match encoding {
         Encoding::Json => {

@@ -1,18 +1,18 @@
 //! What a market needs to go on from a moment, for keyframes of the tape.
 //!
-//! Saved are what was said of the instrument, its book, its best prices, and the numbers of its unconflated streams. Conflated streams follow the ticks and open
+//! Saved are what was said of the instrument, its book, its best prices, and the numbers of its streams, but for conflated ones. Conflated streams follow the ticks and open
 //! bars the venue's clock, neither of which is on the tape: they begin anew.
 
 use sealfeed_wire::{Conflation, Level};
 
-use super::{Best, Market, Published, view};
+use super::{Best, Market, Moment};
 use crate::feed::encoding::Encoding;
-use crate::feed::kind::{EVENT_KINDS, StreamKind};
-use crate::feed::stream::{EventTimes, Stream};
+use crate::feed::kind::{COUNTED_KINDS, StreamKind};
+use crate::feed::stream::EventTimes;
 use crate::journal::tape::{MarketState, StreamState};
 use crate::types::{
-    Channel, Definition, Depth, Epoch, Instrument, InstrumentId, MarketDepth, MarketEvent, MarketEventKind,
-    Sequence, Side, StatusReason, TopLevel, TradingState, UnixNanos,
+    Channel, Definition, Depth, Epoch, InstrumentId, MarketDepth, MarketEvent, MarketEventKind, Sequence,
+    Side, StatusReason, TopLevel, TradingState, UnixNanos,
 };
 
 impl Market {
@@ -67,20 +67,22 @@ impl Market {
         say(facts.definition_times, MarketEventKind::Definition(definition));
     }
 
-    /// The numbers of the streams of events, which count whoever reads, and of the unconflated ones that were ever read.
+    /// The numbers of the streams that are counted, of those that had a message or are followed.
     fn stream_states(&self) -> Vec<StreamState> {
-        let events = EVENT_KINDS.into_iter().zip(self.counted).filter(|(_, seq)| *seq > Sequence::ZERO);
-        let states = self.streams.iter().filter(|published| {
-            let kind = published.stream.kind;
-            kind.event().is_none() && kind.conflation() == Conflation::Off
+        let counted = COUNTED_KINDS.into_iter().zip(self.counted);
+        let states = counted.filter_map(|(kind, seq)| {
+            let found = self.streams.iter().find(|published| published.stream.kind == kind);
+            let is_followed = |encoding| found.is_some_and(|found| found.stream.is_kept(encoding));
+            let (texts, records) = (is_followed(Encoding::Json), is_followed(Encoding::Dbn));
+            (seq > kind.first() || texts || records).then(|| StreamState {
+                channel: kind.channel().as_str().to_owned(),
+                depth: u32::from(kind.depth().get()),
+                seq: seq.get(),
+                texts,
+                records,
+            })
         });
-        let states = states.map(|published| (published.stream.kind, published.stream.seq()));
-        let all = events.chain(states).map(|(kind, seq)| StreamState {
-            channel: kind.channel().as_str().to_owned(),
-            depth: u32::from(kind.depth().get()),
-            seq: seq.get(),
-        });
-        all.collect()
+        states.collect()
     }
 
     /// What makes the book out of an empty one: its orders, by name, or its levels.
@@ -105,70 +107,53 @@ impl Market {
     }
 
     /// Puts a market whose book was made again into the state that was saved with it; `false` if it cannot have been its own.
-    pub(in crate::feed) fn load(&mut self, state: &MarketState, epoch: Epoch) -> bool {
+    pub(in crate::feed) fn load(&mut self, state: &MarketState) -> bool {
         self.trades_counted = state.trades_counted;
         self.times = EventTimes { event: UnixNanos(state.ts_event), received: UnixNanos(state.ts_recv) };
         self.is_stale = state.is_stale;
         // The records that made the book again are no messages.
-        self.counted = [Sequence::ZERO; EVENT_KINDS.len()];
-        state.streams.iter().all(|saved| self.load_stream(saved, epoch).is_some())
+        self.load_numbers(state).is_some()
     }
 
-    /// Begins a run in the state that was loaded. While nobody followed, a stream may have fallen behind the market: what its next reader
-    /// gets is a message of its own. What does not follow from the tape counts from the beginning.
-    pub(in crate::feed) fn begin_run(&mut self) {
-        for published in &mut self.streams {
-            published.version = u64::MAX;
+    /// Counts on from the numbers that were saved.
+    pub(in crate::feed) fn load_numbers(&mut self, state: &MarketState) -> Option<()> {
+        self.counted = COUNTED_KINDS.map(StreamKind::first);
+        for saved in &state.streams {
+            let place = kind_of(saved).filter(|kind| self.offers(kind.channel()))?.counted()?;
+            self.counted[place] = Sequence::new(saved.seq)?;
         }
-        for (counted, kind) in self.counted.iter_mut().zip(EVENT_KINDS) {
+        Some(())
+    }
+
+    /// Begins a run in the state that was loaded: what does not follow from the tape counts from the beginning, and what was followed when
+    /// the run before ended is kept from here on, for those who come back.
+    pub(in crate::feed) fn begin_run(&mut self, state: &MarketState, moment: Moment) {
+        for (counted, kind) in self.counted.iter_mut().zip(COUNTED_KINDS) {
             if !kind.is_taped() {
-                *counted = Sequence::ZERO;
+                *counted = kind.first();
+            }
+        }
+        for saved in &state.streams {
+            let Some(kind) = kind_of(saved).filter(|kind| kind.is_taped()) else { continue };
+            let encodings = [(Encoding::Json, saved.texts), (Encoding::Dbn, saved.records)];
+            for (encoding, _) in encodings.into_iter().filter(|(_, is_followed)| *is_followed) {
+                self.follow((kind, encoding), moment);
+                self.unsubscribed(kind, encoding, moment.now);
             }
         }
     }
 
-    /// Publishes one stream from here on, behind message `seq`, and no other one.
-    pub(in crate::feed) fn retell(
-        &mut self,
-        (kind, encoding): (StreamKind, Encoding),
-        epoch: Epoch,
-        seq: Sequence,
-    ) {
-        let Instrument { id, symbol, .. } = self.instrument;
-        let mut stream = Stream::new(id, kind, symbol, epoch, seq);
-        stream.join(encoding, UnixNanos::default());
+    /// Publishes one stream from here on, and no other one.
+    pub(in crate::feed) fn retell(&mut self, (kind, encoding): (StreamKind, Encoding), epoch: Epoch) {
         self.streams.clear();
-        if let Some(event) = kind.event() {
-            self.counted[event] = seq;
-        }
-        self.streams.push(Published {
-            stream,
-            version: self.version(kind),
-            slot: 0,
-            best: self.best,
-            live_from: (0, seq),
-            view: view(kind, &self.book),
-        });
+        self.follow((kind, encoding), Moment { epoch, now: UnixNanos::default() });
     }
+}
 
-    fn load_stream(&mut self, saved: &StreamState, epoch: Epoch) -> Option<()> {
-        let channel = Channel::parse(&saved.channel).ok().filter(|channel| self.offers(*channel))?;
-        let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
-        let kind = StreamKind::of(channel, depth, Conflation::Off)?;
-        let seq = Sequence::new(saved.seq)?;
-        match kind.event() {
-            Some(event) => self.counted[event] = seq,
-            None => self.streams.push(Published {
-                stream: Stream::new(self.instrument.id, kind, self.instrument.symbol, epoch, seq),
-                version: self.version(kind),
-                slot: 0,
-                best: self.best,
-                live_from: (0, Sequence::ZERO),
-                view: None,
-            }),
-        }
-        Some(())
-    }
+/// Which stream it is the state of.
+fn kind_of(saved: &StreamState) -> Option<StreamKind> {
+    let depth = Depth::try_from(u16::try_from(saved.depth).ok()?).ok()?;
+    StreamKind::of(Channel::parse(&saved.channel).ok()?, depth, Conflation::Off)
 }
 
 /// A state as a source says it; `None` if none has.

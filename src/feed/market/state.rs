@@ -17,13 +17,11 @@ use crate::types::{
     Definition as Said, Instrument, Side, StatusReason, TradingState as SaidState, UnixNanos,
 };
 
-/// How often what is published has changed.
+/// How often what conflated streams show has changed.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     pub(super) best: u64,
     pub(super) book: u64,
-    pub(super) status: u64,
-    pub(super) definition: u64,
 }
 
 /// What the source says of the instrument besides its market.
@@ -93,7 +91,6 @@ impl Market {
             return;
         }
         (self.facts.state, self.facts.reason, self.facts.status_times) = (state, reason, self.times);
-        self.versions.status += 1;
         self.publish_facts(StreamKind::Status, out);
         if is_other_state {
             self.publish_definition(out);
@@ -114,12 +111,11 @@ impl Market {
 
     fn publish_definition(&mut self, out: &mut Outgoing<'_>) {
         self.facts.definition_times = self.times;
-        self.versions.definition += 1;
         self.publish_facts(StreamKind::Definition, out);
     }
 
-    fn publish_facts(&mut self, kind: StreamKind, out: &mut Outgoing<'_>) {
-        let version = self.version(kind);
+    pub(super) fn publish_facts(&mut self, kind: StreamKind, out: &mut Outgoing<'_>) {
+        self.count(kind);
         let Self { streams, facts, instrument, times, .. } = self;
         let Some(published) = streams.iter_mut().find(|published| published.stream.kind == kind) else {
             return;
@@ -127,20 +123,18 @@ impl Market {
         if !published.stream.is_live() {
             return;
         }
-        published.version = version;
         published.stream.publish(*times, out, |encoding, header, message| {
             encode_facts(facts, instrument, kind, encoding, *header, message);
         });
     }
 
-    /// Which state of the market a stream of this kind shows.
+    /// Which state of the market a conflated stream of this kind shows.
     pub(super) const fn version(&self, kind: StreamKind) -> u64 {
         match kind {
             StreamKind::Bbo(_) => self.versions.best,
             StreamKind::Book(..) => self.versions.book,
-            StreamKind::Status => self.versions.status,
-            StreamKind::Definition => self.versions.definition,
-            StreamKind::Trades | StreamKind::Mbo | StreamKind::Ohlcv(_) => 0,
+            // Their messages are counted.
+            _ => 0,
         }
     }
 

@@ -16,7 +16,9 @@ pub(super) fn to_tape(instrument: &Instrument) -> TapedInstrument {
         tick: instrument.tick.nanos(),
         lot: instrument.lot.nanos(),
         depth: depth_name(instrument.depth).to_owned(),
+        band: instrument.band.map(|(lowest, highest)| (lowest.nanos(), highest.nanos())),
         tradable: instrument.tradable,
+        paper: instrument.paper,
     }
 }
 
@@ -63,12 +65,12 @@ impl Listing {
                 decimals: BookDecimals { price, quantity },
                 tick: Price::from_nanos(taped.tick),
                 lot: Quantity::from_nanos(taped.lot),
-                // What an order may be is no part of what was published.
-                band: None,
+                band: taped
+                    .band
+                    .map(|(lowest, highest)| (Price::from_nanos(lowest), Price::from_nanos(highest))),
                 depth,
                 tradable: taped.tradable,
-                // How orders are filled has no part in what was published.
-                paper: false,
+                paper: taped.paper,
             })?;
         }
         (self.instruments.count() <= list.total as usize).then_some(())

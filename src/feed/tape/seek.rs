@@ -5,55 +5,41 @@ use std::path::Path;
 use sealfeed_audit::follow::Follower;
 
 use super::error::TapeError;
-use super::find::{Start, find};
-use super::reader::Position;
+use super::find::Start;
 use super::retold::Missing;
 use crate::journal::tape::{
     INSTRUMENTS, KEYFRAME, KEYFRAME_BYTES_MAX, KeyframeHeader, MarketState, split_keyframe,
 };
-use crate::types::Sequence;
-
-/// What a keyframe says of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
-    /// It lies in another epoch, or before the stream's numbers are known.
-    TooEarly,
-    /// The stream had got to this number.
-    At(Sequence),
-}
 
 /// Where a reader has to begin: with the last keyframe in which the stream had not got beyond `missing.after`.
 pub(super) fn seek(folder: &Path, missing: &Missing) -> Result<Start, TapeError> {
+    let mut is_reached = false;
     for segment in Follower::segments(folder)?.into_iter().rev() {
-        let mut best = None;
-        let mut is_early = false;
+        let (mut best, mut is_other, mut is_bad) = (None, false, false);
         keyframes(folder, segment, |entry, header, markets| {
-            match says(missing, header, markets) {
-                Says::At(seq) if seq <= missing.after => best = Some(Start { segment, entry }),
-                Says::At(_) => return false,
-                Says::TooEarly => is_early = true,
+            if header.epoch != missing.tape {
+                is_other = true;
+                // Epochs follow each other.
+                return best.is_none();
             }
-            true
+            is_reached = true;
+            let seq = missing.saved(markets);
+            is_bad |= seq.is_none();
+            let is_before = seq.is_some_and(|seq| seq <= missing.after);
+            if is_before {
+                best = Some(Start { segment, entry });
+            }
+            is_before
         })?;
-        match (best, is_early) {
-            (Some(start), _) => return Ok(start),
-            (None, true) => break,
-            (None, false) => {}
+        match best {
+            _ if is_bad => return Err(TapeError::Keyframe),
+            Some(start) => return Ok(start),
+            // The epoch began behind it.
+            None if is_reached && is_other => break,
+            None => {}
         }
     }
-    match missing.from {
-        // Behind the last keyframe before the stream's first reader came.
-        Some((number, _)) => find(folder, Position::Event { epoch: missing.epoch, number }),
-        None => Err(TapeError::NotHeld),
-    }
-}
-
-fn says(missing: &Missing, header: KeyframeHeader, markets: &[MarketState]) -> Says {
-    if header.epoch != missing.epoch || missing.from.is_some_and(|(number, _)| header.next < number) {
-        return Says::TooEarly;
-    }
-    let seq = missing.saved(markets);
-    seq.map_or(Says::TooEarly, Says::At)
+    Err(TapeError::NotHeld)
 }
 
 /// Shows `each` the keyframes of a segment, by the entry at which each begins, until it has seen enough and says `false`.

@@ -1,5 +1,6 @@
 //! The tape from the feed to the files and back: what was recorded is what is read, and publishes the same messages again.
 
+mod late;
 mod retold;
 
 use std::path::PathBuf;
@@ -82,10 +83,11 @@ fn instruments() -> Instruments {
             decimals,
             tick: Price::from_nanos(1),
             lot: Quantity::from_nanos(10_u64.pow(9 - u32::from(quantity))),
-            band: None,
+            band: (symbol == "L").then_some((Price::from_nanos(1), Price::from_nanos(500))),
             depth,
-            tradable: false,
-            paper: false,
+            // What is said of one that is traded on paper begins as of one that is not traded.
+            tradable: symbol == "O",
+            paper: symbol == "O",
         });
     }
     instruments

@@ -16,8 +16,8 @@ pub const INSTRUMENTS: u16 = 1_026;
 /// Kind of the entry that ends a run in good order.
 pub const END: u16 = 1_027;
 
-/// Version of all these layouts.
-pub const SCHEMA: u16 = 1;
+/// Version of all these layouts. In version 1 the number of a stream with a state counted only what somebody had read.
+pub const SCHEMA: u16 = 2;
 
 /// Most bytes that the records of one block, or one part of a keyframe, have before compression.
 pub const UNPACKED_BYTES_MAX: usize = 4 << 20;
@@ -144,6 +144,10 @@ pub struct StreamState {
     pub depth: u32,
     /// Its last sequence number.
     pub seq: u64,
+    /// Whether somebody followed it, or had until just before, in texts.
+    pub texts: bool,
+    /// The same, in records.
+    pub records: bool,
 }
 
 /// What a market needs to go on, beside the records of its book.
@@ -157,7 +161,7 @@ pub struct MarketState {
     pub ts_recv: u64,
     /// Whether its source has stalled or ended.
     pub is_stale: bool,
-    /// Its streams, those that there are.
+    /// Its streams that had a message or are followed: of all that follow from the events, and of bars.
     pub streams: Vec<StreamState>,
 }
 
@@ -187,8 +191,12 @@ pub struct TapedInstrument {
     pub lot: u64,
     /// What its source shows: `orders`, `levels`, `top` or `trades`.
     pub depth: String,
-    /// Whether the embedded venue takes orders in it.
+    /// Lowest and highest price of an order in 1e-9, if orders are bounded.
+    pub band: Option<(i64, i64)>,
+    /// Whether orders are taken in it.
     pub tradable: bool,
+    /// Whether these are filled on paper.
+    pub paper: bool,
 }
 
 /// The run ended in good order: the keyframe in front of this entry is the state it ended in.

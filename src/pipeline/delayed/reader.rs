@@ -56,6 +56,14 @@ impl Reading {
     }
 }
 
+#[cfg(test)]
+impl Reading {
+    /// Of nobody.
+    pub(super) fn none() -> Self {
+        Self(Arc::default())
+    }
+}
+
 impl Drop for Reading {
     fn drop(&mut self) {
         self.0.is_over.store(true, Ordering::Release);
@@ -70,14 +78,7 @@ impl Seed {
         let name = format!("tape-late-{}", self.place);
         std::thread::Builder::new().name(name).spawn(move || {
             let mut late = Late { shared, seed: self, places: Vec::new(), next: None };
-            if let Err(error) = late.run() {
-                tracing::error!(
-                    error = chain(&error),
-                    delay_ms = late.seed.delay_ms,
-                    "the tape cannot be read on for delayed market data"
-                );
-                late.send(Delayed::Lost);
-            }
+            late.end_with(Late::run);
         })?;
         Ok(reading)
     }
@@ -93,10 +94,24 @@ struct Late {
 }
 
 impl Late {
+    /// Reads until nobody wants it any more. Whatever else ends it, a panic, too, the pipeline is told: nobody waits for what never comes.
+    fn end_with(&mut self, run: impl FnOnce(&mut Self) -> Result<(), TapeError>) {
+        let delay_ms = self.seed.delay_ms;
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(self))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                let error = chain(&error);
+                tracing::error!(error, delay_ms, "the tape cannot be read on for delayed market data");
+            }
+            Err(_) => tracing::error!(delay_ms, "the thread that reads delayed market data panicked"),
+        }
+        self.send(Delayed::Lost);
+    }
+
     fn run(&mut self) -> Result<(), TapeError> {
         let Some(mut reader) = self.open()? else { return Ok(()) };
         let Seed { clock, instruments, options, base, delay_ms, .. } = &self.seed;
-        // Another run of all sequences with every new reader: what was published before is not known here.
+        // Names the sequences that do not follow from the tape: another one with every new reader.
         let options = FeedOptions { epoch: Epoch(clock.now().0), ..*options };
         let mut feed = Box::new(Feed::delayed(instruments, options, *base, *delay_ms));
         let mut published = Vec::new();
@@ -118,19 +133,31 @@ impl Late {
             }
             published.clear();
         }
+        if let Some(Item::Keyframe(keyframe)) =
+            self.next.take_if(|next| !feed.follows_tape() && is_blank(next))
+        {
+            // The tape is younger than the delay. Where it begins, there is nothing to see yet but its name.
+            self.map(&keyframe);
+            feed.take_over(&keyframe, self.out(keyframe.ts_out), &mut published);
+        }
         self.send(Delayed::Ready(feed));
         self.follow(&mut reader)
     }
 
-    /// Opens the tape; waits for one that has just begun. `None` if nobody wants it any more.
-    fn open(&self) -> Result<Option<Reader>, TapeError> {
+    /// Opens the tape and reads its first item; waits for a tape that has just begun. `None` if nobody wants it any more.
+    fn open(&mut self) -> Result<Option<Reader>, TapeError> {
         let mut tries = 0;
         loop {
             let Seed { directory, clock, delay_ms, .. } = &self.seed;
             let since =
                 clock.now().0.saturating_sub(delay_ms.saturating_mul(1_000_000)).saturating_sub(BARS_NS);
-            match Reader::open(directory, Position::Time(UnixNanos(since))) {
-                Ok(reader) => return Ok(Some(reader)),
+            let opened = Reader::open(directory, Position::Time(UnixNanos(since)));
+            let begun = opened.and_then(|mut reader| Ok((reader.next()?.ok_or(TapeError::NotHeld)?, reader)));
+            match begun {
+                Ok((first, reader)) => {
+                    self.next = Some(first);
+                    return Ok(Some(reader));
+                }
                 Err(error) if tries >= BEGIN_TRIES_MAX => return Err(error),
                 Err(_) if self.is_over() => return Ok(None),
                 Err(_) => {
@@ -152,7 +179,9 @@ impl Late {
             let mut run = None;
             while events.len() < EVENTS_MAX && run.is_none() {
                 match self.due(reader)? {
-                    Some(Item::Event(taped)) => events.extend(self.here(&taped.event)),
+                    Some(Item::Event(taped)) => {
+                        events.extend(self.here(&taped.event).map(|event| (event, self.out(taped.ts_out))));
+                    }
                     Some(Item::Keyframe(keyframe)) => {
                         self.map(&keyframe);
                         run = Some(keyframe);
@@ -234,3 +263,11 @@ impl Late {
         }
     }
 }
+
+/// Whether it is the beginning of a run in which nothing has happened yet.
+fn is_blank(item: &Item) -> bool {
+    matches!(item, Item::Keyframe(keyframe) if keyframe.next == 0 && keyframe.events.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

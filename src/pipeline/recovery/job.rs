@@ -65,6 +65,11 @@ impl Job {
         self.number
     }
 
+    /// Reads up to this message at least.
+    pub(super) fn read_until(&mut self, until: Sequence) {
+        self.ask.until = self.ask.until.max(until);
+    }
+
     /// Ends the session when it is its turn next.
     pub(super) const fn give_up(&mut self, ending: Ending) {
         self.ending = Some(ending);
@@ -77,7 +82,8 @@ impl Job {
         }
         let bytes_max = PIECE_BYTES.min(self.ask.session.resume_bytes_max);
         let before = self.retold.seq();
-        match self.retold.read(bytes_max, EVENTS_PER_TURN, &mut self.frames) {
+        let bounds = (self.ask.until, shared.clock.now());
+        match self.retold.read((bytes_max, EVENTS_PER_TURN), bounds, &mut self.frames) {
             Ok((messages, pause)) => {
                 self.messages += messages;
                 if pause != Pause::End || self.retold.seq() > before {
@@ -126,8 +132,14 @@ impl Job {
     }
 
     fn lose(self: Box<Self>, ending: Ending, shared: &Shared) {
-        let (number, session, key) = (self.number, Arc::clone(&self.ask.session), self.ask.key);
+        let lost = self.lost(ending);
         drop(self);
-        shared.send(Command::Retold { number, session, key, retelling: Retelling::Lost { ending } });
+        shared.send(lost);
+    }
+
+    /// What is said when it cannot be read on.
+    pub(super) fn lost(&self, ending: Ending) -> Command {
+        let (number, session, key) = (self.number, Arc::clone(&self.ask.session), self.ask.key);
+        Command::Retold { number, session, key, retelling: Retelling::Lost { ending } }
     }
 }

@@ -1,12 +1,15 @@
 //! A reader who comes and goes, reads or does not, and knows of every book either what it is or that it has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Pki, Received, Server};
 use crate::oracle::NaiveBook;
+
+/// Who reads late.
+pub(super) const LATE: &str = "dave";
 
 /// One book of a reader.
 #[derive(Debug)]
@@ -23,6 +26,9 @@ pub(super) struct Met {
     pub(super) deltas: u64,
     pub(super) skipped: u64,
     pub(super) recovered: u64,
+    /// Of these, across a restart; and of a stream that is late.
+    pub(super) over_restart: u64,
+    pub(super) late: u64,
     /// By the reason that was given.
     pub(super) lost: BTreeMap<String, u64>,
     pub(super) withdrawn: u64,
@@ -36,6 +42,8 @@ impl Met {
         self.deltas += other.deltas;
         self.skipped += other.skipped;
         self.recovered += other.recovered;
+        self.over_restart += other.over_restart;
+        self.late += other.late;
         for (reason, count) in &other.lost {
             *self.lost.entry(reason.clone()).or_default() += count;
         }
@@ -51,14 +59,31 @@ pub(super) struct Reader {
     client: Option<Client>,
     books: BTreeMap<String, Book>,
     on_slow: BTreeMap<String, &'static str>,
+    /// Resumptions that are not answered yet: what is asked behind one may be answered before it, and would be undone by it.
+    resuming: BTreeSet<String>,
     /// It has stopped reading.
     pub(super) is_paused: bool,
+    /// The server was started again since it was there.
+    pub(super) comes_after_restart: bool,
 }
 
 impl Reader {
     /// One that is not there yet.
     pub(super) const fn new(user: &'static str) -> Self {
-        Self { user, client: None, books: BTreeMap::new(), on_slow: BTreeMap::new(), is_paused: false }
+        Self {
+            user,
+            client: None,
+            books: BTreeMap::new(),
+            on_slow: BTreeMap::new(),
+            resuming: BTreeSet::new(),
+            is_paused: false,
+            comes_after_restart: false,
+        }
+    }
+
+    /// Whether it is granted what it reads so much later only.
+    pub(super) fn is_late(&self) -> bool {
+        self.user == LATE
     }
 
     /// Its name, as certificates and policy have it.
@@ -79,9 +104,11 @@ impl Reader {
     /// Connects, over a socket that holds little, and resumes what it had, or forgets it.
     pub(super) async fn come(&mut self, server: &Server, resumes: bool) {
         assert!(!self.is_there());
-        let who = Pki::get().client(&format!("acme/{}", self.user));
+        let firm = if self.is_late() { "beta" } else { "acme" };
+        let who = Pki::get().client(&format!("{firm}/{}", self.user));
         self.client = Some(server.connect_with_a_small_window(&who).await);
         self.is_paused = false;
+        self.resuming.clear();
         if !resumes {
             self.books.clear();
         }
@@ -99,11 +126,15 @@ impl Reader {
     /// Goes without a word.
     pub(super) fn leave(&mut self) {
         self.client = None;
+        self.comes_after_restart = false;
         self.is_paused = false;
     }
 
     /// Subscribes afresh.
     pub(super) async fn subscribe(&mut self, symbol: &str, on_slow: &'static str) {
+        if self.resuming.contains(symbol) {
+            return;
+        }
         self.on_slow.insert(symbol.to_owned(), on_slow);
         self.ask(symbol, on_slow, json!({})).await;
     }
@@ -115,12 +146,16 @@ impl Reader {
         });
         if resume.as_object().is_some_and(|resume| !resume.is_empty()) {
             request["resume"] = resume;
+            self.resuming.insert(symbol.to_owned());
         }
         client.send_if_open(request.to_string()).await;
     }
 
     /// Ends a subscription; what is on its way still counts until the answer.
     pub(super) async fn unsubscribe(&mut self, symbol: &str) {
+        if self.resuming.contains(symbol) {
+            return;
+        }
         let Some(client) = &mut self.client else { return };
         let request = json!({"op": "unsubscribe", "id": format!("end {symbol}"), "channel": "book", "symbols": [symbol]});
         client.send_if_open(request.to_string()).await;
@@ -246,9 +281,13 @@ impl Reader {
 
     fn granted(&mut self, message: &Value, met: &mut Met) {
         for (symbol, stream) in message["symbols"].as_object().unwrap() {
+            self.resuming.remove(symbol);
             let before = self.books.remove(symbol);
             let goes_on = stream["recovered"] == true;
             met.recovered += u64::from(goes_on);
+            met.over_restart += u64::from(goes_on && self.comes_after_restart);
+            met.late += u64::from(goes_on && self.is_late());
+            assert_eq!(stream["delayed_ms"].is_null(), !self.is_late(), "{message}");
             if let Some(reason) = stream["reason"].as_str() {
                 *met.lost.entry(reason.to_owned()).or_default() += 1;
             }
@@ -266,6 +305,7 @@ impl Reader {
         }
         for (symbol, refused) in message["refused"].as_object().unwrap() {
             assert_eq!(refused["code"], "SF-SUB-003", "{message}");
+            self.resuming.remove(symbol);
             self.books.remove(symbol);
             met.refused += 1;
         }

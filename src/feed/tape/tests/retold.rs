@@ -24,12 +24,17 @@ const STREAMS: [(u32, Channel, Depth, Encoding); 12] = [
     (3, Channel::Definition, Depth::Ten, Encoding::Json),
 ];
 
+/// Bounds that a stream without a delay does not have.
+const LIVE: (Sequence, UnixNanos) = (Sequence::ZERO, UnixNanos(0));
+
 /// What happens, as parts of all events (of 1,000).
 #[derive(Clone, Debug)]
 struct Script {
     stream: usize,
     /// The unbroken reader comes.
     reader: usize,
+    /// The server is stopped and started again.
+    restart: usize,
     /// Somebody asks the tape, and has this part of what was published so far.
     asks: usize,
     has: usize,
@@ -41,11 +46,12 @@ struct Script {
 }
 
 fn script() -> impl Strategy<Value = Script> {
-    let times = (0..STREAMS.len(), 0..400_usize, 400..900_usize, 0..1_000_usize, 1..60_usize);
+    let times = (0..STREAMS.len(), 0..400_usize, 0..1_500_usize, 400..900_usize, 0..1_000_usize, 1..60_usize);
     (times, 0..3_000_usize, 1..5_000_usize, 1..700_usize).prop_map(
-        |((stream, reader, asks, has, step), ring_bytes_max, bytes_max, events_max)| Script {
+        |((stream, reader, restart, asks, has, step), ring_bytes_max, bytes_max, events_max)| Script {
             stream,
             reader,
+            restart,
             asks,
             has,
             step,
@@ -59,19 +65,60 @@ fn script() -> impl Strategy<Value = Script> {
 /// A live feed that is recorded, and what its unbroken reader got.
 struct Live {
     site: Site,
-    recorder: Recorder,
+    recorder: Option<Recorder>,
     feed: Feed,
     events: Vec<(MarketEvent, UnixNanos)>,
     at: usize,
+    /// Where the server is stopped and started again: at the first whole event from here on.
+    restarts_at: usize,
+    request: (InstrumentId, StreamRequest),
     stream: Option<StreamId>,
     got: Vec<(Sequence, Vec<u8>)>,
 }
 
 impl Live {
     fn play_until(&mut self, until: usize) {
+        while self.at < until && self.restarts_at < until {
+            let next = self.at.max(self.restarts_at).min(until);
+            self.play(next);
+            if self.feed.books().is_some() {
+                self.restarts_at = usize::MAX;
+                self.restart();
+            } else {
+                self.restarts_at += 1;
+            }
+        }
+        self.play(until);
+    }
+
+    /// A clean stop, and a start that goes on. The unbroken reader is there again before anything happens, and nothing is missing.
+    fn restart(&mut self) {
+        self.recorder.take().unwrap().end(&self.feed);
+        let position = Position::Event { epoch: EPOCH, number: u64::MAX };
+        let mut reader = Reader::open(&self.site.directory(), position).unwrap();
+        let Some(Item::Keyframe(keyframe)) = reader.next().unwrap() else { panic!("no keyframe") };
+        let mut feed = Feed::new(&instruments(), FeedOptions { epoch: Epoch(1), ..self.feed.options() });
+        let before = self.stream.map(|stream| (stream, self.feed.position(stream)));
+        assert!(feed.go_on(&keyframe, &instruments(), UnixNanos(1)));
+        if let Some((stream, position)) = before {
+            assert_eq!(feed.position(stream), position, "it is kept, though nobody reads it yet");
+        }
+        if self.stream.is_some() {
+            let joined = feed.subscribe(self.request.0, self.request.1, UnixNanos(1)).unwrap();
+            assert_eq!(Some(joined.stream), self.stream);
+            if let Some((last, _)) = self.got.last() {
+                assert_eq!((joined.epoch, joined.seq), (EPOCH, *last));
+            }
+        }
+        let mut recorder = self.site.recorder(RecorderOptions { next: keyframe.next, ..options() });
+        recorder.begin(&feed, UnixNanos(1));
+        (self.recorder, self.feed) = (Some(recorder), feed);
+    }
+
+    fn play(&mut self, until: usize) {
         let events = self.events[self.at..until.max(self.at)].to_vec();
         self.at = until.max(self.at);
-        for publication in record(&mut self.recorder, &mut self.feed, &events) {
+        for publication in record(self.recorder.as_mut().unwrap(), &mut self.feed, &events) {
             if Some(publication.stream) == self.stream {
                 self.got.push((publication.seq, publication.message.to_vec()));
             }
@@ -80,7 +127,7 @@ impl Live {
 
     /// Lets everything so far be on the tape.
     fn settle(&mut self) {
-        self.recorder.flush();
+        self.recorder.as_mut().unwrap().flush();
         while written(&self.site) < self.at as u64 {
             std::thread::yield_now();
         }
@@ -120,9 +167,19 @@ proptest! {
         let events = long_activity();
         let part = |thousandth: usize| events.len() * thousandth / 1_000;
         let (joins, asks) = (part(script.reader), part(script.asks));
-        let mut live = Live { site, recorder, feed, events: events.clone(), at: 0, stream: None, got: Vec::new() };
-        live.play_until(joins);
         let request = StreamRequest { channel, depth, conflation: Conflation::Off, encoding };
+        let mut live = Live {
+            site,
+            recorder: Some(recorder),
+            feed,
+            events: events.clone(),
+            at: 0,
+            restarts_at: part(script.restart),
+            request: (instrument, request),
+            stream: None,
+            got: Vec::new(),
+        };
+        live.play_until(joins);
         let joined = live.feed.subscribe(instrument, request, UnixNanos(1)).unwrap();
         live.stream = Some(joined.stream);
         live.play_until(asks);
@@ -139,7 +196,7 @@ proptest! {
         let (mut frames, mut sent) = (Vec::new(), after);
         loop {
             let mut piece = Vec::new();
-            let (_, pause) = retold.read(script.bytes_max, script.events_max, &mut piece).unwrap();
+            let (_, pause) = retold.read((script.bytes_max, script.events_max), LIVE, &mut piece).unwrap();
             frames.extend_from_slice(&piece);
             sent = sent.max(retold.seq());
             if pause != Pause::End {
@@ -160,42 +217,28 @@ proptest! {
 }
 
 #[test]
-fn a_stream_that_nobody_followed_for_a_while_is_not_passed_off_as_whole() {
+fn of_a_stream_that_nobody_followed_everything_is_on_the_tape_but_of_bars_and_conflated_ones() {
     let rings = RingBounds { ring_bytes_max: 0, total_bytes_max: 0, keep_ns: 0 };
     let mut feed = Feed::new(&instruments(), FeedOptions { epoch: EPOCH, heartbeat_ns: HEARTBEAT_NS, rings });
-    let request = |channel| StreamRequest {
+    let request = |channel, conflation| StreamRequest {
         channel,
         depth: Depth::Full,
-        conflation: Conflation::Off,
+        conflation,
         encoding: Encoding::Json,
     };
-    let (book, instrument) = (request(Channel::Book), InstrumentId(0));
-    let joined = feed.subscribe(instrument, book, UnixNanos(1)).unwrap();
-    let events = long_activity();
     let mut published = Vec::new();
-    for (event, now) in &events[..1_000] {
-        feed.apply(event, *now, &mut published);
+    for (event, now) in long_activity() {
+        feed.apply(&event, now, &mut published);
     }
-    let at = |seq| ResumePoint { epoch: EPOCH, seq };
-    assert!(feed.missing(instrument, book, at(joined.seq)).is_some());
-    assert_eq!(feed.missing(instrument, book, ResumePoint { epoch: Epoch(1), seq: joined.seq }), None);
-    feed.unsubscribed(joined.stream, UnixNanos(2));
-    feed.tick(UnixNanos(u64::MAX), &mut published);
-    for (event, now) in &events[1_000..2_000] {
-        feed.apply(event, *now, &mut published);
+    let has = |channel, conflation, epoch, seq| {
+        let at = ResumePoint { epoch, seq: Sequence::new(seq).unwrap() };
+        feed.missing(InstrumentId(0), request(channel, conflation), at).is_some()
+    };
+    for channel in [Channel::Trades, Channel::Mbo, Channel::Bbo, Channel::Book, Channel::Status] {
+        assert!(has(channel, Conflation::Off, EPOCH, 1), "{channel:?}");
+        assert!(!has(channel, Conflation::Off, Epoch(1), 1), "of another epoch nothing is known");
+        assert!(!has(channel, Conflation::Off, EPOCH, 1 << 40), "nothing is missing");
     }
-    let again = feed.subscribe(instrument, book, UnixNanos(1)).unwrap();
-    for (event, now) in &events[2_000..] {
-        feed.apply(event, *now, &mut published);
-    }
-    assert_eq!(
-        feed.missing(instrument, book, at(joined.seq)),
-        None,
-        "its numbers are not those of the events"
-    );
-    assert!(feed.missing(instrument, book, at(again.seq)).is_some(), "from there on they are");
-    let trades = request(Channel::Trades);
-    assert!(feed.missing(instrument, trades, at(Sequence::ZERO)).is_some(), "events count, whoever reads");
-    let bars = request(Channel::Ohlcv1s);
-    assert_eq!(feed.missing(instrument, bars, at(Sequence::ZERO)), None, "bars follow the venue's clock");
+    assert!(!has(Channel::Book, Conflation::Ms100, EPOCH, 1), "conflated streams follow the ticks");
+    assert!(!has(Channel::Ohlcv1s, Conflation::Off, EPOCH, 0), "bars follow the venue's clock");
 }
