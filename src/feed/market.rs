@@ -1,8 +1,11 @@
 //! One instrument on its way out: its book, its best bid and offer, its bars, its status, and its streams.
 
+mod orders;
 mod publish;
 mod save;
 mod state;
+
+use std::sync::Weak;
 
 use bytes::Bytes;
 use sealfeed_wire::market::{encode_heartbeat, encode_stale};
@@ -13,6 +16,7 @@ use super::book::{Book, Changes};
 use super::depth::DepthView;
 use super::encoding::Encoding;
 use super::kind::{EVENT_KINDS, StreamKind};
+use super::orders::OrderSnapshot;
 use super::ring::Missed;
 use super::stream::{EventTimes, Outgoing, Stream, StreamId, Subscribed};
 use crate::types::{
@@ -88,6 +92,8 @@ pub(super) struct Market {
     delayed_ms: Option<u64>,
     /// Made at the first subscription and kept: a stream's number means the same to everybody.
     streams: Vec<Published>,
+    /// The resting orders as they were taken last for readers of records, by encoding, while that is sent to somebody.
+    snapshots: [Weak<OrderSnapshot>; 2],
 }
 
 impl Market {
@@ -106,6 +112,7 @@ impl Market {
             counted: [Sequence::ZERO; EVENT_KINDS.len()],
             delayed_ms: None,
             streams: Vec::new(),
+            snapshots: [Weak::new(), Weak::new()],
         }
     }
 

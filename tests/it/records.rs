@@ -39,7 +39,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// What the public Python decoder finds in the frames.
-fn read_in_python(frames: &[Vec<u8>]) -> Option<Value> {
+pub(crate) fn read_in_python(frames: &[Vec<u8>]) -> Option<Value> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&frames.concat()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_dbn.py");
