@@ -34,7 +34,7 @@ pub use book::{Book, Changes};
 pub use delivered::Delivered;
 pub use encoding::Encoding;
 pub use fanout::Fanout;
-pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, push_frame, whole_frames};
+pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, Joiner, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId, Terms};
 pub use log::{CHUNK_BYTES, Cursor, Run, StreamLog};
 pub use market::EVENT_RECORDS_MAX;

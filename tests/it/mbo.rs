@@ -140,6 +140,10 @@ async fn whoever_joins_while_a_recorded_day_is_replayed_ends_with_the_orders_of_
     assert!(second.from >= 1_000 && from >= 1_000, "they came later");
     println!("joined behind {} and {from} of {all} records", second.from);
 
+    let (records, frames) = (carol.records.len(), carol.record_frames);
+    let bytes: usize = carol.records.iter().map(Vec::len).sum();
+    println!("{records} records of {bytes} bytes in {frames} frames");
+    assert!(frames < records, "those of the snapshot at least share frames");
     let found = read_in_python(&carol.records);
     if found.is_none() {
         println!("left out: the public Python decoder (run tests/python/venv.sh)");

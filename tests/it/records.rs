@@ -93,7 +93,7 @@ async fn a_recorded_day_in_records_is_a_file_that_the_public_decoders_read() {
         traded += record.get::<dbn::TradeMsg>().map_or(0, |trade| trade.size);
     }
     assert_eq!(traded, 9_892);
-    println!("{records} records in {} frames, {} bytes", alice.records.len(), file.len());
+    println!("{records} records in {} frames, {} bytes", alice.record_frames, file.len());
 
     let found = read_in_python(&alice.records);
     if found.is_none() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Connection, Turn};
-use crate::feed::{FrameKind, Orders, StreamId, push_frame};
+use crate::feed::{FrameKind, Joiner, Orders, StreamId};
 
 /// How long a client may take to take one snapshot.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,13 +38,13 @@ impl Pending {
             return (is_last, part.messages);
         }
         let end = plain.len() + PIECE_BYTES;
-        let mut messages = 0;
+        let (mut messages, mut joiner) = (0, Joiner::default());
         let behind = since.iter().chain(&self.notice);
         for message in behind.skip(self.next - snapshot.parts()) {
             if plain.len() >= end {
                 return (false, messages);
             }
-            push_frame(plain, FrameKind::of(message), message);
+            joiner.push(plain, FrameKind::of(message), message);
             (self.next, messages) = (self.next + 1, messages + 1);
         }
         (true, messages)
