@@ -13,6 +13,8 @@ mod damage;
 mod dbn;
 #[path = "recordings/itch.rs"]
 mod itch;
+#[path = "recordings/mbo.rs"]
+mod mbo;
 #[path = "recordings/rules.rs"]
 mod rules;
 #[path = "recordings/venues.rs"]

@@ -217,6 +217,8 @@ struct Streams {
     channels: Vec<Channel>,
     conflate_ms: Option<Conflation>,
     positions: HashMap<(Channel, Symbol), ResumePoint>,
+    /// Where streams of orders stood of which only part of the resting orders has come: that cannot be gone on from.
+    begun: HashMap<(Channel, Symbol), ResumePoint>,
     /// Streams whose loss was counted at the subscription: the server's own words on it follow.
     unrecovered: HashSet<(Channel, StreamSymbol)>,
     gaps: u64,
@@ -229,6 +231,7 @@ impl Streams {
             channels,
             conflate_ms: arguments.conflate_ms,
             positions: HashMap::new(),
+            begun: HashMap::new(),
             unrecovered: HashSet::new(),
             gaps: 0,
         }
@@ -274,23 +277,26 @@ impl Streams {
         }
         for (symbol, stream) in &granted.symbols {
             let StreamSymbol::One(name) = symbol else { continue };
-            let before = self.positions.get(&(channel, *name)).copied();
-            if let (Some(false), Some(before)) = (stream.recovered, before) {
+            let key = (channel, *name);
+            let before = self.positions.get(&key).copied().filter(|_| stream.recovered == Some(false));
+            // What began anew in the middle goes on from another place than it began at.
+            let here = ResumePoint { epoch: stream.epoch, seq: stream.seq };
+            let before = before.or_else(|| self.begun.remove(&key).filter(|begun| *begun != here));
+            if let Some(before) = before {
                 let reason = stream.reason.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
                 self.missing(
                     channel,
                     *symbol,
                     &format!("what came behind {} of epoch {}{reason}", before.seq, before.epoch),
                 );
-                if !channel.is_state() {
+                if !channel.begins_with_state() {
                     self.unrecovered.insert((channel, *symbol));
                 }
-                self.positions.remove(&(channel, *name));
+                self.positions.remove(&key);
             }
-            // An event stream goes on from here; a state stream begins with its state.
-            if !channel.is_state() {
-                let here = ResumePoint { epoch: stream.epoch, seq: stream.seq };
-                self.positions.entry((channel, *name)).or_insert(here);
+            // An event stream goes on from here; a state stream begins with its state, and orders with those that rest.
+            if !channel.begins_with_state() {
+                self.positions.entry(key).or_insert(here);
             }
         }
         Ok(())
@@ -403,7 +409,15 @@ impl Recorder<'_> {
         self.recording.write(record).map_err(|error| unwritable(self.arguments, &error))?;
         let header = record.market.header();
         let position = ResumePoint { epoch: header.epoch, seq: header.seq };
-        self.streams.positions.insert((header.channel, header.symbol), position);
+        let key = (header.channel, header.symbol);
+        if header.channel == Channel::Mbo && header.prev_seq.is_none() {
+            // Part of the resting orders: they are whole when the first record behind them comes.
+            self.streams.positions.remove(&key);
+            self.streams.begun.insert(key, position);
+        } else {
+            self.streams.begun.remove(&key);
+            self.streams.positions.insert(key, position);
+        }
         Ok(self.arguments.records.is_some_and(|records| self.recording.records() >= records))
     }
 

@@ -7,9 +7,14 @@
 //!
 //! The book holds as many orders or levels as its source keeps resting. Records about orders that it does not know (recordings begin in
 //! mid-life) are added by `Modify` and counted and ignored by `Reduce`.
+//!
+//! At one price orders stand in the order in which they came there: a `Modify` that leaves side and price and adds nothing keeps its order's
+//! place, any other one gives it up (as exchanges that publish `Modify` do). The place is a number, so that no record pays for a list that is
+//! kept sorted; who asks for the orders in their places ([`Book::resting`]) sorts them.
 
 mod edges;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use sealfeed_wire::Level;
@@ -23,6 +28,31 @@ struct Resting {
     side: BookSide,
     price: Price,
     quantity: Quantity,
+    /// At the same price, lower ones stand in front.
+    priority: u64,
+}
+
+/// An order that rests, to be put in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestingOrder {
+    /// The venue's number of it.
+    pub order: OrderId,
+    /// Where it rests.
+    pub side: BookSide,
+    /// At which price.
+    pub price: Price,
+    /// How much of it.
+    pub quantity: Quantity,
+    /// At the same price, lower ones stand in front.
+    priority: u64,
+}
+
+impl RestingOrder {
+    /// Sorts by it: bids before asks, the best price first, at a price by place in the queue.
+    #[must_use]
+    pub fn place(&self) -> (bool, i64, u64) {
+        (self.side == Side::Sell, rank(self.side, self.price), self.priority)
+    }
 }
 
 /// All that rests at one price. The sum cannot overflow: 2^64 orders of the largest quantity fit.
@@ -77,6 +107,8 @@ pub struct Book {
     orders: HashMap<OrderId, Resting>,
     bids: Ladder,
     asks: Ladder,
+    /// Of the order that came to its place last.
+    last_priority: u64,
     unknown_orders: u64,
 }
 
@@ -86,6 +118,7 @@ impl Default for Book {
             orders: HashMap::new(),
             bids: Ladder::new(Side::Buy),
             asks: Ladder::new(Side::Sell),
+            last_priority: 0,
             unknown_orders: 0,
         }
     }
@@ -95,9 +128,11 @@ impl Book {
     /// Applies one record. Records that do not concern the book are ignored.
     pub fn apply(&mut self, kind: &MarketEventKind) {
         match *kind {
-            MarketEventKind::Add { order, side, price, quantity }
-            | MarketEventKind::Modify { order, side, price, quantity } => {
-                self.place(order, Resting { side, price, quantity });
+            MarketEventKind::Add { order, side, price, quantity } => {
+                self.place(order, side, price, quantity, false);
+            }
+            MarketEventKind::Modify { order, side, price, quantity } => {
+                self.place(order, side, price, quantity, true);
             }
             MarketEventKind::Reduce { order, quantity, .. } => self.reduce(order, quantity),
             MarketEventKind::Level { side, price, quantity, orders } => {
@@ -174,9 +209,13 @@ impl Book {
         self.orders.contains_key(&order)
     }
 
-    /// Every resting order: its name, side, price and quantity. In no order that means anything.
-    pub fn orders(&self) -> impl Iterator<Item = (OrderId, BookSide, Price, Quantity)> + '_ {
-        self.orders.iter().map(|(order, resting)| (*order, resting.side, resting.price, resting.quantity))
+    /// Every resting order, also in the middle of an event; in no order that means anything until it is sorted by
+    /// [`RestingOrder::place`].
+    pub fn resting(&self) -> impl Iterator<Item = RestingOrder> + '_ {
+        self.orders.iter().map(|(order, resting)| {
+            let Resting { side, price, quantity, priority } = *resting;
+            RestingOrder { order: *order, side, price, quantity, priority }
+        })
     }
 
     /// How many orders rest.
@@ -191,15 +230,35 @@ impl Book {
         self.unknown_orders
     }
 
-    /// Puts an order at a price, wherever it was before; with quantity zero it is gone.
-    fn place(&mut self, order: OrderId, now: Resting) {
-        let before =
-            if now.quantity.is_zero() { self.orders.remove(&order) } else { self.orders.insert(order, now) };
+    /// Puts an order at a price, wherever it was before; with quantity zero it is gone. `may_keep`: at its price it keeps its place if it
+    /// does not grow.
+    fn place(&mut self, order: OrderId, side: BookSide, price: Price, quantity: Quantity, may_keep: bool) {
+        let before = if quantity.is_zero() {
+            self.orders.remove(&order)
+        } else {
+            self.last_priority += 1;
+            let mut now = Resting { side, price, quantity, priority: self.last_priority };
+            match self.orders.entry(order) {
+                Entry::Occupied(mut held) => {
+                    let before = *held.get();
+                    if may_keep && (before.side, before.price) == (side, price) && quantity <= before.quantity
+                    {
+                        now.priority = before.priority;
+                    }
+                    held.insert(now);
+                    Some(before)
+                }
+                Entry::Vacant(place) => {
+                    place.insert(now);
+                    None
+                }
+            }
+        };
         if let Some(before) = before {
             self.ladder_mut(before.side).take(before.price, before.quantity, 1);
         }
-        if !now.quantity.is_zero() {
-            self.ladder_mut(now.side).put(now.price, now.quantity);
+        if !quantity.is_zero() {
+            self.ladder_mut(side).put(price, quantity);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbox::{Delivery, Inbox, Item, ReaderId, Terms};
+use super::orders::Orders;
 use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
 use super::ticket::Ticket;
@@ -111,6 +112,11 @@ impl Fanout {
     /// Sends framed messages to one reader.
     pub fn piece(&mut self, queue: &OutboundQueue, frames: Bytes, messages: u64, ticket: Ticket) {
         self.tell(queue, Item::Piece { reader: queue.reader(), frames, messages, ticket });
+    }
+
+    /// Sends the orders that rest in the instrument of a stream to one reader.
+    pub fn orders(&mut self, stream: StreamId, orders: Orders, notice: Option<Bytes>, queue: &OutboundQueue) {
+        self.tell(queue, Item::Orders { stream, reader: queue.reader(), orders, notice });
     }
 
     /// Ends a reader's connection after everything before.

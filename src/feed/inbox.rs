@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use sealfeed_wire::OnSlow;
 
 use super::frame::{FrameKind, push_frame};
+use super::orders::Orders;
 use super::queue::Ending;
 use super::stream::StreamId;
 use super::ticket::Ticket;
@@ -90,6 +91,17 @@ pub enum Item {
         messages: u64,
         /// Kept until they have left.
         ticket: Ticket,
+    },
+    /// All orders that rest in an instrument to one reader, and then what was published since.
+    Orders {
+        /// Which stream they begin.
+        stream: StreamId,
+        /// Who.
+        reader: ReaderId,
+        /// What is sent.
+        orders: Orders,
+        /// A notice behind it, if there is one.
+        notice: Option<Bytes>,
     },
     /// The reader's connection is to be closed after everything before this.
     Finish {

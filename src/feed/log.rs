@@ -2,12 +2,12 @@
 //!
 //! One log a stream and shard: its shard writes and reads it, so that nobody locks and nothing is counted for a
 //! delivery. Bytes lie in chunks that end between frames: a reader takes the rest of one chunk at a time, straight
-//! into a TLS record. Bounded by [`StreamLog::forget_before`] and [`StreamLog::trim`]: what no reader needs, or more than a
+//! into a TLS record. Records that wait together share frames: one goes into the last frame as long as no cursor stands behind that. Bounded by [`StreamLog::forget_before`] and [`StreamLog::trim`]: what no reader needs, or more than a
 //! reader may lag, goes.
 
 use std::collections::VecDeque;
 
-use super::frame::whole_frames;
+use super::frame::{frame_bytes, is_of_records, join_frame, messages, whole_frames};
 
 /// Bytes of a chunk, unless one frame is larger: two full TLS records, one write of the socket.
 pub const CHUNK_BYTES: usize = 32 * 1024;
@@ -39,6 +39,8 @@ pub struct Run<'a> {
 pub struct StreamLog {
     chunks: VecDeque<Chunk>,
     end: Cursor,
+    /// Where in the last chunk the last frame begins, as long as it is one of records that no reader stands behind.
+    open: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -56,8 +58,46 @@ impl StreamLog {
         self.end
     }
 
+    /// The end, for a reader who stands there: nothing is put into the frames before it any more.
+    pub const fn stand_at_end(&mut self) -> Cursor {
+        self.open = None;
+        self.end
+    }
+
     /// Appends a run.
     pub fn append(&mut self, run: Run<'_>) {
+        if !is_of_records(run.frames) {
+            self.open = None;
+            return self.append_frames(run);
+        }
+        let (mut frames, mut left) = (run.frames, run.messages);
+        while !frames.is_empty() {
+            let (frame, later) = frames.split_at(frame_bytes(frames));
+            let count = messages(frame);
+            (frames, left) = (later, left.saturating_sub(count));
+            let last = run.last.saturating_sub(left);
+            if !self.join(frame, count, last) {
+                self.append_frames(Run { frames: frame, messages: count, last });
+                let filled = self.chunks.back().map(|chunk| chunk.bytes.len());
+                self.open = filled.and_then(|bytes| bytes.checked_sub(frame.len()));
+            }
+        }
+    }
+
+    /// Puts the records of a frame into the last one, if they may and fit.
+    fn join(&mut self, frame: &[u8], count: u64, last: u64) -> bool {
+        let (Some(open), Some(chunk)) = (self.open, self.chunks.back_mut()) else { return false };
+        let before = chunk.bytes.len();
+        if before + frame.len() > CHUNK_BYTES || !join_frame(&mut chunk.bytes, open, frame) {
+            return false;
+        }
+        let more = (chunk.bytes.len() - before) as u64;
+        self.end = Cursor { at: self.end.at + more, messages: self.end.messages + count, seq: last };
+        chunk.end = self.end;
+        true
+    }
+
+    fn append_frames(&mut self, run: Run<'_>) {
         let (mut frames, mut left) = (run.frames, run.messages);
         while !frames.is_empty() {
             let filled = self.chunks.back().map_or(CHUNK_BYTES, |chunk| chunk.bytes.len());
@@ -86,11 +126,14 @@ impl StreamLog {
     /// What stands at a cursor up to the end of its chunk, and the cursor behind that. Empty at the end of the log.
     /// `None` if what stood there has been trimmed.
     #[must_use]
-    pub fn read(&self, cursor: Cursor) -> Option<(&[u8], Cursor)> {
+    pub fn read(&mut self, cursor: Cursor) -> Option<(&[u8], Cursor)> {
         if cursor.at == self.end.at {
-            return Some((&[], self.end));
+            return Some((&[], self.stand_at_end()));
         }
         let place = self.chunks.partition_point(|chunk| chunk.end.at <= cursor.at);
+        if place + 1 == self.chunks.len() {
+            self.open = None;
+        }
         let chunk = self.chunks.get(place)?;
         let offset = usize::try_from(cursor.at.checked_sub(chunk.start)?).ok()?;
         Some((&chunk.bytes[offset..], chunk.end))
@@ -112,6 +155,7 @@ impl StreamLog {
 
     /// Forgets everything: every reader is at the end. Keeps the memory of one chunk.
     pub fn clear(&mut self) {
+        self.open = None;
         self.chunks.truncate(1);
         if let Some(chunk) = self.chunks.front_mut() {
             chunk.bytes.clear();
@@ -130,6 +174,7 @@ impl StreamLog {
     /// Gives memory back that an idle stream does not need.
     pub fn shrink(&mut self) {
         if self.chunks.iter().all(|chunk| chunk.bytes.is_empty()) {
+            self.open = None;
             self.chunks = VecDeque::new();
         }
     }
@@ -157,7 +202,7 @@ mod tests {
     }
 
     /// Everything from a cursor on, and how many reads it took.
-    fn rest(log: &StreamLog, mut cursor: Cursor) -> (Vec<u8>, usize) {
+    fn rest(log: &mut StreamLog, mut cursor: Cursor) -> (Vec<u8>, usize) {
         let (mut bytes, mut reads) = (Vec::new(), 0);
         while cursor != log.end() {
             let (some, next) = log.read(cursor).expect("nothing was trimmed");
@@ -185,11 +230,91 @@ mod tests {
                 all.extend_from_slice(&frames);
             }
             for (cursor, from) in cursors {
-                prop_assert_eq!(&rest(&log, cursor).0[..], &all[from..]);
+                prop_assert_eq!(&rest(&mut log, cursor).0[..], &all[from..]);
             }
             prop_assert_eq!(log.end().messages, runs.iter().map(|run| run.len() as u64).sum::<u64>());
             prop_assert_eq!(log.bytes(), all.len());
         }
+    }
+
+    /// How many records there are in frames, and how many frames.
+    fn counted(frames: &[u8]) -> (u64, usize) {
+        let (mut rest, mut count) = (frames, 0);
+        while !rest.is_empty() {
+            rest = &rest[frame_bytes(rest)..];
+            count += 1;
+        }
+        (whole_frames(frames, usize::MAX).1, count)
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_joined_behind_no_reader_and_everybody_gets_each_of_them_once(
+            // Words of a record, 0 for a text; and whether somebody joins, or reads, behind it.
+            steps in prop::collection::vec((prop_oneof![1 => Just(0_u8), 30 => 2_u8..60], 0_u8..20), 1..2_000),
+        ) {
+            let mut log = StreamLog::default();
+            // Place in `all` of what comes next for a reader, and its cursor.
+            let (mut all, mut readers): (Vec<u8>, Vec<(usize, Cursor)>) = (Vec::new(), vec![(0, Cursor::default())]);
+            let mut at = 0_u64;
+            let plain = |frames: &[u8]| {
+                let (mut rest, mut plain) = (frames, Vec::new());
+                while !rest.is_empty() {
+                    let (frame, later) = rest.split_at(frame_bytes(rest));
+                    plain.extend_from_slice(&frame[if frame[1] == 126 { 4 } else { 2 }..]);
+                    rest = later;
+                }
+                plain
+            };
+            for (words, what) in &steps {
+                let (mut frame, mut record) = (Vec::new(), vec![0; usize::from(*words) * 8]);
+                let kind = if *words == 0 { FrameKind::Text } else { FrameKind::Binary };
+                match record.first_mut() {
+                    Some(first) => *first = words * 2,
+                    None => record = b"{}".to_vec(),
+                }
+                push_frame(&mut frame, kind, &record);
+                at += 1;
+                log.append(Run { frames: &frame, messages: 1, last: at });
+                all.extend_from_slice(&record);
+                match what {
+                    0 => readers.push((all.len(), log.stand_at_end())),
+                    1..3 => {
+                        let who = usize::from(*words) % readers.len();
+                        let (place, cursor) = readers[who];
+                        let (frames, next) = log.read(cursor).unwrap();
+                        let got = plain(frames);
+                        prop_assert_eq!(&got[..], &all[place..place + got.len()]);
+                        prop_assert_eq!(counted(frames).0, next.messages - cursor.messages);
+                        prop_assert_eq!(next.seq, next.messages);
+                        readers[who] = (place + got.len(), next);
+                    }
+                    _ => {}
+                }
+            }
+            for (place, cursor) in readers {
+                let (frames, _) = rest(&mut log, cursor);
+                prop_assert_eq!(&plain(&frames)[..], &all[place..]);
+            }
+        }
+    }
+
+    #[test]
+    fn records_that_come_one_by_one_while_nobody_reads_fill_frames() {
+        let mut log = StreamLog::default();
+        let mut record = [0; 56];
+        record[0] = 14;
+        let mut frame = Vec::new();
+        push_frame(&mut frame, FrameKind::Binary, &record);
+        for number in 1..=730 {
+            log.append(Run { frames: &frame, messages: 1, last: number });
+        }
+        let (frames, _) = rest(&mut log, Cursor::default());
+        // 73 of them fit into a frame.
+        assert_eq!(counted(&frames), (730, 10));
+        let ten = log.stand_at_end();
+        log.append(Run { frames: &frame, messages: 1, last: 731 });
+        assert_eq!(rest(&mut log, ten).0, frame);
     }
 
     #[test]
@@ -198,7 +323,7 @@ mod tests {
         for _ in 0..1_000 {
             append(&mut log, &[126, 126]);
         }
-        let (bytes, reads) = rest(&log, Cursor::default());
+        let (bytes, reads) = rest(&mut log, Cursor::default());
         assert_eq!(reads, bytes.len().div_ceil(CHUNK_BYTES - CHUNK_BYTES % 130));
     }
 
@@ -215,7 +340,7 @@ mod tests {
         log.clear();
         assert_eq!((log.bytes(), log.read(end)), (0, Some((&[][..], end))));
         append(&mut log, &[5]);
-        assert_eq!(rest(&log, end).0, frames(&[5]));
+        assert_eq!(rest(&mut log, end).0, frames(&[5]));
         assert_eq!(log.end().messages, 11);
     }
 }

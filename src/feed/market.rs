@@ -1,9 +1,12 @@
 //! One instrument on its way out: its book, its best bid and offer, its bars, its status, and its streams.
 
 mod late;
+mod orders;
 mod publish;
 mod save;
 mod state;
+
+use std::sync::Weak;
 
 use bytes::Bytes;
 use sealfeed_wire::market::{encode_heartbeat, encode_stale};
@@ -14,6 +17,7 @@ use super::book::{Book, Changes};
 use super::depth::DepthView;
 use super::encoding::Encoding;
 use super::kind::{COUNTED_KINDS, StreamKind};
+use super::orders::OrderSnapshot;
 use super::ring::Missed;
 use super::stream::{EventTimes, Outgoing, Stream, StreamId, Subscribed};
 use crate::types::{
@@ -87,6 +91,8 @@ pub(super) struct Market {
     taped: Option<InstrumentId>,
     /// Made at the first subscription and kept.
     streams: Vec<Published>,
+    /// The resting orders as they were taken last for readers of records, by encoding, while that is sent to somebody.
+    snapshots: [Weak<OrderSnapshot>; 2],
 }
 
 impl Market {
@@ -106,6 +112,7 @@ impl Market {
             delayed_ms: None,
             taped: Some(instrument.id),
             streams: Vec::new(),
+            snapshots: [Weak::new(), Weak::new()],
         }
     }
 

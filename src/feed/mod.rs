@@ -21,6 +21,7 @@ mod inbox;
 mod kind;
 mod log;
 mod market;
+mod orders;
 mod publisher;
 mod queue;
 pub mod records;
@@ -33,10 +34,11 @@ pub use book::{Book, Changes};
 pub use delivered::Delivered;
 pub use encoding::Encoding;
 pub use fanout::Fanout;
-pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, push_frame, whole_frames};
+pub use frame::{FRAME_HEADER_BYTES_MAX, FrameKind, Joiner, push_frame, whole_frames};
 pub use inbox::{Delivery, Inbox, Item, ReaderId, Terms};
 pub use log::{CHUNK_BYTES, Cursor, Run, StreamLog};
 pub use market::EVENT_RECORDS_MAX;
+pub use orders::{OrderSnapshot, Orders, Part};
 pub use publisher::{Feed, FeedOptions};
 pub use queue::{Ending, OutboundQueue};
 pub use ring::{Missed, Ring, RingBounds, RingBudget};
@@ -47,5 +49,7 @@ pub use ticket::Ticket;
 mod channel_tests;
 #[cfg(test)]
 mod client;
+#[cfg(test)]
+mod orders_tests;
 #[cfg(test)]
 mod tests;

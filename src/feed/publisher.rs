@@ -7,6 +7,7 @@ use super::book::Book;
 use super::encoding::Encoding;
 use super::kind::StreamKind;
 use super::market::{Market, Moment, Scratch};
+use super::orders::{Orders, SnapshotBudget};
 use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
 use super::tape::{Keyframe, Missing};
@@ -46,6 +47,7 @@ pub struct Feed {
     delay_ms: u64,
     scratch: Scratch,
     encoder: Encoder,
+    snapshots: SnapshotBudget,
 }
 
 impl Feed {
@@ -54,9 +56,17 @@ impl Feed {
     pub fn new(instruments: &Instruments, options: FeedOptions) -> Self {
         let markets = instruments.iter().map(Market::new).collect();
         let encoder = Encoder::new(RingBudget::new(options.rings));
-        let tape = Some(options.epoch);
-        let scratch = Scratch::default();
-        Self { markets, run: options.epoch, tape, base: 0, delay_ms: 0, options, scratch, encoder }
+        Self {
+            markets,
+            run: options.epoch,
+            tape: Some(options.epoch),
+            base: 0,
+            delay_ms: 0,
+            options,
+            scratch: Scratch::default(),
+            encoder,
+            snapshots: SnapshotBudget::default(),
+        }
     }
 
     /// What it was told.
@@ -200,6 +210,27 @@ impl Feed {
         let present = market.subscribe(stream, (kind, encoding), moment);
         market.unsubscribed(kind, encoding, now);
         Some(present)
+    }
+
+    /// The orders that rest in the instrument of a stream of records that is read: for a reader who begins, or goes on after messages were
+    /// left out; `None` for every other stream. They may be those of an earlier message, with at most `since_bytes_max` of what was published
+    /// since: readers who come one soon after the other share what is sent to them.
+    ///
+    /// # Errors
+    /// [`Code::SubOrdersTooMany`].
+    pub fn orders(
+        &mut self,
+        stream: StreamId,
+        now: UnixNanos,
+        since_bytes_max: usize,
+    ) -> Result<Option<Orders>, Code> {
+        let (instrument, kind, encoding) = stream.parts();
+        if kind != StreamKind::Mbo {
+            return Ok(None);
+        }
+        let place = self.place(instrument);
+        let market = self.markets.get_mut(place).ok_or(Code::SubSymbolUnknown)?;
+        market.orders(encoding, now, since_bytes_max, &self.snapshots).map(Some)
     }
 
     /// The messages of a stream behind `after`, up to its last one, if all of them are held in memory.

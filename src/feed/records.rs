@@ -88,7 +88,7 @@ pub(super) fn write_mbo(out: &mut Vec<u8>, instrument: InstrumentId, mbo: &Mbo) 
         order_id: mbo.order_id.unwrap_or_default(),
         price: mbo.price.map_or(UNDEF_PRICE, Price::nanos),
         size: mbo.quantity.map_or(0, size),
-        flags: FlagSet::new(if mbo.last { flags::LAST } else { 0 }),
+        flags: FlagSet::new(if mbo.last { flags::LAST } else { 0 } | snapshot_flag(&mbo.header)),
         channel_id: 0,
         action: action(match mbo.action {
             MboAction::Add => Action::Add,
@@ -238,7 +238,12 @@ const fn sequence(header: &StreamHeader) -> u32 {
 
 /// The present state, which is no message of the stream, is marked as a snapshot.
 fn state_flags(header: &StreamHeader) -> FlagSet {
-    FlagSet::new(if header.prev_seq.is_none() { flags::LAST | flags::SNAPSHOT } else { flags::LAST })
+    FlagSet::new(flags::LAST | snapshot_flag(header))
+}
+
+/// What has no predecessor is no message of the stream.
+const fn snapshot_flag(header: &StreamHeader) -> u8 {
+    if header.prev_seq.is_none() { flags::SNAPSHOT } else { 0 }
 }
 
 fn size(quantity: Quantity) -> u32 {

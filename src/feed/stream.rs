@@ -100,7 +100,8 @@ pub struct Subscribed {
     pub epoch: Epoch,
     /// Its last message so far; the next one is the one after. Zero: none yet.
     pub seq: Sequence,
-    /// The present state, to be sent at once unless the reader resumes; `None` for a channel of events.
+    /// The present state, to be sent at once unless the reader resumes; `None` for a channel of events: what the readers of `mbo` begin with is
+    /// taken by [`Feed::orders`](super::Feed::orders).
     pub state: Option<Bytes>,
     /// The `stale` notice, to be sent after the state, if the source has stalled or ended.
     pub stale: Option<Bytes>,

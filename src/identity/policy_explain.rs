@@ -7,7 +7,7 @@ use sealfeed_wire::Conflation;
 use super::policy::Policy;
 use super::policy_rule::{Deny, Rule};
 use crate::types::{
-    CancelOnDisconnect, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits,
+    CancelOnDisconnect, Channel, FirmLimits, Grant, OrderRights, Principal, RiskBounds, Role, SessionLimits,
     SessionsPolicy, UnixNanos,
 };
 
@@ -73,6 +73,9 @@ fn describe(verb: &str, grant: &Grant) -> String {
     let depth = match (grant.depth_max, verb) {
         (0, _) => String::new(),
         (depth, "may not read") => format!(", books deeper than {depth} levels"),
+        (depth, _) if grant.channels.contains(&Channel::Mbo) => {
+            format!(", books to {depth} levels and therefore no mbo")
+        }
         (depth, _) => format!(", books to {depth} levels"),
     };
     let interval = match grant.conflate_min {

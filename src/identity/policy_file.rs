@@ -13,7 +13,7 @@
 //! channels = ["trades", "bbo", "book"]
 //! symbols = ["SEAL", "FEED*"]                        # `*` stands for any run of characters
 //! products = ["index-futures"]                       # beside symbols or instead, here and wherever else symbols stand
-//! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book
+//! depth_max = 10                                     # deepest book: 10, 50, or 0 (default) for the full book; a bound refuses mbo, which shows every order
 //! conflate_ms_min = 0                                # fastest bbo and book: 0 (default: every message), 100, 250 or 1000
 //! delay = "15m"                                      # how late it is delivered: "1s" to "24h"; absent: in real time
 //! valid_from = 2026-01-01                            # from the first instant of this day, UTC; or 2026-01-01T08:00:00Z; absent: always

@@ -7,7 +7,7 @@ use sealfeed_wire::reply::OrderStatus;
 
 use super::answers::Envelope;
 use crate::execute::Answer;
-use crate::feed::{Ending, OutboundQueue, Publication, StreamId, Terms, Ticket};
+use crate::feed::{Ending, Orders, OutboundQueue, Publication, StreamId, Terms, Ticket};
 use crate::types::Sequence;
 
 /// Outputs of one turn, in order, and the entry they all wait for.
@@ -69,6 +69,17 @@ pub(super) enum Output {
         stream: StreamId,
         /// Number of its last message before.
         seq: Sequence,
+        /// Whose queue.
+        queue: Arc<OutboundQueue>,
+    },
+    /// All orders that rest in an instrument to one session, and what was published since.
+    Orders {
+        /// Which stream they begin.
+        stream: StreamId,
+        /// What is sent.
+        orders: Orders,
+        /// A notice behind it, if there is one.
+        notice: Option<Bytes>,
         /// Whose queue.
         queue: Arc<OutboundQueue>,
     },

@@ -244,7 +244,7 @@ impl Core {
             }
             Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
             Command::Resync { session, stream, subscription, after } => {
-                self.resync(&session, (stream, subscription), after, now, batch);
+                self.resync(&session, (stream, subscription), after, now, batch)?;
             }
             Command::Entitle { session, entitlement, notice } => {
                 self.entitle(&session, entitlement, *notice, now, batch)?;

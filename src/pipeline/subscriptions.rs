@@ -17,7 +17,7 @@ use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
 use super::retell::{Findings, Retold};
 use crate::feed::{
-    Delivered, Encoding, Missed, StreamId, StreamRequest, Subscribed as Joined, Terms, records,
+    Delivered, Encoding, Missed, Orders, StreamId, StreamRequest, Subscribed as Joined, Terms, records,
 };
 use crate::journal::{JournalError, event};
 use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
@@ -165,6 +165,12 @@ pub(super) struct Granted {
     terms: Terms,
     pub(super) replaced: Option<Ended>,
     messages: Vec<Bytes>,
+    /// The orders that rest, behind those messages.
+    orders: Option<Orders>,
+    /// That the source stalls, behind everything.
+    stale: Option<Bytes>,
+    /// Number of the stream's last message before the live ones.
+    live: Sequence,
     /// Where the tape has what was missed.
     found: Option<Box<Found>>,
 }
@@ -250,8 +256,7 @@ impl Core {
             self.end(session, &ended, now, batch)?;
         }
         batch.send(&session.queue, encoded(&reply));
-        self.begin_streams(session, request.channel, granted.into_iter().map(|(_, one)| one), batch);
-        Ok(())
+        self.begin_streams(session, request.channel, granted.into_iter().map(|(_, one)| one), batch)
     }
 
     /// Sends what follows the reply for each stream, and then the stream itself.
@@ -261,18 +266,40 @@ impl Core {
         channel: Channel,
         granted: impl Iterator<Item = Granted>,
         batch: &mut Batch,
-    ) {
+    ) -> Result<(), JournalError> {
         for granted in granted {
-            let Granted {
-                stream: SubscribedStream { seq, .. }, joined: stream, terms, messages, found, ..
-            } = granted;
+            let Granted { live: seq, joined: stream, terms, messages, orders, stale, found, .. } = granted;
             messages.into_iter().for_each(|message| batch.send(&session.queue, message));
+            match orders {
+                Some(orders) => self.send_orders(session, stream, orders, stale, batch)?,
+                None => stale.into_iter().for_each(|stale| batch.send(&session.queue, stale)),
+            }
             if let Some(found) = found {
                 self.retell(session, (channel, self.instrument_of(stream)), terms, *found, seq);
                 continue;
             }
             batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
         }
+        Ok(())
+    }
+
+    /// Sends the orders that rest in an instrument and what was published since, which is recorded as delivered: the stream itself goes on
+    /// behind it.
+    pub(super) fn send_orders(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        stream: StreamId,
+        orders: Orders,
+        notice: Option<Bytes>,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        let (first, seq) = (orders.snapshot.seq().next(), orders.snapshot.seq());
+        let last = orders.since.iter().fold(seq, |seq, _| seq.next());
+        batch.outputs.push(Output::Orders { stream, orders, notice, queue: Arc::clone(&session.queue) });
+        if first > last {
+            return Ok(());
+        }
+        self.delivered(session, &[Delivered { stream, first: first.get(), last: last.get() }])
     }
 
     /// The symbols asked for; every one that there is for the wildcard.
@@ -320,8 +347,6 @@ impl Core {
         }
         let joined = self.feed_with_delay(delay_ms)?.subscribe(instrument.id, asked.stream, now)?;
         self.joined_with_delay(delay_ms);
-        let (terms, replaced) = self.subscriptions.insert(session.number, key, joined.stream, asked.on_slow);
-        self.moves.remove(session.number, key);
         let Joined { stream: id, epoch, seq, state, stale } = joined;
         let mut found = None;
         let resumed = resume.map(|at| {
@@ -340,9 +365,19 @@ impl Core {
                 }
             })
         });
+        let goes_on = matches!(resumed, Some(Ok(_)));
+        // Who had something gets none that are older than that.
+        let since_bytes_max = if resume.is_some() { 0 } else { asked.resume_room };
+        let orders = if goes_on { Ok(None) } else { self.resting_orders(id, since_bytes_max, now) };
+        let orders = orders.inspect_err(|_| self.leave(id, now))?;
+        asked.resume_room -= orders.as_ref().map_or(0, |orders| bytes(&orders.since));
+        let (terms, replaced) = self.subscriptions.insert(session.number, key, id, asked.on_slow);
+        self.moves.remove(session.number, key);
         let delayed_ms = (delay_ms != 0).then_some(delay_ms);
         let recovery = Recovery::of(resumed.as_ref());
-        let stream = SubscribedStream { delayed_ms, ..subscribed(instrument, (epoch, seq), recovery) };
+        // Who begins with orders goes on from the message that they are of.
+        let from = orders.as_ref().map_or(seq, |orders| orders.snapshot.seq());
+        let stream = SubscribedStream { delayed_ms, ..subscribed(instrument, (epoch, from), recovery) };
         let mut messages = match encoding {
             Encoding::Json => Vec::new(),
             Encoding::Dbn => {
@@ -359,14 +394,23 @@ impl Core {
                 asked.resume_room -= bytes(&missed);
                 messages.extend(missed);
             }
-            (Some(Err(_)), Some(at)) if !channel.is_state() => {
+            (Some(Err(_)), Some(at)) if !channel.begins_with_state() => {
                 let stream = StreamKey { channel, symbol: (*symbol).into(), epoch, delayed_ms };
                 messages.extend(gap(stream, at, seq));
             }
             _ => messages.extend(state),
         }
-        messages.extend(stale);
-        Ok(Granted { stream, joined: id, terms, replaced, messages, found })
+        Ok(Granted { stream, joined: id, terms, replaced, messages, orders, stale, live: seq, found })
+    }
+
+    /// The orders that rest in the instrument of a stream of records, for a reader who begins with them.
+    fn resting_orders(
+        &mut self,
+        stream: StreamId,
+        since_bytes_max: usize,
+        now: UnixNanos,
+    ) -> Result<Option<Orders>, Code> {
+        self.feed_of(stream).map_or(Ok(None), |feed| feed.orders(stream, now, since_bytes_max))
     }
 
     /// Lets nothing more of a subscription come that stands no more, and records what had come of it from the tape.

@@ -3,7 +3,7 @@
 //! They leave before what the client's streams have for it: a snapshot stands here before its stream begins. The
 //! session ends as slow when they and what its streams have for it exceed the bound for one reader.
 
-use crate::feed::{FrameKind, push_frame, whole_frames};
+use crate::feed::{FrameKind, Joiner, push_frame, whole_frames};
 
 /// Memory that an empty outbox keeps.
 const BYTES_KEPT_MAX: usize = 64;
@@ -16,28 +16,33 @@ pub(super) struct Outbox {
     at: usize,
     /// Messages put in, all in all.
     messages: u64,
+    /// Of records that follow one another.
+    joiner: Joiner,
 }
 
 impl Outbox {
     /// Puts a message in.
     pub(super) fn message(&mut self, message: &[u8]) {
         self.messages += 1;
-        push_frame(&mut self.frames, FrameKind::of(message), message);
+        self.joiner.push(&mut self.frames, FrameKind::of(message), message);
     }
 
     /// Puts messages in that are framed already.
     pub(super) fn framed(&mut self, frames: &[u8], messages: u64) {
         self.messages += messages;
+        self.joiner.close();
         self.frames.extend_from_slice(frames);
     }
 
     /// Puts a control frame in.
     pub(super) fn control(&mut self, kind: FrameKind, payload: &[u8]) {
+        self.joiner.close();
         push_frame(&mut self.frames, kind, payload);
     }
 
     /// Lets `put` append whole frames.
     pub(super) fn frames(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        self.joiner.close();
         put(&mut self.frames);
     }
 
@@ -62,6 +67,8 @@ impl Outbox {
             if waiting.len() <= bytes_max { waiting.len() } else { whole_frames(waiting, bytes_max).0 };
         out.extend_from_slice(&waiting[..taken]);
         self.at += taken;
+        // The last frame may be among what was taken.
+        self.joiner.close();
         if self.at == self.frames.len() {
             self.clear();
         }
@@ -72,12 +79,27 @@ impl Outbox {
         self.frames.clear();
         self.frames.shrink_to(BYTES_KEPT_MAX);
         self.at = 0;
+        self.joiner.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_that_wait_together_leave_in_one_frame_and_those_behind_what_has_left_in_another() {
+        let (mut outbox, mut out) = (Outbox::default(), Vec::new());
+        let record = [2, 0, 0, 0, 0, 0, 0, 0];
+        for round in 1..=2_u8 {
+            outbox.message(&record);
+            outbox.message(&record);
+            outbox.take(1_000, &mut out);
+            assert_eq!(out.len(), usize::from(round) * 18);
+            assert_eq!(out[out.len() - 18..][..2], [0x82, 16]);
+        }
+        assert_eq!(outbox.messages(), 4);
+    }
 
     #[test]
     fn frames_leave_whole_and_in_order() {

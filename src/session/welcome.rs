@@ -86,7 +86,9 @@ enum Detail {
 fn entitlement(entitlement: &Entitlement, detail: Detail) -> WireEntitlement {
     let rule = |rule: &str| (detail == Detail::WithRules).then(|| rule.to_owned());
     let channels = entitlement.grants.iter().flat_map(|grant| {
-        grant.channels.iter().map(|channel| ChannelGrant {
+        // A bound of the depth leaves nothing of `mbo`.
+        let is_had = |channel: &&Channel| **channel != Channel::Mbo || grant.depth_max == 0;
+        grant.channels.iter().filter(is_had).map(|channel| ChannelGrant {
             channel: channel.as_str().into(),
             symbols: symbols(&grant.symbols),
             depth_max: (*channel == Channel::Book)

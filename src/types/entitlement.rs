@@ -47,7 +47,8 @@ pub struct Grant {
     pub channels: Vec<Channel>,
     /// Symbols it covers.
     pub symbols: SymbolPatterns,
-    /// Deepest `book` it covers, in levels; 0 means the full book. In a deny: books deeper than this are refused.
+    /// Deepest `book` it covers, in levels; 0 means the full book. In a deny: books deeper than this are refused. `mbo`, which shows every
+    /// order, is as deep as the full book.
     pub depth_max: u32,
     /// Shortest interval of `bbo` and `book` that it covers; in a deny: streams with a shorter one are refused.
     pub conflate_min: Conflation,
@@ -67,11 +68,16 @@ pub struct Access<'a> {
 impl Grant {
     /// Whether this, as a deny, refuses a stream: all of a channel, or what is beyond its bounds, if it has any.
     fn refuses(&self, channel: Channel, is_deeper: bool, is_faster: bool) -> bool {
-        let bounds_depth = channel == Channel::Book && self.depth_max != 0;
+        let bounds_depth = has_depth(channel) && self.depth_max != 0;
         let bounds_interval =
             matches!(channel, Channel::Bbo | Channel::Book) && self.conflate_min != Conflation::Off;
         is_deeper || is_faster || !(bounds_depth || bounds_interval)
     }
+}
+
+/// Whether a bound of the depth means anything: `mbo` shows every order, so that a bound of any depth refuses it.
+const fn has_depth(channel: Channel) -> bool {
+    matches!(channel, Channel::Book | Channel::Mbo)
 }
 
 /// Rights to place orders, and their bounds.
@@ -201,7 +207,7 @@ impl Entitlement {
             && !self.drop_copy
     }
 
-    /// Whether `channel` of `symbol` may be read; `depth` counts for the book only, `conflation` for book and best bid and offer.
+    /// Whether `channel` of `symbol` may be read; `depth` counts for the book only (`mbo` is as deep as can be), `conflation` for book and best bid and offer.
     /// One grant must cover all of it; of several, the one with the shortest delay counts. Nothing may be delivered sooner than [`Access::delay_ms`] says.
     ///
     /// # Errors
@@ -213,7 +219,8 @@ impl Entitlement {
         depth: Depth,
         conflation: Conflation,
     ) -> Result<Access<'_>, Code> {
-        let is_deeper = |max: u32| channel == Channel::Book && max != 0 && depth.levels_max() > max as usize;
+        let levels_max = if channel == Channel::Mbo { usize::MAX } else { depth.levels_max() };
+        let is_deeper = |max: u32| has_depth(channel) && max != 0 && levels_max > max as usize;
         let can_wait = matches!(channel, Channel::Bbo | Channel::Book);
         let is_faster = |grant: &Grant| can_wait && conflation.get() < grant.conflate_min.get();
         let of_channel = || self.grants.iter().filter(|grant| grant.channels.contains(&channel));
@@ -356,6 +363,19 @@ mod tests {
             entitlement.may_subscribe(Channel::Bbo, "X", Depth::Full, Conflation::Off),
             Err(Code::SubChannelNotEntitled)
         );
+    }
+
+    #[test]
+    fn a_bound_of_the_depth_refuses_every_order_of_the_book_too() {
+        let both = [Channel::Book, Channel::Mbo];
+        let mbo = |grants: Vec<Grant>, denies: Vec<Grant>| {
+            let entitlement = Entitlement { grants, denies, ..Entitlement::default() };
+            entitlement.may_subscribe(Channel::Mbo, "X", Depth::Ten, Conflation::Off).map(|_| ())
+        };
+        let of = |depth_max| grant(&both, &["*"], depth_max);
+        assert_eq!(mbo(vec![of(50)], vec![]), Err(Code::SubDepthNotEntitled));
+        assert_eq!(mbo(vec![of(50), of(0)], vec![]), Ok(()));
+        assert_eq!(mbo(vec![of(0)], vec![of(50)]), Err(Code::SubSymbolNotEntitled));
     }
 
     #[test]

@@ -212,9 +212,9 @@ async fn after_a_kill_orders_that_were_to_go_with_a_connection_are_cancelled_at_
 
 /// A floor whose time stands still until a test moves it.
 async fn timeless() -> (Floor, Clock, UnixNanos) {
-    // In the middle of a day: its end must not come into it.
+    // In the middle of a day: its end must not come into it. Of tomorrow: the certificates, made just now, are good then, too.
     const DAY: u64 = 86_400_000_000_000;
-    let start = UnixNanos(Clock::System.now().0 / DAY * DAY + DAY / 2);
+    let start = UnixNanos(Clock::System.now().0 / DAY * DAY + DAY + DAY / 2);
     let clock = Clock::manual(start);
     (Floor::open_by(clock.clone(), POLICY, quiet).await, clock, start)
 }

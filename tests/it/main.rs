@@ -42,6 +42,7 @@ mod leaving;
 mod limits;
 mod limits_session;
 mod log;
+mod mbo;
 mod messages;
 mod metrics;
 mod moved;

@@ -45,7 +45,7 @@ fn policy(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 fn check_reads_a_policy_as_the_server_would_and_names_what_is_wrong() {
     let (code, text, errors) = policy(&examples(), &["check", "entitlements.toml"]);
     assert_eq!(code, 0, "{errors}");
-    assert!(text.contains("valid, 2 rules and denies"), "{text}");
+    assert!(text.contains("valid, 3 rules and denies"), "{text}");
     let twice = format!(
         "{POLICY}\n[[rule]]\nname = \"bob\"\nmatch = {{ user = \"bob\" }}\n[rule.orders]\nsymbols = [\"*\"]\n"
     );
@@ -73,7 +73,7 @@ fn cases_pass_or_fail_as_a_policy_decides_them() {
     let (code, text, errors) =
         policy(&examples(), &["test", "entitlements-test.toml", "--policy", "entitlements.toml"]);
     assert_eq!(code, 0, "{text}{errors}");
-    assert!(text.ends_with("5 passed, 0 failed\n"), "{text}");
+    assert!(text.ends_with("6 passed, 0 failed\n"), "{text}");
 
     let cases = "[[case]]\nname = \"one\"\nas = \"acme/bob:viewer\"\norder = \"SEAL\"\nexpect = \"allow\"\n\
         [[case]]\nname = \"two\"\nas = \"acme/bob:viewer\"\norder = \"SEAL\"\nexpect = \"deny\"\ncode = \"SF-ORD-034\"\n\

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use dbn::decode::{DbnDecoder, DbnMetadata as _, DecodeRecordRef as _};
-use dbn::{InstrumentDefMsg, Mbp1Msg, Schema, TradeMsg};
+use dbn::{InstrumentDefMsg, MboMsg, Mbp1Msg, Schema, TradeMsg};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -162,6 +162,31 @@ fn holds_what_was_seen(file: &Path, seen: &BTreeMap<(String, String, u64), Value
     }
     assert_eq!((records, definitions), (400, vec!["FEED", "SEAL"]));
     assert!(compared > 300, "{compared} of 400 records were compared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_of_orders_begins_with_those_that_rest_and_goes_on_without_a_hole() {
+    let server = market(EVERYTHING).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("orders.dbn.zst");
+    let arguments = ["SEAL", "--channel", "mbo", "--records", "600"];
+    let (code, said) = ended(record(server.address, &file, &arguments).spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (mut decoder, mut records) = (open(&file), Vec::new());
+    while let Some(record) = decoder.decode_record_ref().unwrap() {
+        records.push(record.get::<MboMsg>().unwrap().clone());
+    }
+    let behind = records.iter().position(|record| !record.flags.is_snapshot()).unwrap();
+    let (snapshot, events) = records.split_at(behind);
+    assert_eq!(snapshot[0].action().unwrap(), dbn::Action::Clear);
+    assert!(snapshot.len() > 100, "the opening of the market rests: {} orders", snapshot.len());
+    assert!(snapshot[1..].iter().all(|record| record.action().unwrap() == dbn::Action::Add));
+    assert!(snapshot.iter().all(|record| record.sequence == snapshot[0].sequence));
+    for (one, expected) in events.iter().zip(snapshot[0].sequence + 1..) {
+        assert_eq!(one.sequence, expected);
+    }
+    assert_eq!(records.len(), 600);
+    server.finish().await;
 }
 
 /// A decimal number of the wire in 1e-9.

@@ -8,9 +8,10 @@ use std::process::Command;
 use dbn::decode::{DbnMetadata as _, DecodeRecordRef as _};
 use sealfeed::config::{DbnSourceConfig, SourceConfig, Speed};
 use sealfeed_client::{
-    ClientConfig, ClientIdentity, Event, FeedUrl, LocalBook, Protocol, read_certificates, subscription,
+    ClientConfig, ClientIdentity, Event, FeedUrl, LocalBook, LocalOrders, Protocol, read_certificates,
+    subscription,
 };
-use sealfeed_wire::{BookDecimals, Channel, Depth, Level, Symbol};
+use sealfeed_wire::{BookDecimals, Channel, Depth, Level, Side, Symbol};
 use serde_json::{Value, json};
 
 use crate::data::recorded;
@@ -39,7 +40,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// What the public Python decoder finds in the frames.
-fn read_in_python(frames: &[Vec<u8>]) -> Option<Value> {
+pub(crate) fn read_in_python(frames: &[Vec<u8>]) -> Option<Value> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&frames.concat()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_dbn.py");
@@ -93,7 +94,7 @@ async fn a_recorded_day_in_records_is_a_file_that_the_public_decoders_read() {
         traded += record.get::<dbn::TradeMsg>().map_or(0, |trade| trade.size);
     }
     assert_eq!(traded, 9_892);
-    println!("{records} records in {} frames, {} bytes", alice.records.len(), file.len());
+    println!("{records} records in {} frames, {} bytes", alice.record_frames, file.len());
 
     let found = read_in_python(&alice.records);
     if found.is_none() {
@@ -155,12 +156,12 @@ async fn records_and_texts_hold_the_same_stream() {
     server.finish().await;
 }
 
-/// Reads with the Rust client until it has had `count` messages of the book, and returns the book by its positions.
-async fn books_of(
-    server: &Server,
-    protocol: Protocol,
-    count: usize,
-) -> BTreeMap<u64, (Vec<Level>, Vec<Level>)> {
+/// Both sides of a book, by its positions in the stream.
+type Books = BTreeMap<u64, (Vec<Level>, Vec<Level>)>;
+
+/// Reads with the Rust client until it has had `count` messages of the book, and returns the book by its positions, and the one that
+/// its orders make.
+async fn books_of(server: &Server, protocol: Protocol, count: usize) -> (Books, Books) {
     let folder = Pki::get().folder.join("clients/acme/alice");
     let file = |name: &str| folder.join(name);
     let roots = read_certificates(&Pki::get().folder.join("ca/servers.pem")).unwrap();
@@ -180,8 +181,9 @@ async fn books_of(
     let decimals =
         BookDecimals { price: stream.price_decimals.unwrap(), quantity: stream.qty_decimals.unwrap() };
     let mut book = LocalBook::new(symbol, Depth::Ten, decimals);
-    let (mut books, mut channels) = (BTreeMap::new(), BTreeSet::new());
-    while books.len() < count || channels.len() < 7 {
+    let mut orders = LocalOrders::new(symbol);
+    let (mut books, mut of_orders, mut channels) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    while books.len() < count || of_orders.len() < count || channels.len() < 7 {
         match client.next_event().await.unwrap() {
             Event::Market(market) => {
                 channels.insert(market.header().channel);
@@ -190,24 +192,33 @@ async fn books_of(
                     let view = book.view().unwrap();
                     books.insert(view.header.seq.get(), (view.bids.to_vec(), view.asks.to_vec()));
                 }
+                if let Some(update) = market.orders_update() {
+                    orders.apply(update).unwrap();
+                    if let Ok(view) = orders.view() {
+                        let levels = (view.levels(Side::Buy), view.levels(Side::Sell));
+                        of_orders.insert(view.header.seq.get(), levels);
+                    }
+                }
             }
             Event::Heartbeat(_) | Event::IntervalEnd(_) => {}
             other => panic!("nothing is lost and nothing is unknown: {other:?}"),
         }
     }
     client.close().await;
-    books
+    (books, of_orders)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rust_client_keeps_the_same_book_by_both_protocols() {
+async fn the_rust_client_keeps_the_same_book_and_the_same_orders_by_both_protocols() {
     let server = Server::with_policy(POLICY, |config| trading(config, &["SEAL"], 300)).await;
     let (texts, records) =
         tokio::join!(books_of(&server, Protocol::Json, 400), books_of(&server, Protocol::Dbn, 400));
-    let common: Vec<_> = texts.keys().filter(|seq| records.contains_key(seq)).collect();
-    assert!(common.len() > 100, "{} positions in common", common.len());
-    for seq in common {
-        assert_eq!(texts[seq], records[seq], "{seq}");
+    for (texts, records) in [(texts.0, records.0), (texts.1, records.1)] {
+        let common: Vec<_> = texts.keys().filter(|seq| records.contains_key(seq)).collect();
+        assert!(common.len() > 100, "{} positions in common", common.len());
+        for seq in common {
+            assert_eq!(texts[seq], records[seq], "{seq}");
+        }
     }
     server.finish().await;
 }

@@ -238,6 +238,13 @@ impl Channel {
         matches!(self, Self::Bbo | Self::Book | Self::Status | Self::Definition)
     }
 
+    /// Whether a reader is sent the present state before anything else: that of a state channel, or the resting orders on `mbo`, which goes
+    /// on with events.
+    #[must_use]
+    pub const fn begins_with_state(self) -> bool {
+        self.is_state() || matches!(self, Self::Mbo)
+    }
+
     /// Whether the channel brings execution reports: one stream over all symbols, named by [`StreamSymbol::All`](crate::StreamSymbol::All).
     #[must_use]
     pub const fn is_private(self) -> bool {

@@ -43,6 +43,7 @@ names!(MARKET of MarketMessage {
     MarketMessage::Snapshot(_) => "snapshot",
     MarketMessage::Delta(_) => "delta",
     MarketMessage::Mbo(_) => "mbo",
+    MarketMessage::MboSnapshot(_) => "mbo_snapshot",
     MarketMessage::Ohlcv(_) => "ohlcv",
     MarketMessage::Status(_) => "status",
     MarketMessage::Definition(_) => "definition",

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use sealfeed_wire::market::{
     self, Bbo, BookMessage, CancelReason, Definition, Delta, Exec, ExecKind, Fill, Gap, Heartbeat,
-    IntervalEnd, Liquidity, Mbo, MboAction, Ohlcv, Reason, Slow, Snapshot, Status, Trade, TradingState,
+    IntervalEnd, Liquidity, Mbo, MboAction, MboOrder, MboSnapshot, Ohlcv, Reason, Slow, Snapshot, Status,
+    Trade, TradingState,
 };
 use sealfeed_wire::reply::{Encode, ErrorReply, Receipt};
 use sealfeed_wire::{
@@ -112,6 +113,10 @@ proptest! {
         let side = Aggressor::None;
         let mbo = Mbo { header, action, side, price: some_price, quantity: some_quantity, order_id: order, last };
         check(|out| market::encode_mbo(out, &mbo, decimals), &MarketMessage::Mbo(mbo));
+        let order = MboOrder { order_id: order.unwrap_or(7), price, quantity };
+        let (bids, asks) = (vec![order; usize::from(has_price)], vec![order; 2]);
+        let part = MboSnapshot { header, part: 2, parts: raw.2, bids, asks, last };
+        check(|out| market::encode_mbo_snapshot(out, &part, decimals), &MarketMessage::MboSnapshot(part.clone()));
         let (open, high, low, close) = (price, price, price, price);
         let bar = Ohlcv { header, open, high, low, close, volume: quantity, trades: raw.2.into() };
         check(|out| market::encode_ohlcv(out, &bar, decimals), &MarketMessage::Ohlcv(bar));

@@ -198,6 +198,7 @@ fn market_written_again(out: &mut Vec<u8>, message: &MarketMessage) {
             market::encode_delta(out, &Delta { header: *header, bids, asks, checksum: *checksum }, decimals);
         }
         MarketMessage::Mbo(mbo) => market::encode_mbo(out, mbo, decimals),
+        MarketMessage::MboSnapshot(part) => market::encode_mbo_snapshot(out, part, decimals),
         MarketMessage::Ohlcv(bar) => market::encode_ohlcv(out, bar, decimals),
         MarketMessage::Status(status) => market::encode_status(out, status),
         MarketMessage::Definition(definition) => market::encode_definition(out, definition),

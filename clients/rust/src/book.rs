@@ -65,6 +65,12 @@ pub enum BookError {
     /// A level with more decimals than the instrument has.
     #[error("a level has more decimals than the instrument")]
     DecimalsExceeded,
+    /// A record of an order that does not say all of it, or whose quantity did not fit into a DBN record.
+    #[error("a record does not say what it does to its order")]
+    RecordIncomplete,
+    /// More orders than a copy holds ([`ORDERS_MAX`](crate::ORDERS_MAX)).
+    #[error("more orders rest than a copy holds")]
+    TooManyOrders,
     /// The connection ended, or the user said so.
     #[error("the stream was interrupted")]
     Interrupted,

@@ -7,14 +7,15 @@ use std::fmt;
 
 use sealfeed_wire::close::Reconnect;
 use sealfeed_wire::market::{
-    Bbo, BookMessage, Definition, Exec, Gap, Heartbeat, IntervalEnd, Mbo, Ohlcv, Slow, Status, StreamHeader,
-    StreamKey, Trade,
+    Bbo, BookMessage, Definition, Exec, Gap, Heartbeat, IntervalEnd, Mbo, MboSnapshot, Ohlcv, Slow, Status,
+    StreamHeader, StreamKey, Trade,
 };
 use sealfeed_wire::message::ServerMessage;
 use sealfeed_wire::reply::{EntitlementChanged, ServerShutdown};
 use sealfeed_wire::value::Sequence;
 
 use crate::book::BookUpdate;
+use crate::orders::OrdersUpdate;
 use crate::tls::CertificateRefusal;
 
 /// An event of the connection or of one of its streams.
@@ -42,7 +43,7 @@ pub enum Event {
         /// Who noticed.
         origin: GapOrigin,
     },
-    /// The server left messages of a state channel out because this client reads slowly; the latest state follows.
+    /// The server left messages of a state channel or of `mbo` out because this client reads slowly; the latest state follows.
     Skipped(Gap),
     /// A message that is not later than one seen before. It was withheld.
     Repeated {
@@ -91,6 +92,8 @@ pub enum Market {
     Delta(BookMessage),
     /// A record of an order-by-order feed.
     Mbo(Mbo),
+    /// A part of all orders that rest, for [`LocalOrders`](crate::LocalOrders); on a DBN connection these are records, too.
+    MboSnapshot(MboSnapshot),
     /// The trades of one interval.
     Ohlcv(Ohlcv),
     /// What may happen in an instrument.
@@ -108,6 +111,7 @@ impl Market {
             Self::Bbo(message) => &message.header,
             Self::Snapshot(message) | Self::Delta(message) => &message.header,
             Self::Mbo(message) => &message.header,
+            Self::MboSnapshot(message) => &message.header,
             Self::Ohlcv(message) => &message.header,
             Self::Status(message) => &message.header,
             Self::Definition(message) => &message.header,
@@ -120,6 +124,16 @@ impl Market {
         match self {
             Self::Snapshot(message) => Some(BookUpdate::Snapshot(message)),
             Self::Delta(message) => Some(BookUpdate::Delta(message)),
+            _ => None,
+        }
+    }
+
+    /// The message as [`LocalOrders::apply`](crate::LocalOrders::apply) takes it; `None` if it is not of orders.
+    #[must_use]
+    pub const fn orders_update(&self) -> Option<OrdersUpdate<'_>> {
+        match self {
+            Self::MboSnapshot(part) => Some(OrdersUpdate::Snapshot(part)),
+            Self::Mbo(record) => Some(OrdersUpdate::Record(record)),
             _ => None,
         }
     }

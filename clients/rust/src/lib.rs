@@ -3,7 +3,8 @@
 //! - [`Client::connect`] opens a mutual-TLS connection from a [`Context`] file and proves that the server's
 //!   `welcome` belongs to that very connection before anything is signed.
 //! - [`Client::next_event`] yields typed [`Event`]s; a loss is an event of its own, never only a log line.
-//! - [`LocalBook`] follows a book and shows it only while it is provably the server's; [`BookFollower`] also mends it.
+//! - [`LocalBook`] follows a book and shows it only while it is provably the server's; [`BookFollower`] also mends it;
+//!   [`LocalOrders`] follows the orders behind it.
 //! - [`Client::order_new`] and its siblings sign and send a request once; the [`OrderOutcome`] is accepted, rejected or unknown.
 //!
 //! The types of messages are those of the `wire` crate, re-exported as [`wire`].
@@ -20,6 +21,7 @@ mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod order;
+mod orders;
 mod queue;
 mod raw;
 mod records;
@@ -38,6 +40,7 @@ pub use error::{ConnectError, RequestError, Stage};
 pub use event::{CloseCause, Closed, Event, GapOrigin, Market, Record};
 pub use follow::{BookFollower, FollowError, Followed, SNAPSHOTS_MAX};
 pub use order::{OrderOutcome, PreparedOrder, Signer, UnknownCause, random_nonce};
+pub use orders::{LocalOrders, ORDERS_MAX, OrdersUpdate, OrdersView};
 pub use raw::RawFeed;
 pub use sequence::{Continuity, SequenceGuard};
 pub use signature::CertificateKey;

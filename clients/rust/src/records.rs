@@ -1,7 +1,8 @@
 //! Market data in DBN records, turned into the messages that a JSON connection has.
 //!
 //! Every record advances its stream by one; the first one after `subscribed` on a channel with a present state (unless the
-//! stream was recovered), and the first one after `skipped`, is that state and advances nothing. Records that carry a sequence number
+//! stream was recovered), and the first one after `skipped`, is that state and advances nothing. Nor do the records of `mbo` that are
+//! marked as a snapshot: the orders that rest. Records that carry a sequence number
 //! are held against it, so that a loss is seen; bars, statuses and definitions have none and are counted. `ts_out` is not in records: it is zero.
 //! Numbers of instruments hold for one connection. At most 100,000 streams and instruments are followed.
 
@@ -214,6 +215,9 @@ impl Records {
     }
 
     fn mbo(&mut self, mbo: &MboMsg) -> Result<MarketMessage, RecordError> {
+        if mbo.flags.is_snapshot() {
+            self.awaits_state(Channel::Mbo, mbo.hd.instrument_id);
+        }
         let (header, _) = self.header(Channel::Mbo, &mbo.hd, mbo.ts_recv, Some(mbo.sequence))?;
         let action = match mbo.action()? {
             dbn::Action::Add => MboAction::Add,
@@ -234,6 +238,14 @@ impl Records {
             order_id: (has_price && action != MboAction::Trade).then_some(mbo.order_id),
             last: mbo.flags.is_last(),
         }))
+    }
+
+    /// The next record of a stream is part of its present state.
+    fn awaits_state(&mut self, channel: Channel, number: u32) {
+        let symbol = self.symbols.get(&number).copied();
+        if let Some(position) = symbol.and_then(|symbol| self.positions.get_mut(&(channel, symbol))) {
+            position.awaits_state = true;
+        }
     }
 
     fn bar(&mut self, bar: &OhlcvMsg) -> Result<Option<MarketMessage>, RecordError> {

@@ -1,7 +1,7 @@
 //! Where every stream of a connection stands, and the events that its messages become.
 //!
 //! A guard starts with the `subscribed` reply: event channels go on from the position in it (or from the resume
-//! point, if the server recovers everything), state channels begin with whatever comes first. A stream that no
+//! point, if the server recovers everything), state channels and `mbo` begin with whatever comes first. A stream that no
 //! reply announced (`["*"]`, raw requests) is followed from its first message on. At most 100,000 streams.
 
 use std::collections::HashMap;
@@ -35,7 +35,9 @@ impl Streams {
             let guard = match (stream.recovered, point) {
                 (Some(true), Some(point)) => SequenceGuard::at(point.epoch, point.seq),
                 // The present state follows, or the server's own gap does.
-                _ if reply.channel.is_state() || stream.recovered == Some(false) => SequenceGuard::new(),
+                _ if reply.channel.begins_with_state() || stream.recovered == Some(false) => {
+                    SequenceGuard::new()
+                }
                 _ => SequenceGuard::at(stream.epoch, stream.seq),
             };
             self.insert((reply.channel, *symbol), guard);
@@ -63,6 +65,7 @@ impl Streams {
             MarketMessage::Snapshot(message) => self.market(Market::Snapshot(message), emit),
             MarketMessage::Delta(message) => self.market(Market::Delta(message), emit),
             MarketMessage::Mbo(message) => self.market(Market::Mbo(message), emit),
+            MarketMessage::MboSnapshot(message) => self.market(Market::MboSnapshot(message), emit),
             MarketMessage::Ohlcv(message) => self.market(Market::Ohlcv(message), emit),
             MarketMessage::Status(message) => self.market(Market::Status(message), emit),
             MarketMessage::Definition(message) => self.market(Market::Definition(message), emit),

@@ -63,7 +63,8 @@ fn by_stream(grants: &[Grant]) -> BTreeMap<Channel, BTreeMap<&str, Bounds>> {
     let mut streams: BTreeMap<Channel, BTreeMap<&str, Bounds>> = BTreeMap::new();
     for grant in grants {
         for channel in grant.channels.iter().filter(|channel| !channel.is_private()) {
-            let depth = if *channel == Channel::Book { grant.depth_max } else { 0 };
+            let has_depth = matches!(channel, Channel::Book | Channel::Mbo);
+            let depth = if has_depth { grant.depth_max } else { 0 };
             let is_timed = matches!(channel, Channel::Bbo | Channel::Book);
             let interval = if is_timed { grant.conflate_min } else { Conflation::Off };
             let bounds = (depth, interval.get(), grant.delay_ms);

@@ -13,7 +13,7 @@ pub(in crate::cli) enum WatchChannel {
     Bbo,
     /// The levels of the book.
     Book,
-    /// Every order.
+    /// Every order: those that rest, then every record.
     Mbo,
     /// Bars of one second.
     #[value(name = "ohlcv-1s")]

@@ -1,21 +1,24 @@
 //! A message as a row of a table, with the heading of its table.
 
 use sealfeed_client::Market;
+use sealfeed_wire::Aggressor;
 use sealfeed_wire::decimal::{Price, Quantity};
 use sealfeed_wire::market::{
-    Bbo, BookDecimals, Definition, Exec, Level, Mbo, Ohlcv, Status, StreamHeader, Trade,
+    Bbo, BookDecimals, Definition, Exec, Level, Mbo, MboOrder, MboSnapshot, Ohlcv, Status, StreamHeader,
+    Trade,
 };
 
 use super::ladder::colour_of;
 use super::show::{price, quantity};
 use crate::clock::format_utc;
 
-/// Heading and row; `None` for a book, which is no row.
+/// Heading and row, or the rows of a part of a snapshot; `None` for a book, which is no row.
 pub(super) fn of(market: &Market, decimals: BookDecimals) -> Option<(String, String)> {
     Some(match market {
         Market::Trade(trade) => trade_row(trade, decimals),
         Market::Bbo(bbo) => bbo_row(bbo, decimals),
         Market::Mbo(mbo) => mbo_row(mbo, decimals),
+        Market::MboSnapshot(part) => snapshot_rows(part, decimals),
         Market::Ohlcv(bar) => bar_row(bar, decimals),
         Market::Status(status) => status_row(status),
         Market::Definition(definition) => definition_row(definition),
@@ -102,9 +105,34 @@ fn mbo_row(mbo: &Mbo, decimals: BookDecimals) -> (String, String) {
         mbo.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
         if mbo.last { "" } else { "  .." },
     );
+    (mbo_heading(), row)
+}
+
+/// The orders of a part as records that rest, one row each; a part without any says that nothing rests.
+fn snapshot_rows(part: &MboSnapshot, decimals: BookDecimals) -> (String, String) {
+    let row = |action: &str, side: Aggressor, order: Option<&MboOrder>| {
+        format!(
+            "{}  {action:<6}  {}{side:<4}\u{1b}[0m  {:>14}  {:>12}  {:>20}",
+            start(&part.header),
+            colour_of(side),
+            price_or_dash(order.map(|order| order.price), decimals),
+            quantity_or_dash(order.map(|order| order.quantity), decimals),
+            order.map_or_else(|| "-".to_owned(), |order| order.order_id.to_string()),
+        )
+    };
+    let of_side = |side, orders: &[MboOrder]| {
+        orders.iter().map(|order| row("rests", side, Some(order))).collect::<Vec<_>>()
+    };
+    let begins = (part.part == 1).then(|| row("clear", Aggressor::None, None));
+    let rows = begins.into_iter().chain(of_side(Aggressor::Buy, &part.bids));
+    let rows: Vec<String> = rows.chain(of_side(Aggressor::Sell, &part.asks)).collect();
+    (mbo_heading(), rows.join("\n"))
+}
+
+fn mbo_heading() -> String {
     let columns =
         format!("{:<6}  {:<4}  {:>14}  {:>12}  {:>20}", "action", "side", "price", "quantity", "order");
-    (heading(&columns), row)
+    heading(&columns)
 }
 
 fn bar_row(bar: &Ohlcv, decimals: BookDecimals) -> (String, String) {

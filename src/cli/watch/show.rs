@@ -6,8 +6,8 @@ use sealfeed_client::{Event, GapOrigin, Market};
 use sealfeed_wire::decimal::{Price, Quantity};
 use sealfeed_wire::market::{
     BookDecimals, BookMessage, Delta, Exec, Gap, Snapshot, encode_bbo, encode_definition, encode_delta,
-    encode_exec, encode_gap, encode_heartbeat, encode_interval_end, encode_mbo, encode_ohlcv, encode_skipped,
-    encode_slow, encode_snapshot, encode_stale, encode_status, encode_trade,
+    encode_exec, encode_gap, encode_heartbeat, encode_interval_end, encode_mbo, encode_mbo_snapshot,
+    encode_ohlcv, encode_skipped, encode_slow, encode_snapshot, encode_stale, encode_status, encode_trade,
 };
 use sealfeed_wire::reply::Encode as _;
 
@@ -160,6 +160,7 @@ fn encode_market(line: &mut Vec<u8>, market: &Market, decimals: BookDecimals) {
         Market::Trade(trade) => encode_trade(line, trade, decimals),
         Market::Bbo(bbo) => encode_bbo(line, bbo, decimals),
         Market::Mbo(mbo) => encode_mbo(line, mbo, decimals),
+        Market::MboSnapshot(part) => encode_mbo_snapshot(line, part, decimals),
         Market::Ohlcv(bar) => encode_ohlcv(line, bar, decimals),
         Market::Status(status) => encode_status(line, status),
         Market::Definition(definition) => encode_definition(line, definition),

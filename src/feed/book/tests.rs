@@ -163,3 +163,30 @@ fn a_level_too_large_for_the_wire_stays_exact_inside() {
     let (bids, _) = check(&[add(1, Side::Buy, 9, u64::MAX), add(2, Side::Buy, 9, 5), reduce(1, u64::MAX)]);
     assert_eq!(bids, [(9, 5, 1)]);
 }
+
+/// The orders of a book in their places.
+fn queue(book: &Book) -> Vec<u64> {
+    let mut orders: Vec<RestingOrder> = book.resting().collect();
+    orders.sort_unstable_by_key(RestingOrder::place);
+    orders.into_iter().map(|order| order.order.0).collect()
+}
+
+#[test]
+fn an_order_keeps_its_place_where_it_shrinks_and_gives_it_up_where_it_grows_moves_or_is_added_again() {
+    for (change, expected) in [
+        (modify(1, Side::Buy, 99, 5), [1, 2, 3]),
+        (modify(1, Side::Buy, 99, 4), [1, 2, 3]),
+        (reduce(1, 4), [1, 2, 3]),
+        (modify(1, Side::Buy, 99, 6), [2, 3, 1]),
+        (add(1, Side::Buy, 99, 5), [2, 3, 1]),
+        (modify(3, Side::Buy, 100, 1), [3, 1, 2]),
+        (modify(1, Side::Sell, 99, 5), [2, 3, 1]),
+    ] {
+        let mut book = Book::default();
+        for order in 1..=3 {
+            book.apply(&add(order, Side::Buy, 99, 5));
+        }
+        book.apply(&change);
+        assert_eq!(queue(&book), expected, "{change:?}");
+    }
+}

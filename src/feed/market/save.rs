@@ -6,6 +6,7 @@
 use sealfeed_wire::{Conflation, Level};
 
 use super::{Best, Market, Moment};
+use crate::feed::book::RestingOrder;
 use crate::feed::encoding::Encoding;
 use crate::feed::kind::{COUNTED_KINDS, StreamKind};
 use crate::feed::stream::EventTimes;
@@ -99,11 +100,17 @@ impl Market {
             };
             return side(Side::Buy).chain(side(Side::Sell)).collect();
         }
-        let mut orders: Vec<_> = self.book.orders().collect();
-        orders.sort_unstable_by_key(|(order, ..)| *order);
+        // In their places, so that they stand in them again where they are added one after the other.
+        let mut orders: Vec<RestingOrder> = self.book.resting().collect();
+        orders.sort_unstable_by_key(RestingOrder::place);
         let adds = orders.into_iter();
-        adds.map(|(order, side, price, quantity)| MarketEventKind::Add { order, side, price, quantity })
-            .collect()
+        adds.map(|RestingOrder { order, side, price, quantity, .. }| MarketEventKind::Add {
+            order,
+            side,
+            price,
+            quantity,
+        })
+        .collect()
     }
 
     /// Puts a market whose book was made again into the state that was saved with it; `false` if it cannot have been its own.

@@ -11,7 +11,7 @@ use super::keyframe::Keyframe;
 use super::reader::{Item, Reader, Taped};
 use super::seek::seek;
 use crate::feed::encoding::Encoding;
-use crate::feed::frame::push_frame;
+use crate::feed::frame::Joiner;
 use crate::feed::market::{Market, Scratch};
 use crate::feed::ring::{RingBounds, RingBudget};
 use crate::feed::stream::{Encoder, Outgoing, StreamId};
@@ -139,7 +139,7 @@ impl Retold {
         (until, now): (Sequence, UnixNanos),
         out: &mut Vec<u8>,
     ) -> Result<(u64, Pause), TapeError> {
-        let (mut publications, mut messages) = (Vec::new(), 0);
+        let (mut publications, mut messages, mut joiner) = (Vec::new(), 0, Joiner::default());
         let delay_ms = self.missing.delay_ms;
         for _ in 0..events_max {
             if delay_ms != 0 && self.seq >= until {
@@ -169,7 +169,7 @@ impl Retold {
             for published in publications.drain(..) {
                 self.seq = published.seq;
                 if published.encoding == self.encoding && published.seq > self.missing.after {
-                    push_frame(out, self.encoding.frame(), &published.message);
+                    joiner.push(out, self.encoding.frame(), &published.message);
                     messages += 1;
                 }
             }

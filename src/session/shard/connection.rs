@@ -7,6 +7,7 @@
 
 mod backlog;
 mod ending;
+mod orders;
 mod writing;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use sealfeed_wire::reply::ServerShutdown;
 use tokio::time::Instant;
 
 use self::backlog::Backlog;
+use self::orders::PendingOrders;
 use super::deadlines::{Deadlines, Due};
 use super::streams::{Key, Streams, Suspended};
 use super::{Arrival, Slots};
@@ -98,6 +100,8 @@ pub(super) struct Connection {
     behind: usize,
     /// Streams on which it was left behind: to be asked for when it takes messages again.
     suspended: Vec<Suspended>,
+    /// Resting orders that it is sent in front of the streams that they begin.
+    pending: PendingOrders,
     /// Of pieces that wait in the outbox.
     tickets: Vec<Ticket>,
     /// Messages of streams that were sealed for it.
@@ -152,6 +156,7 @@ impl Connection {
             ready: VecDeque::new(),
             behind: 0,
             suspended: Vec::new(),
+            pending: PendingOrders::default(),
             tickets: Vec::new(),
             delivered: 0,
             is_warned: false,
@@ -190,7 +195,10 @@ impl Connection {
     /// There is something to write, and the socket took what was written before.
     pub(super) fn has_output(&self) -> bool {
         !matches!(self.phase, Phase::Over)
-            && (!self.outbox.is_empty() || !self.ready.is_empty() || self.ends_when_written())
+            && (!self.outbox.is_empty()
+                || !self.ready.is_empty()
+                || !self.pending.is_empty()
+                || self.ends_when_written())
     }
 
     fn ends_when_written(&self) -> bool {
@@ -208,7 +216,7 @@ impl Connection {
             Phase::Open => {
                 let next = self.deadlines.next();
                 let too_old_at = self.backlog.too_old_at().filter(|_| self.is_blocked());
-                Some(too_old_at.map_or(next, |at| next.min(at)))
+                Some([too_old_at, self.pending.due_at()].into_iter().flatten().fold(next, Instant::min))
             }
             Phase::Finishing { by, .. } | Phase::Draining { by, .. } | Phase::Closing { by, .. } => Some(*by),
             Phase::Over => None,
@@ -397,6 +405,7 @@ impl Connection {
 
     /// Its subscription to a stream ends.
     pub(super) fn leave(&mut self, stream: StreamId, turn: &mut Turn<'_>) {
+        self.pending.leave(stream);
         let is_it = |key: &Key| turn.streams.stream_of(*key) == Some(stream);
         let Some(place) = self.subscriptions.iter().position(is_it) else { return };
         let key = self.subscriptions.swap_remove(place);
@@ -507,6 +516,9 @@ impl Connection {
             Phase::Open => {
                 if self.check_age(turn) && !matches!(self.phase, Phase::Open) {
                     return;
+                }
+                if self.pending.due_at().is_some_and(|at| at <= turn.now) {
+                    return self.is_too_slow(turn);
                 }
                 while let Some(due) = self.deadlines.due(turn.now) {
                     match due {

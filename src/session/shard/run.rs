@@ -315,6 +315,9 @@ impl Shard {
                 Item::Piece { reader, frames, messages, ticket } => {
                     self.of(reader, |connection, turn| connection.piece(&frames, messages, ticket, turn));
                 }
+                Item::Orders { stream, reader, orders, notice } => {
+                    self.of(reader, |connection, turn| connection.orders(stream, orders, notice, turn));
+                }
                 Item::Finish { reader, ending, notice } => {
                     let notice = notice.map(Vec::from);
                     self.of(reader, |connection, turn| connection.drain(ending, notice, turn));

@@ -124,7 +124,7 @@ impl Streams {
     /// Lets a connection read a stream from here on, behind message `seq`.
     pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64, terms: Terms) -> Key {
         let place = self.stream(id).readers.len();
-        let cursor = Cursor { seq, ..self.stream(id).log.end() };
+        let cursor = Cursor { seq, ..self.stream(id).log.stand_at_end() };
         let key = self.subscriptions.insert(Subscription {
             stream: id,
             connection,
@@ -151,7 +151,7 @@ impl Streams {
         let (id, place) = (subscription.stream, subscription.place.take());
         self.unlist(id, place);
         let stream = self.stream(id);
-        let end = stream.log.end();
+        let end = stream.log.stand_at_end();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
         subscription.until.get_or_insert(end);
         let is_behind = !subscription.is_suspended && subscription.cursor.at != end.at;
@@ -185,7 +185,7 @@ impl Streams {
         };
         let id = subscription.stream;
         let stream = self.stream(id);
-        let (place, cursor) = (stream.readers.len(), Cursor { seq, ..stream.log.end() });
+        let (place, cursor) = (stream.readers.len(), Cursor { seq, ..stream.log.stand_at_end() });
         stream.readers.push(key);
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             (subscription.place, subscription.cursor) = (Some(place), cursor);

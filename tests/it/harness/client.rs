@@ -27,8 +27,10 @@ pub(crate) struct Client {
     pub(crate) address: String,
     /// Signs orders.
     pub(crate) order_key: Option<OrderKey>,
-    /// Binary frames that came on the way: market data of the sub-protocol of records.
+    /// Records that came on the way, the header of all of them first: market data of the sub-protocol of records.
     pub(crate) records: Vec<Vec<u8>>,
+    /// In how many frames they came.
+    pub(crate) record_frames: usize,
     next_id: u64,
 }
 
@@ -128,6 +130,7 @@ impl Client {
             address,
             order_key,
             records: Vec::new(),
+            record_frames: 0,
             next_id: 1,
         };
         client.welcome = client.message().await;
@@ -178,7 +181,7 @@ impl Client {
                 Some(Ok(Message::Close(Some(frame)))) => ended(Some(frame.code.into()), &frame.reason),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Binary(frame))) => {
-                    self.records.push(frame.to_vec());
+                    self.take_records(&frame);
                     continue;
                 }
                 Some(Ok(Message::Close(None))) | None => ended(None, ""),
@@ -293,12 +296,27 @@ impl Client {
         self.session
     }
 
-    /// Reads until so many binary frames have come; texts on the way are passed over.
+    /// Takes a binary frame apart, which holds the header or any number of whole records.
+    fn take_records(&mut self, frame: &[u8]) {
+        self.record_frames += 1;
+        if frame.starts_with(b"DBN") {
+            assert!(self.records.is_empty(), "one header, in front of everything");
+            return self.records.push(frame.to_vec());
+        }
+        let mut rest = frame;
+        while let Some(words) = rest.first() {
+            let (record, behind) = rest.split_at(usize::from(*words) * 4);
+            self.records.push(record.to_vec());
+            rest = behind;
+        }
+    }
+
+    /// Reads until so many records have come, the header counted; texts on the way are passed over.
     pub(crate) async fn records_until(&mut self, count: usize) {
         let reading = async {
             while self.records.len() < count {
                 match self.socket.next().await {
-                    Some(Ok(Message::Binary(frame))) => self.records.push(frame.to_vec()),
+                    Some(Ok(Message::Binary(frame))) => self.take_records(&frame),
                     Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
                     other => panic!("instead of a record: {other:?}"),
                 }

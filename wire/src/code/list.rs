@@ -228,6 +228,8 @@ pub enum Code {
     SubDelayUnavailable = 3025,
     /// `SF-SUB-026`: the delay of the market data is another one now.
     SubDelayChanged = 3026,
+    /// `SF-SUB-030`: the resting orders are too many to be sent now.
+    SubOrdersTooMany = 3030,
     /// `SF-ORD-001`: the MAC does not verify.
     OrdMacInvalid = 4001,
     /// `SF-ORD-002`: the timestamp is too old.

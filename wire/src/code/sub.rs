@@ -41,7 +41,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "the depth exceeds the entitlement",
         hint: "Ask for a smaller depth.",
-        explain: "The book is granted, but with fewer levels than asked for. The server does not quietly send less than was asked.",
+        explain: "The book is granted, but with fewer levels than asked for. The server does not quietly send less than was asked. The channel mbo shows every order, so that a bound of any depth refuses it.",
     },
     Entry {
         code: Code::SubWildcardNotEntitled,
@@ -210,5 +210,13 @@ pub(super) const TABLE: &[Entry] = &[
         message: "the delay of the market data is another one now",
         hint: "Nothing: the subscription goes on with the new delay by itself, and the message entitlement says how.",
         explain: "An operator has changed the entitlement of this principal: what was live comes late now, or what came late comes with another delay or live. The code stands in the sealed log, in the entry `entitlement`: the stream of the delay before has ended there. An entry `subscribe` behind it says when the stream of the new one began, or why it could not be had.",
+    },
+    Entry {
+        code: Code::SubOrdersTooMany,
+        text: "SF-SUB-030",
+        retry: Retry::Later,
+        message: "the resting orders are too many to be sent now",
+        hint: "Subscribe again a little later, or read book instead.",
+        explain: "A reader of mbo begins with all orders that rest in the instrument. What is held of such snapshots, for all readers to whom one is on its way, is bounded, and this one does not fit in beside the others; one of some 600,000 orders never does. A subscription that stood before stands on.",
     },
 ];

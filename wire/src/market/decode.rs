@@ -9,7 +9,7 @@ use serde::{Deserialize, de};
 use super::fields::{message_fields, notice_fields};
 use super::{
     Bbo, BookMessage, CancelReason, Definition, Exec, ExecKind, Fill, Gap, Heartbeat, IntervalEnd, Level,
-    Liquidity, Mbo, Ohlcv, Slow, Status, Trade,
+    Liquidity, Mbo, MboSnapshot, Ohlcv, Slow, Status, Trade,
 };
 use crate::code::AnyCode;
 use crate::decimal::{Price, Quantity, Scaled};
@@ -31,6 +31,8 @@ pub enum MarketMessage {
     Delta(BookMessage),
     /// `mbo`.
     Mbo(Mbo),
+    /// `mbo_snapshot`.
+    MboSnapshot(MboSnapshot),
     /// `ohlcv`.
     Ohlcv(Ohlcv),
     /// `status`.
@@ -64,6 +66,7 @@ impl MarketMessage {
             }
             "delta" => serde_json::from_str::<BookFields>(text).map(|fields| Self::Delta(fields.into())),
             "mbo" => Mbo::read(text).map(Self::Mbo),
+            "mbo_snapshot" => MboSnapshot::read(text).map(Self::MboSnapshot),
             "ohlcv" => Ohlcv::read(text).map(Self::Ohlcv),
             "status" => Status::read(text).map(Self::Status),
             "definition" => Definition::read(text).map(Self::Definition),

@@ -9,6 +9,7 @@ mod encode;
 mod encode_notice;
 mod fields;
 mod mbo;
+mod mbo_snapshot;
 mod ohlcv;
 mod reference;
 
@@ -23,6 +24,7 @@ pub use decode::MarketMessage;
 pub use encode::{encode_bbo, encode_delta, encode_exec, encode_snapshot, encode_trade};
 pub use encode_notice::{encode_gap, encode_heartbeat, encode_skipped, encode_slow, encode_stale};
 pub use mbo::{Mbo, MboAction, encode_mbo};
+pub use mbo_snapshot::{MboOrder, MboSnapshot, encode_mbo_snapshot};
 pub use ohlcv::{IntervalEnd, Ohlcv, encode_interval_end, encode_ohlcv};
 pub use reference::{Definition, Reason, Status, TradingState, encode_definition, encode_status};
 

@@ -32,6 +32,7 @@ impl Connection {
         self.ready.clear();
         self.behind = 0;
         self.tickets.clear();
+        self.pending.clear();
         self.owed = None;
         let sent = self.outbox.messages() + self.delivered;
         let by = turn.now + CLOSE_TIMEOUT;

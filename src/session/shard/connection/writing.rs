@@ -1,4 +1,4 @@
-//! How a connection writes: own messages first, then one piece of each stream with news, one write of the socket a round.
+//! How a connection writes: own messages first, then resting orders and one piece of each stream with news, one write of the socket a round.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Connection {
     /// Ends it if it lags too far, and warns it before: at half of the bound, and again only after it had fallen below
     /// a quarter.
     pub(in crate::session::shard) fn check_slow(&mut self, turn: &mut Turn<'_>) {
-        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty()) {
+        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty() && self.pending.is_empty()) {
             return;
         }
         let max = turn.context.limits.now().out_queue_bytes_max;
@@ -79,9 +79,10 @@ impl Connection {
         }
     }
 
-    fn is_too_slow(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn is_too_slow(&mut self, turn: &mut Turn<'_>) {
         // A stream with a hole in it must not go on: what waits is not sent any more.
         self.outbox.clear();
+        self.pending.clear();
         self.end(End::Close(Ending::SLOW), turn);
     }
 
@@ -119,10 +120,19 @@ impl Connection {
         if !self.outbox.is_empty() {
             self.outbox.take(ROUND_BYTES, plain);
         }
+        // One part a round, so that other streams go on; more of them where nothing else waits.
+        if plain.len() < ROUND_BYTES {
+            self.delivered += self.pending.next(plain);
+        }
         let mut bytes = plain.len();
-        let mut is_lost = false;
-        while bytes < ROUND_BYTES {
+        let (mut is_lost, mut held) = (false, 0);
+        while bytes < ROUND_BYTES && held < self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
+            if !self.pending.is_empty() && self.pending.holds(streams.stream_of(key)) {
+                self.ready.push_back(key);
+                held += 1;
+                continue;
+            }
             let Piece::Frames { frames, messages, rest } = streams.next(key) else {
                 is_lost = true;
                 break;
@@ -139,6 +149,11 @@ impl Connection {
                 self.ready.push_back(key);
             }
         }
+        while bytes < ROUND_BYTES && !self.pending.is_empty() {
+            let before = plain.len();
+            self.delivered += self.pending.next(plain);
+            bytes += plain.len() - before;
+        }
         if !plain.is_empty() {
             self.tls.seal(plain, sealed)?;
         }
@@ -153,7 +168,7 @@ impl Connection {
         if self.outbox.is_empty() {
             self.tickets.clear();
         }
-        if !self.outbox.is_empty() || !self.ready.is_empty() {
+        if !self.outbox.is_empty() || !self.ready.is_empty() || !self.pending.is_empty() {
             return;
         }
         match &mut self.phase {
