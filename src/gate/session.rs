@@ -9,9 +9,8 @@ use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{
     AdminKill, AdminReload, AdminTrading, BodyError, ClientOrderId, Code, KeyedMac, Nonce, OrderCancel,
     OrderDeadMan, OrderKey, OrderMassCancel, OrderNew, OrderReplace, Proof, Publish, SessionId, SessionMac,
-    Signed, SignedOp,
+    Signed, SignedOp, sha256,
 };
-use sha2::{Digest, Sha256};
 
 use super::rate::{RateExceeded, RateLimiter};
 use super::signature;
@@ -132,7 +131,7 @@ pub fn names(op: SignedOp, body: &str) -> Option<(ClientOrderId, Option<ClientOr
 /// SHA-256 of op, line feed and body: equal for the same request signed again, whenever and on whatever session.
 #[must_use]
 pub fn digest(op: SignedOp, body: &str) -> [u8; 32] {
-    Sha256::new().chain_update(op.as_str()).chain_update(b"\n").chain_update(body).finalize().into()
+    sha256(&[op.as_str().as_bytes(), b"\n", body.as_bytes()])
 }
 
 /// What the body of a signed request says.

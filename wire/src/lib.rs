@@ -34,6 +34,7 @@ mod object;
 pub mod publish;
 pub mod reply;
 pub mod request;
+mod sha256;
 pub mod signing;
 pub mod term;
 pub mod value;
@@ -50,6 +51,7 @@ pub use market::{BookDecimals, Level, MarketMessage, StreamHeader, StreamKey};
 pub use message::{MessageError, ServerMessage};
 pub use publish::Publish;
 pub use request::{Op, Proof, Request, RequestError, Signed, Subscribe, Symbols};
+pub use sha256::sha256;
 pub use signing::{KeyedMac, OrderKey, SessionMac};
 pub use term::{
     AdminVerb, Aggressor, Channel, Conflation, Depth, KillAction, KillScope, MassCancelScope, OnSlow,

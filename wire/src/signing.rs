@@ -7,13 +7,14 @@
 
 use std::fmt;
 
-use hmac::digest::Key;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Hmac;
+use hmac::digest::CtOutput;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
 use crate::hex;
 use crate::request::Signed;
+use crate::sha256::State;
 use crate::term::SignedOp;
 use crate::value::{CertificateHash, Nonce, SessionId, UnixNanos};
 
@@ -47,14 +48,9 @@ impl OrderKey {
     /// One block of HKDF (RFC 5869) written out: extract with an empty salt, expand once.
     #[must_use]
     pub fn derive(master: &[u8; 32], certificate: &CertificateHash) -> Self {
-        let mut extract = <Hmac<Sha256> as KeyInit>::new(&Key::<Hmac<Sha256>>::default());
-        extract.update(master);
-        let prk = Self(extract.finalize().into_bytes().into());
-        let mut expand = KeyedMac::new(&prk).0;
-        expand.update(ORDER_KEY_INFO);
-        expand.update(&certificate.0);
-        expand.update(&[1]);
-        Self(expand.finalize().into_bytes().into())
+        // An empty salt is a key of zeros to HMAC.
+        let prk = Self(KeyedMac::new(&Self([0; 32])).mac(&[master]));
+        Self(KeyedMac::new(&prk).mac(&[ORDER_KEY_INFO, &certificate.0, &[1]]))
     }
 
     /// Reads the text of a key file: 64 digits and at most one line end.
@@ -86,33 +82,54 @@ impl fmt::Debug for OrderKey {
     }
 }
 
-/// An order key made ready: the two key blocks of HMAC are already hashed. Cloning copies 200 bytes.
+/// An order key made ready: the two key blocks of HMAC (RFC 2104) are already hashed.
 #[derive(Clone)]
-pub struct KeyedMac(Hmac<Sha256>);
+pub struct KeyedMac {
+    inner: State,
+    outer: State,
+}
 
 impl KeyedMac {
     /// Prepares a key.
     #[must_use]
     pub fn new(key: &OrderKey) -> Self {
-        // The HMAC block of a 32-byte key is the key and zeros (RFC 2104).
-        let mut block = Key::<Hmac<Sha256>>::default();
-        block[..key.0.len()].copy_from_slice(&key.0);
-        let mac = <Hmac<Sha256> as KeyInit>::new(&block);
-        block.as_mut_slice().zeroize();
-        Self(mac)
+        let after_key = |pad: u8| {
+            // A key of 32 bytes is filled up with zeros to a block.
+            let mut block = [pad; 64];
+            for (byte, key) in block.iter_mut().zip(&key.0) {
+                *byte ^= key;
+            }
+            let state = State::NEW.after(&block);
+            block.zeroize();
+            state
+        };
+        Self { inner: after_key(0x36), outer: after_key(0x5c) }
     }
 
-    /// Binds it to one connection: the first two lines of every signing string are hashed once.
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.outer.finish(&[&self.inner.finish(parts)])
+    }
+
+    /// Binds it to one connection: most of the first two lines of every signing string is hashed once.
     #[must_use]
     pub fn for_session(&self, session: &SessionId) -> SessionMac {
-        let mut mac = self.0.clone();
-        let mut head = Vec::with_capacity(80);
+        let mut head = Vec::with_capacity(HEAD_BYTES);
         head.extend_from_slice(SIGNING_CONTEXT.as_bytes());
         head.push(b'\n');
         hex::write(&mut head, &session.0);
         head.push(b'\n');
-        mac.update(&head);
-        SessionMac(mac)
+        let (mut first, mut rest) = ([0; 64], [0; HEAD_BYTES - 64]);
+        let (block, remainder) = head.split_at(first.len());
+        first.copy_from_slice(block);
+        rest.copy_from_slice(remainder);
+        SessionMac { inner: self.inner.after(&first), rest, outer: self.outer.clone() }
+    }
+}
+
+impl Drop for KeyedMac {
+    fn drop(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
     }
 }
 
@@ -122,54 +139,56 @@ impl fmt::Debug for KeyedMac {
     }
 }
 
+/// Bytes of the first two lines of a signing string.
+const HEAD_BYTES: usize = SIGNING_CONTEXT.len() + 1 + 2 * 32 + 1;
+
 /// An order key bound to one connection: signs and verifies that connection's requests.
 #[derive(Clone)]
-pub struct SessionMac(Hmac<Sha256>);
+pub struct SessionMac {
+    /// Behind the inner key block and the first block of the signing string.
+    inner: State,
+    /// What the first two lines have beyond that block.
+    rest: [u8; HEAD_BYTES - 64],
+    /// Behind the outer key block.
+    outer: State,
+}
 
 impl SessionMac {
     /// Signs a request with its time and nonce exactly as they are sent.
     #[must_use]
     pub fn sign(&self, ts: UnixNanos, nonce: Nonce, op: SignedOp, body: &str) -> [u8; 32] {
-        let (ts, nonce) = (ts.to_string(), nonce.to_string());
-        self.absorb(&ts, &nonce, op, body).finalize().into_bytes().into()
+        self.mac(&ts.to_string(), &nonce.to_string(), op, body)
     }
 
     /// Whether the MAC of a request is there and the right one. Takes the same time for every wrong MAC, and for none.
     #[must_use]
     pub fn verifies(&self, request: &Signed<'_>) -> bool {
-        let mac = self.absorb(request.ts_text, request.nonce_text, request.op, request.body);
-        let is_right = mac.verify_slice(&request.proof.mac.unwrap_or_default()).is_ok();
+        let right = self.mac(request.ts_text, request.nonce_text, request.op, request.body);
+        // Compared as outputs of a MAC, which takes the same time wherever they differ.
+        let tag = |bytes: [u8; 32]| CtOutput::<Hmac<Sha256>>::new(bytes.into());
+        let is_right = tag(right) == tag(request.proof.mac.unwrap_or_default());
         is_right & request.proof.mac.is_some()
     }
 
-    fn absorb(&self, ts: &str, nonce: &str, op: SignedOp, body: &str) -> Hmac<Sha256> {
-        // Time (at most 20 digits), nonce, op (at most 17 bytes) and line feeds in one piece: one call, not six.
-        let mut middle = [0; 80];
-        let mut length = 0;
-        for line in [ts, nonce, op.as_str()] {
-            let end = length + line.len();
-            if end >= middle.len() {
-                return self.absorb_unbounded(ts, nonce, op, body);
-            }
-            middle[length..end].copy_from_slice(line.as_bytes());
-            middle[end] = b'\n';
-            length = end + 1;
-        }
-        let mut mac = self.0.clone();
-        mac.update(&middle[..length]);
-        mac.update(body.as_bytes());
-        mac
+    fn mac(&self, ts: &str, nonce: &str, op: SignedOp, body: &str) -> [u8; 32] {
+        let inner = self.inner.finish(&[
+            &self.rest,
+            ts.as_bytes(),
+            b"\n",
+            nonce.as_bytes(),
+            b"\n",
+            op.as_str().as_bytes(),
+            b"\n",
+            body.as_bytes(),
+        ]);
+        self.outer.finish(&[&inner])
     }
+}
 
-    /// For texts longer than any that [`crate::request::parse`] lets through.
-    fn absorb_unbounded(&self, ts: &str, nonce: &str, op: SignedOp, body: &str) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        for line in [ts, nonce, op.as_str()] {
-            mac.update(line.as_bytes());
-            mac.update(b"\n");
-        }
-        mac.update(body.as_bytes());
-        mac
+impl Drop for SessionMac {
+    fn drop(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
     }
 }
 
@@ -200,6 +219,8 @@ pub fn signing_string(session: &SessionId, ts: &str, nonce: &str, op: SignedOp, 
 
 #[cfg(test)]
 mod tests {
+    use hmac::{KeyInit, Mac};
+
     use super::*;
 
     const BODY: &str = r#"{"cl_ord_id":"c-1"}"#;
