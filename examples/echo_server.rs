@@ -82,7 +82,8 @@ async fn connection(stream: TcpStream, identity: &Identity, limits: &LimitsConfi
     let deadline = Duration::from_millis(limits.upgrade_timeout_ms);
     match tokio::time::timeout(deadline, request).await? {
         Ok(upgrade) => {
-            upgrade.accept(&mut stream).await?;
+            stream.write_all(&upgrade.answer).await?;
+            stream.flush().await?;
             let mut parser = websocket::Reader::new(limits.message_bytes_max, u32::MAX);
             parser.feed(&upgrade.already_read);
             echo(stream, parser).await.context("the connection broke")

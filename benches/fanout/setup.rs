@@ -53,7 +53,8 @@ impl Ground {
 
     /// Writes the configuration of a server with this `[[source]]` and a log of its own. Everything else is as it
     /// is by default, the slow reader's bound included, but for the size of a segment of the log, for how many may
-    /// connect from one address, and for the patience with clients that say nothing, since thousands take a while to
+    /// connect from one address, for what all sessions of one principal may ask together, since all are one principal's, and
+    /// for the patience with clients that say nothing, since thousands take a while to
     /// connect and the load answers no ping; and but for `limits`, lines of that table.
     pub(crate) fn configuration(&mut self, source: &str, limits: &str) -> PathBuf {
         self.configurations += 1;
@@ -65,7 +66,7 @@ impl Ground {
             [identity]\nentitlements = \"entitlements.toml\"\nmaster_key = \"pki/master/current.hex\"\n\
             [log]\ndirectory = \"log{number}\"\nsegment_bytes = {SEGMENT_BYTES}\n\
             [limits]\nconnections_per_address_max = 100000\nconnects_per_address_per_second = 100000\n\
-            first_request_timeout_ms = 600000\nidle_timeout_ms = 600000\n{limits}\n\
+            first_request_timeout_ms = 600000\nidle_timeout_ms = 600000\nprincipal_messages_factor = 1024\n{limits}\n\
             [feed]\nheartbeat_ms = 60000\n\
             [telemetry]\nlevel = \"warn\"\n\
             [[source]]\n{source}\n"

@@ -19,19 +19,31 @@ use crate::types::{Principal, ProofDemand, SessionLimits, SignatureKey, UnixNano
 /// Checks the messages of one session.
 #[derive(Debug)]
 pub struct SessionGate {
+    messages: RateLimiter,
+    /// Only once it has something to check: most sessions never sign anything.
+    proofs: Option<Box<Proofs>>,
+}
+
+/// What the proofs of one session are checked by.
+#[derive(Debug)]
+struct Proofs {
     principal: Principal,
     session: SessionId,
     current: SessionMac,
-    /// Only while a master key is being replaced: a box, so that it costs nothing the rest of the time.
-    previous: Option<Box<SessionMac>>,
+    /// Only while a master key is being replaced.
+    previous: Option<SessionMac>,
     /// The certificate's own key; `None`: of a kind whose signatures are not checked.
     signature_key: Option<SignatureKey>,
-    messages: RateLimiter,
 }
 
 impl SessionGate {
-    /// The gate of one session; `previous` is the key from the master before, while that is honoured, and `signature_key`
-    /// the public key of the certificate, if it signs.
+    /// The gate of one session, which holds nobody's messages authentic until it has its keys.
+    #[must_use]
+    pub fn without_keys(limits: &SessionLimits) -> Self {
+        Self { messages: RateLimiter::per_second("messages", limits.messages_per_second), proofs: None }
+    }
+
+    /// The gate of one session with its keys, as from [`Self::set_keys`].
     #[must_use]
     pub fn new(
         principal: Principal,
@@ -41,15 +53,24 @@ impl SessionGate {
         signature_key: Option<SignatureKey>,
         limits: &SessionLimits,
     ) -> Self {
+        let mut gate = Self::without_keys(limits);
+        gate.set_keys(principal, session, current, previous, signature_key);
+        gate
+    }
+
+    /// Takes over keys, for the first time or after a change of master secrets: from here on, these and no others. `previous` is the key
+    /// from the master before, while that is honoured, and `signature_key` the public key of the certificate, if it signs.
+    pub fn set_keys(
+        &mut self,
+        principal: Principal,
+        session: SessionId,
+        current: &OrderKey,
+        previous: Option<&OrderKey>,
+        signature_key: Option<SignatureKey>,
+    ) {
         let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&session);
-        Self {
-            current: bind(current),
-            previous: previous.map(|key| Box::new(bind(key))),
-            signature_key,
-            messages: RateLimiter::per_second("messages", limits.messages_per_second),
-            principal,
-            session,
-        }
+        let (current, previous) = (bind(current), previous.map(bind));
+        self.proofs = Some(Box::new(Proofs { principal, session, current, previous, signature_key }));
     }
 
     /// Counts an inbound message that costs so much, before anything is done about it.
@@ -66,13 +87,6 @@ impl SessionGate {
         self.messages.state(now)
     }
 
-    /// Takes over other order keys, after a change of master secrets: from here on, these and no others.
-    pub fn set_keys(&mut self, current: &OrderKey, previous: Option<&OrderKey>) {
-        let bind = |key: &OrderKey| KeyedMac::new(key).for_session(&self.session);
-        self.current = bind(current);
-        self.previous = previous.map(|key| Box::new(bind(key)));
-    }
-
     /// Takes over another message rate, after a change of policy or under pressure.
     pub fn set_message_rate(&mut self, per_second: u32) {
         self.messages.set_limit(per_second);
@@ -86,30 +100,31 @@ impl SessionGate {
     /// # Errors
     /// [`Code::OrdMacInvalid`] for every wrong or missing proof: not which one, not how far it went.
     /// [`Code::OrdSignatureKeyUnsupported`] if a signature is needed and the certificate's key cannot make one, whatever
-    /// the message says.
+    /// the message says. Without keys, every message is [`Code::OrdMacInvalid`].
     pub fn authenticate(
         &self,
         signed: &Signed<'_>,
         demand: ProofDemand,
         received: UnixNanos,
     ) -> Result<AuthenticRequest, Code> {
+        let proofs = self.proofs.as_deref().ok_or(Code::OrdMacInvalid)?;
         let needs_mac = demand != ProofDemand::Sig || signed.proof.mac.is_some();
         let needs_sig = demand != ProofDemand::Mac || signed.proof.sig.is_some();
         let mut is_authentic = true;
         if needs_sig {
-            let key = self.signature_key.as_ref().ok_or(Code::OrdSignatureKeyUnsupported)?;
-            is_authentic &= signature::verifies(key, &self.session, signed);
+            let key = proofs.signature_key.as_ref().ok_or(Code::OrdSignatureKeyUnsupported)?;
+            is_authentic &= signature::verifies(key, &proofs.session, signed);
         }
         if needs_mac {
-            is_authentic &= self.current.verifies(signed)
-                || self.previous.as_ref().is_some_and(|mac| mac.verifies(signed));
+            is_authentic &= proofs.current.verifies(signed)
+                || proofs.previous.as_ref().is_some_and(|mac| mac.verifies(signed));
         }
         if !is_authentic {
             return Err(Code::OrdMacInvalid);
         }
         Ok(AuthenticRequest {
-            principal: self.principal.clone(),
-            session: self.session,
+            principal: proofs.principal.clone(),
+            session: proofs.session,
             op: signed.op,
             ts: signed.ts,
             nonce: signed.nonce,

@@ -6,6 +6,7 @@
 //! issues no clients whoever signed it. Every authority has exactly one revocation list, in force.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -16,6 +17,7 @@ use super::confinement::{self, Firms};
 use super::error::{FileRole, IdentityError};
 use super::files::Contents;
 use super::leaf;
+use super::principal::AuthorityName;
 use super::revocation::{self, RevocationList, Standing};
 use super::signature;
 use crate::clock::format_utc;
@@ -30,8 +32,8 @@ const HOUR_NS: u64 = 60 * 60 * 1_000_000_000;
 /// One authority. Names and serial numbers are the DER bytes of the certificate.
 #[derive(Debug)]
 pub(super) struct Authority {
-    /// Its name as text, escaped.
-    pub(super) name: String,
+    /// Its name.
+    pub(super) name: Arc<AuthorityName>,
     issuer: Box<[u8]>,
     serial: Box<[u8]>,
     not_before: UnixNanos,
@@ -54,7 +56,7 @@ impl Authority {
         let list = &self.revocations;
         let (number, next_update) = (list.number_text(), format_utc(list.next_update));
         let refused_from = format_utc(list.counts_until(grace_ns));
-        let authority = &self.name;
+        let authority = &self.name.text;
         tracing::warn!(
             authority,
             number,
@@ -163,12 +165,12 @@ impl Authorities {
                     "serial {} stands in revocation list number {} of {}",
                     leaf::serial_hex(serial),
                     authority.revocations.number_text(),
-                    authority.name
+                    authority.name.text
                 );
                 return Err((Code::TlsCertificateRevoked, detail));
             }
             if now < authority.not_before || now > authority.not_after {
-                let detail = format!("authority {} is outside its validity", authority.name);
+                let detail = format!("authority {} is outside its validity", authority.name.text);
                 return Err((Code::TlsChainInvalid, detail));
             }
             if authority.is_root {
@@ -190,7 +192,7 @@ impl Authorities {
     /// How the list of each authority stands, by the names of the authorities.
     pub(super) fn revocation_state(&self, now: UnixNanos) -> Vec<RevocationState> {
         let of = |authority: &Authority| RevocationState {
-            authority: authority.name.clone(),
+            authority: authority.name.text.clone(),
             number: authority.revocations.number_text().to_owned(),
             revoked: authority.revocations.count(),
             next_update: authority.revocations.next_update,
@@ -221,8 +223,10 @@ impl Authorities {
                 Standing::Expired => {
                     let list = &authority.revocations;
                     let (number, until) = (list.number_text(), format_utc(list.next_update));
-                    let detail =
-                        format!("revocation list number {number} of {} held until {until}", authority.name);
+                    let detail = format!(
+                        "revocation list number {number} of {} held until {until}",
+                        authority.name.text
+                    );
                     return Err((Code::TlsCrlExpired, detail));
                 }
             }
@@ -240,14 +244,15 @@ impl Authorities {
             let Some(firms) = &authority.firms else { continue };
             is_confined = true;
             if !firms.allow(firm) {
-                let detail = format!("authority {} is confined to other firms than {firm}", authority.name);
+                let detail =
+                    format!("authority {} is confined to other firms than {firm}", authority.name.text);
                 return Err((Code::TlsIssuerNotAllowedForFirm, detail));
             }
         }
         if is_confined {
             return Ok(());
         }
-        let issuer = self.by_name(issuer).map_or("its issuer", |authority| &authority.name);
+        let issuer = self.by_name(issuer).map_or("its issuer", |authority| authority.name.text.as_str());
         let detail =
             format!("no [[tls.authority]] stands above it, while others do: {issuer} vouches for no firm");
         Err((Code::TlsIssuerNotAllowedForFirm, detail))
@@ -259,7 +264,7 @@ impl Authorities {
             let Some(before) = in_force.by_name(name) else { continue };
             if !authority.revocations.may_replace(&before.revocations) {
                 return Err(IdentityError::RevocationListRolledBack {
-                    authority: authority.name.clone(),
+                    authority: authority.name.text.clone(),
                     number: authority.revocations.number_text().to_owned(),
                     in_force: before.revocations.number_text().to_owned(),
                 });
@@ -362,8 +367,9 @@ fn join(
             .by_name
             .remove(certificate.subject().as_raw())
             .ok_or_else(|| IdentityError::NoRevocationList { authority: name.clone() })?;
+        let der: Box<[u8]> = certificate.subject().as_raw().into();
         let authority = Authority {
-            name,
+            name: Arc::new(AuthorityName { der: der.clone(), text: name }),
             issuer: issuer.subject().as_raw().into(),
             serial: leaf::serial(certificate.raw_serial()).into(),
             not_before: leaf::nanos(certificate.validity().not_before),
@@ -373,7 +379,7 @@ fn join(
             revocations,
             warned: AtomicBool::new(false),
         };
-        by_name.insert(certificate.subject().as_raw().into(), authority);
+        by_name.insert(der, authority);
     }
     Ok((by_name, lists.ders))
 }

@@ -105,8 +105,8 @@ fn a_good_client_is_identified_with_principal_role_and_order_key() {
     let identified = identity.identify(outcome.server.peer_certificates().unwrap(), NOW).unwrap();
     assert_eq!(identified.principal.to_string(), "acme/desk7");
     assert_eq!(identified.role.as_ref().unwrap().as_str(), "trader");
-    assert_eq!(identified.serial, "07");
-    assert!(identified.order_keys.previous.is_none());
+    assert_eq!(identified.serial(), "07");
+    assert!(identity.order_keys(&identified).previous.is_none());
     assert_eq!(identity.still_valid(&identified, NOW), Ok(()));
     assert!(identity.entitlement(&identified).unwrap().orders.is_some());
 }
@@ -296,6 +296,27 @@ fn only_ed25519_and_p256_certificates_have_a_key_that_signs_orders() {
         assert_eq!(key.map(|key| format!("{key:?}")).as_deref(), kind);
         assert_eq!(bytes, kind.map(|_| leaf.key.public_key_raw().to_vec()));
     }
+}
+
+#[test]
+fn a_certificate_that_got_in_before_is_judged_by_its_dates_and_its_lists_again() {
+    let pki = TestPki::new();
+    let identity = pki.load().unwrap();
+    let mut params = client_params();
+    params.not_after = day(300);
+    let long = issue(&params, &pki.clients);
+    params.not_after = day(30);
+    let short = issue(&params, &pki.clients);
+    for leaf in [&long, &short, &long, &short] {
+        assert_eq!(connect(&pki, &identity, leaf).result, Ok(()));
+    }
+    identity.clock.set(days_later(31));
+    let outcome = connect(&pki, &identity, &short);
+    assert_eq!(outcome.result.unwrap_err().code, Code::TlsCertificateExpired);
+    assert_eq!(outcome.alert, Some(AlertDescription::CertificateExpired));
+    assert_eq!(connect(&pki, &identity, &long).result, Ok(()));
+    identity.clock.set(days_later(101));
+    assert_eq!(connect(&pki, &identity, &long).result.unwrap_err().code, Code::TlsCrlExpired);
 }
 
 #[test]

@@ -197,8 +197,8 @@ fn a_previous_master_gives_every_client_a_second_key() {
     let pki = TestPki::new();
     pki.write("previous.hex", &"a5".repeat(32));
     let identity = pki.load().unwrap();
-    let keys =
-        identity.identify(&[issue(&client_params(), &pki.clients).certificate], NOW).unwrap().order_keys;
+    let identified = identity.identify(&[issue(&client_params(), &pki.clients).certificate], NOW).unwrap();
+    let keys = identity.order_keys(&identified);
     assert_ne!(keys.previous.unwrap().to_file_text(), keys.current.to_file_text());
 }
 
@@ -208,7 +208,7 @@ fn a_reload_that_replaces_the_master_is_seen_by_open_sessions() {
     let identity = pki.load().unwrap();
     let identified = identity.identify(&[issue(&client_params(), &pki.clients).certificate], NOW).unwrap();
     let before = identity.order_keys(&identified);
-    assert_eq!(before.generation, identified.order_keys.generation);
+    assert_eq!(before.generation, identity.key_generation());
     pki.write("previous.hex", &"5a".repeat(32));
     pki.write("master.hex", &"a5".repeat(32));
     identity.reload(NOW).unwrap();

@@ -14,6 +14,7 @@ mod error;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod good_paths;
 mod leaf;
 mod order_key;
 mod policy;
@@ -84,6 +85,7 @@ use crate::types::{Entitlement, UnixNanos};
 use authorities::Authorities;
 use deny_list::DenyList;
 use error::FileRole as Role;
+use good_paths::GoodPaths;
 use leaf::Ceilings;
 use order_key::{MasterSecret, Masters};
 use tls::ServerTls;
@@ -234,7 +236,6 @@ impl Identity {
     /// # Errors
     /// The [`Refusal`], with the claim.
     pub fn identify(&self, chain: &[CertificateDer<'_>], now: UnixNanos) -> Result<Identified, Refusal> {
-        let generation = self.key_generation();
         let state = self.state.load();
         let Some(der) = chain.first() else {
             return Err(Refusal::bare(Code::TlsCertificateMissing, "no certificate was presented"));
@@ -244,8 +245,11 @@ impl Identity {
         };
         let refuse = |code, detail| Refusal { code, claim: Some(leaf::claim(&certificate)), detail };
         state.trust.check_leaf(der, &certificate, now).map_err(|(code, detail)| refuse(code, detail))?;
+        let issuer = state.trust.authorities.by_name(certificate.issuer().as_raw());
+        let issuer = issuer
+            .ok_or_else(|| refuse(Code::TlsIssuerUnknown, "its issuer is no client authority".to_owned()))?;
         let fingerprint: [u8; 32] = Sha256::digest(der).into();
-        principal::identify(&certificate, fingerprint, state.masters.order_keys(&fingerprint, generation))
+        principal::identify(&certificate, fingerprint, Arc::clone(&issuer.name))
             .map_err(|(code, detail)| refuse(code, detail.to_owned()))
     }
 
@@ -255,7 +259,7 @@ impl Identity {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The order keys of an open session's certificate, by the master secrets in force now.
+    /// The order keys of a session's certificate, by the master secrets in force now.
     #[must_use]
     pub fn order_keys(&self, identified: &Identified) -> OrderKeys {
         let generation = self.key_generation();
@@ -414,7 +418,8 @@ impl State {
             current: MasterSecret::parse(master)?,
             previous: previous.map(MasterSecret::parse).transpose()?,
         };
-        let trust = Arc::new(Trust { authorities, paths, deny_list, ceilings });
+        let trust =
+            Arc::new(Trust { authorities, paths, good_paths: GoodPaths::default(), deny_list, ceilings });
         let (tls, identity, tokens_config) = (tls.clone(), identity.clone(), tokens_config.cloned());
         Ok(Self { tls, identity, tokens_config, server, trust, masters, policy, tokens, files, digests })
     }

@@ -7,6 +7,8 @@
 //! names, e-mail and IP addresses, which nobody reads; other forms could name somebody else to another reader. Names are
 //! refused, never cleaned.
 
+use std::sync::Arc;
+
 use sealfeed_wire::Code;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
@@ -16,39 +18,56 @@ use x509_parser::x509::X509Name;
 
 use super::der::element;
 use super::leaf;
-use super::order_key::OrderKeys;
 use crate::types::{Principal, Role, SignatureKey, UnixNanos};
 
 /// Scheme of the SAN URI that names a principal.
 pub const URI_SCHEME: &str = "sealfeed://";
 
-/// What a client certificate proved.
+/// What a client certificate proved. Held for each open session: what many share is shared, and what can be derived is not kept.
 #[derive(Clone, Debug)]
 pub struct Identified {
     /// Who.
     pub principal: Principal,
     /// In which role, if the certificate says so.
     pub role: Option<Role>,
-    /// Serial number of the certificate, lower-case hexadecimal, without leading zeros.
-    pub serial: String,
     /// SHA-256 of the certificate's DER form.
     pub fingerprint: [u8; 32],
     /// First moment of its validity.
     pub not_before: UnixNanos,
     /// Last moment of its validity: the session ends with it.
     pub not_after: UnixNanos,
-    /// Keys that sign its orders: derived from the current master and, if there is one, the previous.
-    pub order_keys: OrderKeys,
     /// The certificate's public key, if its signatures can be checked; `None`: it signs no orders.
     pub signature_key: Option<SignatureKey>,
     /// The certificate's subject as text that is safe to print; for people, never for decisions.
-    pub subject: String,
-    /// The subject of its issuer, likewise.
-    pub issuer_name: String,
+    pub subject: Box<str>,
     /// SHA-256 of the certificate's `SubjectPublicKeyInfo`: what a deny-list names as `key_sha256`.
     pub key_sha256: [u8; 32],
-    pub(super) issuer: Box<[u8]>,
+    /// The authority that issued it.
+    pub(super) issuer: Arc<AuthorityName>,
     pub(super) raw_serial: Box<[u8]>,
+}
+
+/// The name of an authority, shared by all that it has issued.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AuthorityName {
+    /// As it stands in certificates.
+    pub(super) der: Box<[u8]>,
+    /// As text, escaped.
+    pub(super) text: String,
+}
+
+impl Identified {
+    /// Serial number of the certificate, lower-case hexadecimal, without leading zeros.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        leaf::serial_hex(&self.raw_serial)
+    }
+
+    /// The subject of its issuer as text that is safe to print; for people, never for decisions.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        &self.issuer.text
+    }
 }
 
 /// A refused name: code and what was wrong.
@@ -158,22 +177,19 @@ fn check_uris(names: &[GeneralName<'_>], principal: &Principal) -> Result<(), Na
 pub(super) fn identify(
     certificate: &X509Certificate<'_>,
     fingerprint: [u8; 32],
-    order_keys: OrderKeys,
+    issuer: Arc<AuthorityName>,
 ) -> Result<Identified, NameRefusal> {
     let (principal, role) = name(certificate)?;
     Ok(Identified {
         principal,
         role,
-        serial: leaf::serial_hex(certificate.raw_serial()),
         fingerprint,
         not_before: leaf::nanos(certificate.validity().not_before),
         not_after: leaf::nanos(certificate.validity().not_after),
-        order_keys,
         signature_key: leaf::signature_key(certificate.public_key()),
-        subject: leaf::escape(certificate.subject()),
-        issuer_name: leaf::escape(certificate.issuer()),
+        subject: leaf::escape(certificate.subject()).into(),
         key_sha256: leaf::key_sha256(certificate),
-        issuer: certificate.issuer().as_raw().into(),
+        issuer,
         raw_serial: leaf::serial(certificate.raw_serial()).into(),
     })
 }

@@ -14,10 +14,12 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sealfeed_wire::Code;
+use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 
 use super::authorities::Authorities;
 use super::deny_list::{DenyList, Subjects};
+use super::good_paths::GoodPaths;
 use super::leaf::Ceilings;
 use super::principal::Identified;
 use super::refusal::{self, Refusal, RefusalSlot};
@@ -30,6 +32,8 @@ pub(super) struct Trust {
     pub(super) authorities: Authorities,
     /// rustls's own verifier of paths over the same authorities; revocation is not its part.
     pub(super) paths: Arc<dyn ClientCertVerifier>,
+    /// Certificates whose paths that has found good.
+    pub(super) good_paths: GoodPaths,
     pub(super) deny_list: DenyList,
     pub(super) ceilings: Ceilings,
 }
@@ -75,11 +79,11 @@ impl Trust {
     /// Whether the certificate of an open session still holds but for its dates: whether no list names it or an authority above
     /// it, the operator does not deny it, and its authorities may still vouch for its firm.
     pub(super) fn check_open(&self, identified: &Identified, now: UnixNanos) -> Result<(), (Code, String)> {
-        self.authorities.check_standing(&identified.issuer, &identified.raw_serial, now)?;
+        self.authorities.check_standing(&identified.issuer.der, &identified.raw_serial, now)?;
         if self.deny_list.is_any() {
             let subjects = Subjects {
                 raw_serial: &identified.raw_serial,
-                issuer: &identified.issuer_name,
+                issuer: identified.issuer_name(),
                 subject: &identified.subject,
                 key_sha256: identified.key_sha256,
                 principal: Some(identified.principal.to_string()),
@@ -88,7 +92,7 @@ impl Trust {
                 return Err((Code::TlsCertificateDenied, why));
             }
         }
-        self.authorities.check_firm(&identified.issuer, identified.principal.firm())
+        self.authorities.check_firm(&identified.issuer.der, identified.principal.firm())
     }
 }
 
@@ -104,9 +108,41 @@ impl HandshakeVerifier {
         Self { trust, slot }
     }
 
+    /// Path and signatures, unless they were found good before: that does not change while the authorities are these, whose
+    /// dates [`Trust::check_leaf`] asks about every time, as it does about those of the certificate.
+    fn check_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        let Trust { authorities, paths, good_paths, .. } = &*self.trust;
+        let fingerprint: [u8; 32] = Sha256::digest(end_entity).into();
+        if good_paths.knows(&fingerprint) {
+            return Ok(());
+        }
+        let verified = paths.verify_client_cert(end_entity, &authorities.issuing, now);
+        verified.inspect_err(|error| {
+            let code = refusal::classify(error).code;
+            let detail = match self.trust.check_leaf(end_entity, certificate, nanos(now)) {
+                // Our own words say more: which list, by which number.
+                Err((ours, detail)) if ours == code => detail,
+                _ => error.to_string(),
+            };
+            self.refuse(Some(certificate), code, detail);
+        })?;
+        good_paths.remember(fingerprint);
+        Ok(())
+    }
+
     fn refuse(&self, certificate: Option<&X509Certificate<'_>>, code: Code, detail: String) {
         self.slot.put(Refusal { code, claim: certificate.map(leaf::claim), detail });
     }
+}
+
+/// rustls's time, whole seconds.
+const fn nanos(time: UnixTime) -> UnixNanos {
+    UnixNanos(time.as_secs().saturating_mul(1_000_000_000))
 }
 
 /// The error whose TLS alert fits a refusal of ours best.
@@ -151,23 +187,12 @@ impl ClientCertVerifier for HandshakeVerifier {
             self.refuse(Some(&certificate), code, detail.to_owned());
             alert(code)
         })?;
-        let issuing = &self.trust.authorities.issuing;
-        let verified = self.trust.paths.verify_client_cert(end_entity, issuing, now);
-        let now = UnixNanos(now.as_secs().saturating_mul(1_000_000_000));
-        let verified = verified.inspect_err(|error| {
-            let code = refusal::classify(error).code;
-            let detail = match self.trust.check_leaf(end_entity, &certificate, now) {
-                // Our own words say more: which list, by which number.
-                Err((ours, detail)) if ours == code => detail,
-                _ => error.to_string(),
-            };
-            self.refuse(Some(&certificate), code, detail);
-        })?;
-        self.trust.check_leaf(end_entity, &certificate, now).map_err(|(code, detail)| {
+        self.check_path(end_entity, &certificate, now)?;
+        self.trust.check_leaf(end_entity, &certificate, nanos(now)).map_err(|(code, detail)| {
             self.refuse(Some(&certificate), code, detail);
             alert(code)
         })?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

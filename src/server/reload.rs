@@ -214,8 +214,8 @@ impl Reloader {
         for RevokedCertificate { identity, why, keeps_orders, sessions } in revoked {
             let revoked = Revoked {
                 principal: identity.principal.clone(),
-                serial: identity.serial.clone(),
-                issuer: identity.issuer_name.clone(),
+                serial: identity.serial(),
+                issuer: identity.issuer_name().to_owned(),
                 certificate: identity.fingerprint,
                 why,
                 keeps_orders,

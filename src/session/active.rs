@@ -75,7 +75,7 @@ impl Active {
         let handle = Arc::new(SessionHandle {
             number: slot.number,
             principal: identity.principal.clone(),
-            entitlement: ArcSwap::from_pointee(entitlement),
+            entitlement: ArcSwap::from(context.registry.entitlements.share(entitlement)),
             encoding,
             resume_bytes_max: context.limits.now().out_queue_bytes_max / 2,
             messages: PublishedRate::default(),
@@ -88,13 +88,8 @@ impl Active {
 }
 
 impl Session<Active> {
-    /// Hands the session to its shard, once its beginning is durable. The upgrade has been answered with 101.
-    pub(super) async fn begin(
-        mut self,
-        stream: TlsStream,
-        upgrade: Upgrade,
-        mut connection_slot: ConnectionSlot,
-    ) {
+    /// Hands the session to its shard, which answers the upgrade once the session's beginning is durable.
+    pub(super) fn begin(mut self, stream: TlsStream, upgrade: Upgrade, mut connection_slot: ConnectionSlot) {
         let context = Arc::clone(&self.context);
         // Reachable for a reload from here on; one that landed between the upgrade's checks and this line shows in the
         // verdict.
@@ -115,10 +110,12 @@ impl Session<Active> {
         connection_slot.session_begins(now);
         let is_trusted = context.trusts(&self.state.handle.principal, self.address.ip());
         let presented = std::mem::take(&mut self.state.presented);
-        let ending = match (self.connected(&upgrade.user_agent, presented).await, verdict) {
-            (Err(_), _) => Some(GOING_AWAY),
-            (Ok(()), verdict) => verdict,
+        let (entry, ending) = match self.connected(&upgrade.user_agent, &presented) {
+            Ok(entry) => (entry, verdict),
+            // The journal has told the server to stop. Whatever number: none is waited for when the log has failed.
+            Err(_) => (0, Some(GOING_AWAY)),
         };
+        drop(presented);
         let Active { handle, identity, token, slot, .. } = self.state;
         let parts = match stream.into_parts() {
             Ok(parts) => parts,
@@ -131,7 +128,9 @@ impl Session<Active> {
             }
         };
         let read = [upgrade.already_read, parts.plain].concat();
-        context.shards.hand_over(Arrival {
+        let arrival = Arrival {
+            entry,
+            answer: upgrade.answer,
             socket: parts.socket,
             tls: parts.tls,
             read,
@@ -141,26 +140,27 @@ impl Session<Active> {
             ending,
             is_trusted,
             slots: (connection_slot, slot),
-        });
+        };
+        context.shards.hand_over(arrival, &context.journal);
     }
 
-    async fn connected(
+    /// Records the session's beginning; its last entry.
+    fn connected(
         &self,
         user_agent: &str,
-        presented: Vec<CertificateDer<'static>>,
-    ) -> Result<(), JournalError> {
+        presented: &[CertificateDer<'static>],
+    ) -> Result<u64, JournalError> {
         let Self { context, address, state } = self;
         let entitlement = state.handle.entitlement();
         let (professional, display) = (entitlement.professional, entitlement.display);
         drop(entitlement);
-        context.journal.record_certificate(state.identity.fingerprint, &presented)?;
-        drop(presented);
+        context.journal.record_certificate(state.identity.fingerprint, presented)?;
         let entry = context.journal.record_in(
             &state.handle.trail,
             event::Connect {
                 address: address.to_string(),
                 principal: state.handle.principal.to_string(),
-                serial: state.identity.serial.clone(),
+                serial: state.identity.serial(),
                 certificate: sealfeed_wire::hex::encode(&state.identity.fingerprint),
                 user_agent: user_agent.to_owned(),
                 protocol: protocol(state.handle.encoding).to_owned(),
@@ -173,8 +173,7 @@ impl Session<Active> {
         let granted = state.token.as_ref().map(|token| token::accepted(&state.handle, "granted", token));
         let granted =
             granted.map(|event| context.journal.record_in(&state.handle.trail, event)).transpose()?;
-        let entry = granted.unwrap_or(entry);
-        context.journal.durable(entry).await
+        Ok(granted.unwrap_or(entry))
     }
 }
 

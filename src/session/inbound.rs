@@ -29,8 +29,8 @@ pub(super) struct Conversation {
     /// The token under which it goes on, if any.
     token: Option<Arc<Token>>,
     gate: SessionGate,
-    /// Of which generation the gate's order keys are.
-    key_generation: u64,
+    /// Of which generation the gate's order keys are; `None` before the first signed message.
+    key_generation: Option<u64>,
     faults: Faults,
     /// It keeps its full limits under pressure.
     is_trusted: bool,
@@ -73,21 +73,13 @@ impl Conversation {
         is_trusted: bool,
         principal_messages: Arc<SharedRate>,
     ) -> Self {
-        let keys = &identity.order_keys;
         let limits = context.limits.now();
         let control_frames = RateLimiter::per_second("control_frames", limits.control_frames_per_second);
         let faults = Faults::new(limits.malformed_max);
         drop(limits);
         Self {
-            gate: SessionGate::new(
-                handle.principal.clone(),
-                handle.id(),
-                &keys.current,
-                keys.previous.as_ref(),
-                identity.signature_key,
-                &handle.entitlement().limits,
-            ),
-            key_generation: keys.generation,
+            gate: SessionGate::without_keys(&handle.entitlement().limits),
+            key_generation: None,
             faults,
             is_trusted,
             principal_messages,
@@ -272,12 +264,18 @@ impl Conversation {
         Step::Renewed(Owed { entry, reply: encoded(&reply), is_fault: false }, expires)
     }
 
-    /// Follows a change of master secrets: an open session honours the same keys as a new one would.
+    /// Gives the gate its keys, and follows a change of master secrets: an open session honours the same keys as a new one would.
     fn renew_keys(&mut self) {
-        if self.context.identity.key_generation() != self.key_generation {
+        if self.key_generation != Some(self.context.identity.key_generation()) {
             let keys = self.context.identity.order_keys(&self.identity);
-            self.gate.set_keys(&keys.current, keys.previous.as_ref());
-            self.key_generation = keys.generation;
+            self.gate.set_keys(
+                self.handle.principal.clone(),
+                self.handle.id(),
+                &keys.current,
+                keys.previous.as_ref(),
+                self.identity.signature_key,
+            );
+            self.key_generation = Some(keys.generation);
         }
     }
 

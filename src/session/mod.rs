@@ -4,12 +4,13 @@
 //! reaches the gate. Handshake and upgrade run on tokio; then a **shard** owns the connection for life: one thread a
 //! processor that reads, parses, answers and writes (`shard`), with session logic that sees neither sockets nor TLS
 //! (`inbound`). In: messages of the client. Out: commands to the pipeline, and what it and the streams have for the
-//! client. Invariants: every session has a `connect` and a `disconnect` entry; no message of the client is acted on
-//! before the `connect` entry is durable; every end has its close frame.
+//! client. Invariants: every session has a `connect` and a `disconnect` entry; none gets its `101`, and no message of the client is
+//! acted on, before the `connect` entry is durable; every end has its close frame.
 
 mod abuse;
 mod active;
 mod bans;
+mod entitlements;
 mod frames;
 mod inbound;
 mod limits;
@@ -105,20 +106,6 @@ pub struct Identified {
     id: SessionId,
 }
 
-impl Session<Active> {
-    fn left_before_101(&self) {
-        let event = event::UpgradeRefused {
-            address: self.address.to_string(),
-            principal: Some(self.state.handle.principal.to_string()),
-            code: Code::SesPeerLeft.as_str().to_owned(),
-            status: 0,
-            detail: "the peer did not take the answer to its upgrade".to_owned(),
-        };
-        // The journal tells the server to stop when it fails.
-        let _ = self.context.summary.record(self.address.ip(), event);
-    }
-}
-
 impl Session<Identified> {
     /// A connection whose TLS handshake has succeeded. `id` is the exporter value of the connection, `presented` the
     /// client's certificates, which only the journal takes.
@@ -137,14 +124,7 @@ impl Session<Identified> {
     pub async fn serve(self, mut stream: TlsStream, slot: ConnectionSlot) {
         let (is_unknown, address) = (self.state.identity.is_err(), self.address);
         match self.upgrade(&mut stream).await {
-            Ok((session, upgrade)) => {
-                let deadline = Duration::from_millis(session.context.limits.now().upgrade_timeout_ms);
-                match tokio::time::timeout(deadline, upgrade.accept(&mut stream)).await {
-                    Ok(Ok(())) => session.begin(stream, upgrade, slot).await,
-                    // Admitted, and gone before it was told: there is no session, but there is an entry.
-                    Ok(Err(_)) | Err(_) => session.left_before_101(),
-                }
-            }
+            Ok((session, upgrade)) => session.begin(stream, upgrade, slot),
             Err((context, refused)) => {
                 if is_unknown {
                     context.unknown_peer(&slot, address);

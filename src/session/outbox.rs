@@ -5,9 +5,6 @@
 
 use crate::feed::{FrameKind, Joiner, push_frame, whole_frames};
 
-/// Memory that an empty outbox keeps.
-const BYTES_KEPT_MAX: usize = 64;
-
 /// Frames that wait for one client.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -74,10 +71,9 @@ impl Outbox {
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything; an empty outbox holds no memory.
     pub(super) fn clear(&mut self) {
-        self.frames.clear();
-        self.frames.shrink_to(BYTES_KEPT_MAX);
+        self.frames = Vec::new();
         self.at = 0;
         self.joiner.close();
     }

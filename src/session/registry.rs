@@ -10,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sealfeed_wire::CloseCode;
 
+use super::entitlements::SharedEntitlements;
 use super::limits::Limits;
 use super::pressure::{Level, Pressure};
 use super::withdrawn::{Departed, Revoked, RevokedCertificate};
@@ -24,6 +25,8 @@ use crate::types::{Code, Entitlement, Principal, SessionLimits, SessionsPolicy, 
 pub struct Registry {
     limits: Arc<Limits>,
     pressure: Arc<Pressure>,
+    /// What its sessions are entitled to.
+    pub(super) entitlements: SharedEntitlements,
     state: Mutex<State>,
 }
 
@@ -142,7 +145,8 @@ impl Registry {
             departed: Departed::default(),
             next_number: 0,
         };
-        Arc::new(Self { limits, pressure, state: Mutex::new(state) })
+        let entitlements = SharedEntitlements::default();
+        Arc::new(Self { limits, pressure, entitlements, state: Mutex::new(state) })
     }
 
     /// A place for a new connection, before anything is read of it. What is counted by address comes with

@@ -5,7 +5,7 @@
 
 use sealfeed_wire::{Code, PATH, SUBPROTOCOL_DBN, SUBPROTOCOL_JSON};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
 use super::token::Authorization;
@@ -26,14 +26,15 @@ pub struct UpgradeRules {
 /// A request for an upgrade that is well-formed, for our path, from an allowed origin, in our protocol.
 #[derive(Debug)]
 pub struct Upgrade {
-    request: Request,
+    /// `101 Switching Protocols`, not sent yet.
+    pub answer: Vec<u8>,
     /// Bytes that came behind the request: the client's first frames.
     pub already_read: Vec<u8>,
     /// `User-Agent`, control characters escaped; empty if none came.
     pub user_agent: String,
     /// How the client wants market data: the first of the sub-protocols it offers that we know; JSON if it offers none.
     pub encoding: Encoding,
-    /// What came in `Authorization`. It is not in the request any more.
+    /// What came in `Authorization`.
     pub authorization: Authorization,
 }
 
@@ -100,9 +101,11 @@ pub async fn receive<S: AsyncRead + Unpin>(
     let mut request = parse(&buffer)?;
     // Before anything is checked: what is refused is described, and a token is not to be.
     let authorization = Authorization::take(request.headers_mut());
-    let encoding = check(&request, rules)?;
+    let (encoding, response) = check(&request, rules)?;
+    let mut answer = Vec::with_capacity(256);
+    write_response(&mut answer, &response).map_err(|_| malformed("the answer cannot be written"))?;
     let user_agent = header(&request, "user-agent").unwrap_or_default();
-    Ok(Upgrade { request, already_read, user_agent, encoding, authorization })
+    Ok(Upgrade { answer, already_read, user_agent, encoding, authorization })
 }
 
 fn find_end(buffer: &[u8]) -> Option<usize> {
@@ -135,7 +138,8 @@ fn parse(head: &[u8]) -> Result<Request, Refused> {
     Ok(request)
 }
 
-fn check(request: &Request, rules: &UpgradeRules) -> Result<Encoding, Refused> {
+/// The encoding that is agreed on, and the answer that says so.
+fn check(request: &Request, rules: &UpgradeRules) -> Result<(Encoding, Response), Refused> {
     if request.uri().path() != PATH || request.uri().query().is_some() {
         // Not the query: RFC 6750 section 2.3 lets clients put a token there.
         let path = escaped(request.uri().path().as_bytes());
@@ -163,13 +167,17 @@ fn check(request: &Request, rules: &UpgradeRules) -> Result<Encoding, Refused> {
             return Err(Refused::new(Code::SesOriginRefused, format!("origin {origin}")));
         }
     }
-    create_response(request).map_err(|error| Refused::new(Code::SesUpgradeMalformed, error.to_string()))?;
-    let Some(mut offered) = offers(request) else { return Ok(Encoding::Json) };
+    let mut response = create_response(request)
+        .map_err(|error| Refused::new(Code::SesUpgradeMalformed, error.to_string()))?;
+    let Some(mut offered) = offers(request) else { return Ok((Encoding::Json, response)) };
     let known = |name| [Encoding::Json, Encoding::Dbn].into_iter().find(|one| protocol(*one) == name);
-    offered.find_map(known).ok_or_else(|| {
+    let encoding = offered.find_map(known).ok_or_else(|| {
         let offered = header(request, "sec-websocket-protocol").unwrap_or_default();
         Refused::new(Code::SesSubprotocolUnsupported, format!("offered {offered}"))
-    })
+    })?;
+    let agreed = HeaderValue::from_static(protocol(encoding));
+    response.headers_mut().insert("sec-websocket-protocol", agreed);
+    Ok((encoding, response))
 }
 
 /// Sub-protocols that the client offers; `None` if it names none.
@@ -186,24 +194,6 @@ fn header(request: &Request, name: &str) -> Option<String> {
 
 fn escaped(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(LOGGED_BYTES_MAX)].escape_ascii().to_string()
-}
-
-impl Upgrade {
-    /// Answers `101 Switching Protocols`.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub async fn accept<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> std::io::Result<()> {
-        let mut response = create_response(&self.request).map_err(std::io::Error::other)?;
-        if offers(&self.request).is_some() {
-            let protocol = HeaderValue::from_static(protocol(self.encoding));
-            response.headers_mut().insert("sec-websocket-protocol", protocol);
-        }
-        let mut head = Vec::with_capacity(256);
-        write_response(&mut head, &response).map_err(std::io::Error::other)?;
-        stream.write_all(&head).await?;
-        stream.flush().await
-    }
 }
 
 /// Answers with the refusal's status and the JSON body, and ends the connection.
@@ -281,9 +271,9 @@ mod tests {
     async fn a_well_formed_request_is_accepted_and_the_bytes_behind_it_are_kept() {
         let upgrade = check(&format!("{GOOD}frames")).await.unwrap();
         assert_eq!(upgrade.already_read, b"frames");
-        let mut answer = Vec::new();
-        upgrade.accept(&mut answer).await.unwrap();
-        assert!(String::from_utf8(answer).unwrap().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+        assert!(
+            String::from_utf8(upgrade.answer).unwrap().starts_with("HTTP/1.1 101 Switching Protocols\r\n")
+        );
     }
 
     #[tokio::test]
@@ -357,9 +347,11 @@ mod tests {
     async fn an_allowed_origin_and_our_protocol_among_others_are_accepted() {
         assert!(check(&with("Origin: https://desk.example")).await.is_ok());
         let upgrade = check(&with("Sec-WebSocket-Protocol: chat, sealfeed.v1.json")).await.unwrap();
-        let mut answer = Vec::new();
-        upgrade.accept(&mut answer).await.unwrap();
-        assert!(String::from_utf8(answer).unwrap().contains("sec-websocket-protocol: sealfeed.v1.json\r\n"));
+        assert!(
+            String::from_utf8(upgrade.answer)
+                .unwrap()
+                .contains("sec-websocket-protocol: sealfeed.v1.json\r\n")
+        );
     }
 
     #[tokio::test]
@@ -371,10 +363,8 @@ mod tests {
         ] {
             let upgrade = check(&with(&format!("Sec-WebSocket-Protocol: {offered}"))).await.unwrap();
             assert_eq!(protocol(upgrade.encoding), expected, "{offered}");
-            let mut answer = Vec::new();
-            upgrade.accept(&mut answer).await.unwrap();
             let agreed = format!("sec-websocket-protocol: {expected}\r\n");
-            assert!(String::from_utf8(answer).unwrap().contains(&agreed));
+            assert!(String::from_utf8(upgrade.answer).unwrap().contains(&agreed));
         }
         assert_eq!(check(GOOD).await.unwrap().encoding, Encoding::Json);
     }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, W
 
 use super::frames::{Frames, Unread};
 
-/// Bytes that a parser reads at once, and holds for an idle connection. A message of the protocol is smaller.
+/// Bytes that a parser reads at once. A message of the protocol is smaller.
 const READ_BUFFER_BYTES: usize = 256;
 
 /// Something the peer sent.
@@ -41,11 +41,32 @@ pub enum Incoming {
 
 /// Reads what one peer sends.
 pub struct Reader {
-    context: WebSocketContext,
+    /// Only while there is something to parse: an idle connection holds none (docs/adr/0047).
+    parser: Option<Box<Parser>>,
     frames: Frames,
+    message_bytes_max: usize,
     fragments_max: u32,
-    stream: Memory,
+    /// Whole frames that answer what was read.
+    answers: Vec<u8>,
     is_over: bool,
+}
+
+/// What parses a message, from its first byte to its last.
+struct Parser {
+    context: WebSocketContext,
+    stream: Memory,
+}
+
+impl Parser {
+    fn new(message_bytes_max: usize) -> Box<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max));
+        let context = WebSocketContext::new(Role::Server, Some(config));
+        Box::new(Self { context, stream: Memory::default() })
+    }
 }
 
 /// What stands for the socket.
@@ -87,13 +108,8 @@ impl Reader {
     /// A reader of messages of at most `message_bytes_max` bytes, all fragments together, in at most `fragments_max` frames.
     #[must_use]
     pub fn new(message_bytes_max: usize, fragments_max: u32) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(message_bytes_max))
-            .max_frame_size(Some(message_bytes_max));
-        let context = WebSocketContext::new(Role::Server, Some(config));
-        Self { context, frames: Frames::default(), fragments_max, stream: Memory::default(), is_over: false }
+        let (parser, frames) = (None, Frames::default());
+        Self { parser, frames, message_bytes_max, fragments_max, answers: Vec::new(), is_over: false }
     }
 
     /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::read`] has
@@ -103,7 +119,10 @@ impl Reader {
             return;
         }
         let taken = self.frames.take(bytes, self.fragments_max);
-        self.stream.received.extend_from_slice(&bytes[..taken]);
+        if !bytes.is_empty() {
+            let parser = self.parser.get_or_insert_with(|| Parser::new(self.message_bytes_max));
+            parser.stream.received.extend_from_slice(&bytes[..taken]);
+        }
     }
 
     /// Which message or control frame has begun and is not whole, if one has: the same number as long as it is not.
@@ -114,10 +133,9 @@ impl Reader {
 
     /// The next thing from the peer, if it is whole. Nothing comes after its close frame, or after a violation.
     pub fn read(&mut self) -> Option<Incoming> {
-        if self.is_over {
-            return None;
-        }
-        let incoming = match self.context.read(&mut self.stream) {
+        // None before anything has come, and none when all has been read.
+        let Parser { context, stream } = &mut **self.parser.as_mut()?;
+        let incoming = match context.read(stream) {
             Ok(Message::Text(text)) => Incoming::Text(text),
             Ok(Message::Ping(_)) => Incoming::Ping,
             Ok(Message::Pong(_)) => Incoming::Pong,
@@ -127,7 +145,13 @@ impl Reader {
             Ok(Message::Frame(_)) => Incoming::Violation(CloseCode::WebSocketProtocol),
             Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 match self.frames.unread() {
-                    None => return None,
+                    None => {
+                        // All frames were whole and are read: nothing of them is left in the parser.
+                        if self.frames.under_way().is_none() {
+                            self.parser = None;
+                        }
+                        return None;
+                    }
                     Some(Unread::OneTooMany) => Incoming::TooManyFragments,
                     Some(Unread::LongForm | Unread::CloseCode) => {
                         Incoming::Violation(CloseCode::WebSocketProtocol)
@@ -138,11 +162,12 @@ impl Reader {
         };
         if matches!(incoming, Incoming::Ping | Incoming::Closed(_)) {
             // Memory takes everything; a closed connection says so after it has taken the answer.
-            let _ = self.context.flush(&mut self.stream);
+            let _ = context.flush(stream);
+            self.answers.append(&mut stream.answers);
         }
         if matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_) | Incoming::TooManyFragments) {
             self.is_over = true;
-            (self.stream.received, self.stream.read) = (Vec::new(), 0);
+            self.parser = None;
         }
         Some(incoming)
     }
@@ -155,9 +180,9 @@ impl Reader {
 
     /// Whole frames that answer what was read, to be sent; they are taken out.
     pub fn take_answers(&mut self, out: &mut Vec<u8>) {
-        if !self.stream.answers.is_empty() {
-            out.append(&mut self.stream.answers);
-            self.stream.answers = Vec::new();
+        if !self.answers.is_empty() {
+            out.append(&mut self.answers);
+            self.answers = Vec::new();
         }
     }
 }
@@ -210,6 +235,24 @@ mod tests {
             parser.take_answers(&mut answers);
             assert_eq!(answers, b"\x8a\x01?", "a pong is not masked");
         }
+    }
+
+    #[test]
+    fn a_reader_between_two_messages_holds_no_parser_and_one_inside_a_message_does() {
+        let mut parser = Reader::new(100, 100);
+        assert!(parser.parser.is_none());
+        for part in [frame(0x01, b"he"), frame(0x89, b"?"), frame(0x81, b"you")[..3].to_vec()] {
+            parser.feed(&part);
+            all(&mut parser);
+            assert!(parser.parser.is_some() && !parser.is_over());
+        }
+        let mut parser = Reader::new(100, 100);
+        parser.feed(&[frame(0x89, b"?"), frame(0x81, b"you")].concat());
+        assert_eq!(all(&mut parser).len(), 2);
+        assert!(parser.parser.is_none());
+        let mut answers = Vec::new();
+        parser.take_answers(&mut answers);
+        assert_eq!(answers, b"\x8a\x01?");
     }
 
     #[test]

@@ -63,9 +63,9 @@ pub(super) fn whoami(
         id,
         principal: handle.principal.to_string(),
         certificate: Certificate {
-            subject: identity.subject.clone(),
-            issuer: identity.issuer_name.clone(),
-            serial: identity.serial.clone(),
+            subject: identity.subject.to_string(),
+            issuer: identity.issuer_name().to_owned(),
+            serial: identity.serial(),
             not_before: identity.not_before,
             not_after: identity.not_after,
             sha256: sealfeed_wire::CertificateHash(identity.fingerprint),

@@ -116,7 +116,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Takes over what arrived.
+    /// Takes over what arrived: the answer to its upgrade leaves together with its welcome.
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
         let (is_trusted, messages) = (arrival.is_trusted, arrival.slots.1.messages());
         let who = (arrival.identity, arrival.token);
@@ -131,6 +131,7 @@ impl Connection {
             deadlines.token_until(until(expires, context.clock.now()), now);
         }
         let mut outbox = Outbox::default();
+        outbox.frames(|frames| frames.extend_from_slice(&arrival.answer));
         if arrival.ending.is_none() {
             // Here and not before: from now on the session is told of changes, what came earlier is in its welcome.
             outbox.message(&welcome::message(context, conversation.handle(), conversation.token_expires()));
@@ -146,7 +147,8 @@ impl Connection {
             commands: VecDeque::new(),
             owed: None,
             has_logged_out: false,
-            may_read: true,
+            // What the socket has is said when it is registered.
+            may_read: !arrival.read.is_empty(),
             is_read_closed: false,
             is_readable_listed: false,
             is_writable_listed: false,

@@ -9,20 +9,20 @@ use tokio::time::Instant;
 use crate::config::LimitsConfig;
 use crate::types::Code;
 
-/// When a session is to do something by itself.
+/// When a session is to do something by itself. One for each connection: no wider than it has to be.
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    idle: Duration,
-    ping_interval: Duration,
+    /// Milliseconds, as the next one; at most 49 days.
+    idle_ms: u32,
+    message_timeout_ms: u32,
     /// `None` once the client has asked for something.
     first_request: Option<Instant>,
-    message_timeout: Duration,
     /// The message that is not whole, and when it has to be.
     message: Option<(u64, Instant)>,
     silent: Instant,
     ping: Instant,
-    lifetime: Instant,
-    certificate: Instant,
+    /// When its time is over, and why: its lifetime, or its certificate's.
+    over: (Instant, Code),
     /// `None` for a session without a token.
     token: Option<Instant>,
 }
@@ -45,19 +45,34 @@ pub(super) enum Due {
 impl Deadlines {
     /// A session that begins now and whose certificate is good for `certificate`.
     pub(super) fn new(limits: &LimitsConfig, certificate: Duration, now: Instant) -> Self {
-        let idle = Duration::from_millis(limits.idle_timeout_ms);
-        Self {
-            idle,
-            ping_interval: idle / 3,
+        let lifetime = Duration::from_secs(limits.session_lifetime_s);
+        let over = if lifetime <= certificate {
+            (now + lifetime, Code::SesLifetimeReached)
+        } else {
+            (now + certificate, Code::SesCertificateExpired)
+        };
+        let ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let mut deadlines = Self {
+            idle_ms: ms(limits.idle_timeout_ms),
+            message_timeout_ms: ms(limits.message_timeout_ms),
             first_request: Some(now + Duration::from_millis(limits.first_request_timeout_ms)),
-            message_timeout: Duration::from_millis(limits.message_timeout_ms),
             message: None,
-            silent: now + idle,
-            ping: now + idle / 3,
-            lifetime: now + Duration::from_secs(limits.session_lifetime_s),
-            certificate: now + certificate,
+            silent: now,
+            ping: now,
+            over,
             token: None,
-        }
+        };
+        deadlines.ping = now + deadlines.idle() / 3;
+        deadlines.heard(now);
+        deadlines
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms.into())
+    }
+
+    fn message_timeout(&self) -> Duration {
+        Duration::from_millis(self.message_timeout_ms.into())
     }
 
     /// The token under which it goes on is good for so long.
@@ -67,19 +82,19 @@ impl Deadlines {
 
     /// Something came from the client.
     pub(super) fn heard(&mut self, now: Instant) {
-        self.silent = now + self.idle;
+        self.silent = now + self.idle();
     }
 
     /// What came ends inside this message, if inside any.
     pub(super) fn under_way(&mut self, message: Option<u64>, now: Instant) {
         if self.message.map(|(number, _)| number) != message {
-            self.message = message.map(|number| (number, now + self.message_timeout));
+            self.message = message.map(|number| (number, now + self.message_timeout()));
         }
     }
 
     /// Nothing was read for a while by our own doing: the message under way has all its time again.
     pub(super) fn was_not_read(&mut self, now: Instant) {
-        self.message = self.message.map(|(number, _)| (number, now + self.message_timeout));
+        self.message = self.message.map(|(number, _)| (number, now + self.message_timeout()));
     }
 
     /// The client asked for something.
@@ -89,7 +104,7 @@ impl Deadlines {
 
     /// When the next of them is due.
     pub(super) fn next(&self) -> Instant {
-        let first = self.silent.min(self.ping).min(self.lifetime).min(self.certificate);
+        let first = self.silent.min(self.ping).min(self.over.0);
         let first = self.token.map_or(first, |by| first.min(by));
         let first = self.message.map_or(first, |(_, by)| first.min(by));
         self.first_request.map_or(first, |by| first.min(by))
@@ -97,11 +112,8 @@ impl Deadlines {
 
     /// What is due now; each comes once.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if now >= self.lifetime {
-            return Some(Due::Over(Code::SesLifetimeReached));
-        }
-        if now >= self.certificate {
-            return Some(Due::Over(Code::SesCertificateExpired));
+        if now >= self.over.0 {
+            return Some(Due::Over(self.over.1));
         }
         if self.token.is_some_and(|by| now >= by) {
             return Some(Due::Over(Code::SesTokenOutOfTime));
@@ -117,7 +129,7 @@ impl Deadlines {
             return Some(if self.first_request.is_some() { Due::FirstRequest } else { Due::Silence });
         }
         if now >= self.ping {
-            self.ping = now + self.ping_interval;
+            self.ping = now + self.idle() / 3;
             return Some(Due::Ping);
         }
         None

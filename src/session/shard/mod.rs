@@ -14,7 +14,7 @@ mod streams;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Token, Waker};
@@ -26,6 +26,7 @@ use super::registry::{ConnectionSlot, PrincipalSlot};
 use super::tls::Tls;
 use crate::feed::{Ending, Inbox};
 use crate::identity::{self, Identified};
+use crate::journal::Journal;
 use crate::pipeline::SessionHandle;
 use crate::shutdown::StopReason;
 
@@ -37,6 +38,10 @@ type Slots = (ConnectionSlot, PrincipalSlot);
 
 /// A connection on its way to its shard.
 pub(super) struct Arrival {
+    /// It begins when this entry is durable.
+    pub(super) entry: u64,
+    /// The answer to its upgrade, which nobody has sent yet.
+    pub(super) answer: Vec<u8>,
     pub(super) socket: std::net::TcpStream,
     pub(super) tls: Tls,
     /// Plain bytes behind the upgrade.
@@ -59,7 +64,7 @@ struct Door {
     is_stopped: AtomicBool,
     /// Bytes that wait for its clients, as of its last round.
     out_bytes: AtomicUsize,
-    /// The shard waits for the log: it wants to know when more is durable.
+    /// The shard waits for the log: it wants to know when more is durable. Written with `arrivals` locked.
     awaits_log: AtomicBool,
 }
 
@@ -127,13 +132,21 @@ impl Shards {
         Arc::clone(&self.door_of(number).inbox)
     }
 
-    /// Gives a connection to its shard. One that has stopped drops it: the server is stopping.
-    pub(super) fn hand_over(&self, arrival: Arrival) {
+    /// Gives a connection to its shard. One that has stopped drops it: the server is stopping. The shard is not woken for one that cannot
+    /// begin yet: the log does that.
+    pub(super) fn hand_over(&self, arrival: Arrival, journal: &Journal) {
         let door = self.door_of(arrival.handle.number);
+        let entry = arrival.entry;
         let mut arrivals = door.arrivals.lock();
-        if !door.is_stopped.load(Ordering::Acquire) {
-            arrivals.push(arrival);
-            drop(arrivals);
+        if door.is_stopped.load(Ordering::Acquire) {
+            return;
+        }
+        arrivals.push(arrival);
+        door.awaits_log.store(true, Ordering::Release);
+        drop(arrivals);
+        // Either this sees that the entry is durable, or the log sees that somebody waits for it.
+        fence(Ordering::SeqCst);
+        if journal.is_durable(entry).unwrap_or(true) {
             door.inbox.wake();
         }
     }
@@ -171,6 +184,8 @@ impl ShardThreads {
         for (number, Seed { poll, door }) in self.seeds.drain(..).enumerate() {
             let durable = Arc::clone(&door);
             context.journal.on_durable(move || {
+                // What is durable now was said before who waits for it is asked; the other side does the reverse.
+                fence(Ordering::SeqCst);
                 if durable.awaits_log.load(Ordering::Acquire) {
                     durable.inbox.wake();
                 }

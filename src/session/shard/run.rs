@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -23,7 +23,7 @@ use super::streams::Streams;
 use super::{Arrival, Door, WAKER};
 use crate::feed::{Delivery, Item, ReaderId, Run};
 use crate::session::SessionContext;
-use crate::session::active::End;
+use crate::session::active::{End, GOING_AWAY};
 use crate::shutdown::StopReason;
 use crate::types::Code;
 
@@ -54,6 +54,10 @@ pub(super) struct Shard {
     writable: Vec<usize>,
     /// Connections that wait for the pipeline or the log.
     waiting: Vec<usize>,
+    /// What arrived and has not begun: its entry is not durable yet. Bounded like the arrivals.
+    beginning: Vec<Arrival>,
+    /// The entry of one of them became durable in this round.
+    has_begun: bool,
     /// Connections whose sockets take nothing while their streams go on.
     lagging: Vec<usize>,
     /// Memory of the list that is walked next.
@@ -89,6 +93,8 @@ impl Shard {
             readable: Vec::new(),
             writable: Vec::new(),
             waiting: Vec::new(),
+            beginning: Vec::new(),
+            has_begun: false,
             lagging: Vec::new(),
             spare: Vec::new(),
             outbox_bytes: 0,
@@ -121,7 +127,7 @@ impl Shard {
 
     /// How long there is nothing to do unless something happens.
     fn timeout(&self) -> Option<Duration> {
-        if self.owes_delivery || !self.readable.is_empty() || !self.writable.is_empty() {
+        if self.owes_delivery || self.has_begun || !self.readable.is_empty() || !self.writable.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.timers.next().map_or(self.report_at, |timer| timer.min(self.report_at));
@@ -145,8 +151,8 @@ impl Shard {
     }
 
     fn round(&mut self) {
-        let arrivals = std::mem::take(&mut *self.door.arrivals.lock());
-        arrivals.into_iter().for_each(|arrival| self.arrive(arrival));
+        self.beginning.append(&mut self.door.arrivals.lock());
+        self.begin();
         if !self.is_stopping && self.context.shutdown.is_stopping() {
             self.is_stopping = true;
             let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
@@ -195,7 +201,7 @@ impl Shard {
         );
         self.report_if_due();
         self.door.out_bytes.store(self.streams.bytes() + self.outbox_bytes, Ordering::Relaxed);
-        self.door.awaits_log.store(!self.waiting.is_empty(), Ordering::Release);
+        self.await_log();
     }
 
     /// Records what has left for everybody, every minute.
@@ -261,6 +267,37 @@ impl Shard {
             connection.due_at = Some(next);
             self.timers.set(next, place, connection.number());
         }
+    }
+
+    /// Begins sessions whose entries are durable.
+    fn begin(&mut self) {
+        let mut beginning = std::mem::take(&mut self.beginning);
+        let has_begun = |arrival: &mut Arrival| match self.context.journal.is_durable(arrival.entry) {
+            Ok(is_durable) => is_durable,
+            // The server stops, and nobody begins any more.
+            Err(_) => {
+                arrival.ending = Some(GOING_AWAY);
+                true
+            }
+        };
+        let begun: Vec<Arrival> = beginning.extract_if(.., has_begun).collect();
+        begun.into_iter().for_each(|arrival| self.arrive(arrival));
+        if beginning.is_empty() {
+            beginning = Vec::new();
+        }
+        self.beginning = beginning;
+    }
+
+    /// Asks to be woken by the log if anybody waits for it. Who waits for the pipeline, too, is looked at again by itself ([`RETRY`]).
+    fn await_log(&mut self) {
+        let arrivals = self.door.arrivals.lock();
+        let awaits_log = !self.waiting.is_empty() || !self.beginning.is_empty() || !arrivals.is_empty();
+        self.door.awaits_log.store(awaits_log, Ordering::Release);
+        drop(arrivals);
+        // Either this sees that an entry is durable, or the log sees that somebody waits for it.
+        fence(Ordering::SeqCst);
+        let journal = &self.context.journal;
+        self.has_begun = self.beginning.iter().any(|one| journal.is_durable(one.entry).unwrap_or(true));
     }
 
     fn arrive(&mut self, arrival: Arrival) {
