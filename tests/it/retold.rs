@@ -187,6 +187,31 @@ async fn what_was_missed_before_and_after_a_restart_comes_in_one_piece() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_live_stream_waits_behind_all_that_was_missed_however_slowly_that_is_taken() {
+    let server = Server::start(|config| {
+        trading(config, &["SEAL"], 2_000);
+        config.feed.resume_stream_bytes_max = 4 * 1024 * 1024;
+        // So that what was missed waits in the server.
+        config.limits.socket_unsent_bytes_max = 16 * 1024;
+    })
+    .await;
+    let mut alice = server.connect(&Pki::get().client(ALICE)).await;
+    let reply = alice.request(request("book", &["SEAL"])).await;
+    let (epoch, start) =
+        (&reply["symbols"]["SEAL"]["epoch"], reply["symbols"]["SEAL"]["seq"].as_u64().unwrap());
+    let (mut whole, mut late) = (Log::default(), Log::default());
+    whole.read_until(&mut alice, "book", start + 5_000).await;
+    let mut carol = server.connect(&Pki::get().client(CAROL)).await;
+    let stream = resume(&mut carol, "book", epoch, start + 1).await;
+    assert_eq!(stream["recovered"], true, "{stream}");
+    let joined = stream["seq"].as_u64().unwrap();
+    // Carol reads nothing while the stream goes on.
+    whole.read_until(&mut alice, "book", joined + 200).await;
+    late.read_until(&mut carol, "book", joined + 200).await;
+    assert_eq!(late.0[0].0, start + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_requests_for_a_stream_the_one_that_is_answered_last_holds() {
     let server = Server::start(forgetful).await;
     let mut alice = server.connect(&Pki::get().client(ALICE)).await;

@@ -120,6 +120,11 @@ impl Connection {
         if !self.outbox.is_empty() {
             self.outbox.take(ROUND_BYTES, plain);
         }
+        // What is left in there comes before everything else, though it was cut short of a round at the end of a frame.
+        if !self.outbox.is_empty() {
+            let bytes = plain.len();
+            return self.tls.seal(plain, sealed).map(|()| bytes);
+        }
         // One part a round, so that other streams go on; more of them where nothing else waits.
         if plain.len() < ROUND_BYTES {
             self.delivered += self.pending.next(plain);
