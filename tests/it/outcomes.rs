@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::crash::{Dice, from_environment};
+use crate::floor;
 use crate::harness::{Client, Frame, Identity, Pki, Received, assert_executes_again, frame_text};
 use crate::process::{ServerProcess, configure, connect};
 
@@ -331,4 +332,48 @@ async fn every_order_has_exactly_one_outcome_however_often_the_server_is_killed(
     println!(
         "{cycles} kills, {messages} messages, {in_doubt} in doubt and settled, {repeated} repeated alike, {reports} reports without a gap"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_was_told_is_done_holds_though_the_server_is_killed_at_that_moment() {
+    let folder = TempDir::new().unwrap();
+    let config = configure(folder.path(), &Pki::get().folder, MARKET);
+    std::fs::write(folder.path().join("entitlements.toml"), floor::POLICY).unwrap();
+    // Each command, and what becomes of an order of bob's and one of erin's behind it.
+    let kill = |action: &str| {
+        let body = json!({"scope": "principal", "target": "acme/bob", "action": action, "reason": "a drill"});
+        (SignedOp::AdminKill, body)
+    };
+    let trading = |state: &str| {
+        (SignedOp::AdminTrading, json!({"symbol": "SEAL", "state": state, "reason": "a drill"}))
+    };
+    let accepted = json!(null);
+    let (killed, halted) = (json!("SF-RSK-018"), json!("SF-ORD-064"));
+    let steps = [
+        (kill("engage"), [&killed, &accepted]),
+        (trading("halted"), [&killed, &halted]),
+        (kill("release"), [&halted, &halted]),
+        (trading("open"), [&accepted, &accepted]),
+    ];
+    for (number, ((op, body), expected)) in steps.into_iter().enumerate() {
+        let server = ServerProcess::start(&config).unwrap();
+        let mut dave = connect(server.address, &Pki::get().client("beta/dave")).await;
+        let done = dave.order(op, &body.to_string()).await;
+        assert_eq!(done["type"], "ok", "{done}");
+        server.signal(Signal::KILL);
+        server.wait();
+        let server = ServerProcess::start(&config).unwrap();
+        for (trader, expected) in ["acme/bob", "acme/erin"].into_iter().zip(expected) {
+            let mut client = connect(server.address, &Pki::get().client(trader)).await;
+            let order = json!({
+                "cl_ord_id": format!("n-{number}"), "symbol": "SEAL", "side": "buy", "type": "limit", "qty": "1",
+                "price": "1.00", "tif": "gtc",
+            });
+            let answer = client.order(SignedOp::OrderNew, &order.to_string()).await;
+            assert_eq!(answer["code"], *expected, "step {number}, {trader}: {answer}");
+        }
+        server.signal(Signal::KILL);
+        server.wait();
+    }
+    assert_executes_again(&folder.path().join("log"));
 }
