@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::ladder::LevelIndex;
 use super::orders::{Order, OrderIndex};
 use super::{Venue, book_of, open};
 use crate::types::{
@@ -279,6 +280,7 @@ impl Venue {
             time_in_force,
             post_only,
             self_trade,
+            level: LevelIndex::NONE,
             priority,
         };
         self.sum.add(&order);

@@ -3,7 +3,8 @@
 //! The pipeline counts identifiers up, so the index keeps each eight neighbours in one cache line: orders that come in one after
 //! the other touch the same line. The lines themselves are spread by a fixed multiplicative hash, which keeps runs alike and need
 //! not withstand chosen keys, because nobody outside chooses an identifier. Open addressing with linear probing; removing closes
-//! the hole, so that no search ever passes a grave. Eight bytes a slot, at most half of the slots taken.
+//! the hole, so that no search ever passes a grave. Eight bytes a slot, at most four fifths of the slots taken: more room would make
+//! searches a step shorter, and miss the processor's own cache more often.
 
 use super::orders::OrderIndex;
 use crate::types::OrderId;
@@ -53,7 +54,7 @@ impl IdIndex {
 
     /// Puts an identifier in that is not in.
     pub(super) fn insert(&mut self, id: OrderId, index: OrderIndex) {
-        if (self.count + 1) * 2 > self.slots.len() {
+        if (self.count + 1) * 5 > self.slots.len() * 4 {
             self.grow();
         }
         self.put(Slot { id: lower_half(id), index });

@@ -22,6 +22,7 @@ mod book;
 mod event;
 mod export;
 mod index;
+mod ladder;
 mod matching;
 mod orders;
 mod paper;
@@ -33,6 +34,7 @@ pub use auction::Indicative;
 use book::Book;
 pub use event::VenueEvent;
 pub use export::{BookState, Counters, RestingOrder, RestoreError, RestoreFault};
+use ladder::LevelIndex;
 use orders::{Order, OrderIndex, Orders};
 use paper::Paper;
 pub use paper::{PAPER_LEVELS_MAX, PaperLevel, PaperPlace, PaperState, Recorded, SHOWN_LEVELS_MAX, Shown};
@@ -281,7 +283,7 @@ impl Venue {
 
     /// Takes a resting order out and reports it as `kind`: cancelled or expired.
     fn withdraw(&mut self, index: OrderIndex, kind: ExecutionKind, events: &mut Vec<VenueEvent>) {
-        let order = self.orders[index];
+        let order = &self.orders[index];
         if let Some(book) = book_of(&mut self.books, order.instrument) {
             book.returned += u128::from(order.leaves.nanos());
         }
@@ -292,11 +294,12 @@ impl Venue {
 
     /// Takes a resting order out of the book, whatever becomes of what was left of it, and tells the market.
     fn take_out(&mut self, index: OrderIndex, events: &mut Vec<VenueEvent>) {
-        let order = self.orders[index];
-        let Some(book) = book_of(&mut self.books, order.instrument) else { return };
-        self.sum.subtract(&order);
+        let Some(book) = book_of(&mut self.books, self.orders[index].instrument) else { return };
+        // First, while the order itself is on its way from memory: so its neighbours come along.
         book.unlink(index, &mut self.orders);
         self.orders.remove(index);
+        let order = self.orders[index];
+        self.sum.subtract(&order);
         close(&mut self.open_orders, order.owner);
         if book.paper.is_some() {
             return book.leave_paper(&order);
@@ -377,6 +380,7 @@ impl Taker {
             time_in_force: self.time_in_force,
             post_only: self.post_only,
             self_trade: self.self_trade,
+            level: LevelIndex::NONE,
             priority,
         }
     }

@@ -6,6 +6,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::index::IdIndex;
+use super::ladder::LevelIndex;
 use crate::types::{
     Execution, ExecutionKind, InstrumentId, OrderId, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce,
 };
@@ -60,6 +61,8 @@ pub(super) struct Order {
     pub(super) time_in_force: TimeInForce,
     pub(super) post_only: bool,
     pub(super) self_trade: Option<SelfTrade>,
+    /// The level whose queue it is in; none before it is in one.
+    pub(super) level: LevelIndex,
     /// At one price the lower number trades first. Given when the order comes to rest, and anew when it loses its place.
     pub(super) priority: u64,
 }
