@@ -82,4 +82,5 @@ pub use segment::{
     BUILD_BYTES_MAX, IN_FLIGHT_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentError, SegmentHeader,
     seal_name, segment_name,
 };
+pub use sha_ni::sha256_pair;
 pub use space::Space;

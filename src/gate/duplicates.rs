@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sealfeed_wire::Code;
 
+use super::owners::OwnerMap;
 use crate::types::{
     DuplicateLimit, InstrumentId, OwnerId, Price, Quantity, Side, TimeArithmetic as _, UnixNanos,
 };
@@ -32,7 +33,7 @@ pub struct Look {
 /// The memory of all owners whose rights bound duplicates.
 #[derive(Debug)]
 pub struct Duplicates {
-    owners: HashMap<OwnerId, Remembered>,
+    owners: OwnerMap<Remembered>,
     /// At how many owners idle ones are dropped next; twice of what was left, so the cost stays constant.
     prune_at: usize,
 }
@@ -47,7 +48,7 @@ struct Remembered {
 
 impl Default for Duplicates {
     fn default() -> Self {
-        Self { owners: HashMap::new(), prune_at: OWNERS_MIN }
+        Self { owners: OwnerMap::default(), prune_at: OWNERS_MIN }
     }
 }
 

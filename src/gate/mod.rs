@@ -15,6 +15,7 @@ pub mod duplicates;
 mod fill;
 mod firm_rate;
 pub mod freshness;
+mod owners;
 mod publish;
 pub mod rate;
 pub mod replay;
@@ -31,8 +32,6 @@ pub use replay::ReplayCache;
 pub use risk::{AccountRisk, RiskContext};
 pub use session::{AuthenticRequest, DecodedBody, SessionGate, decode, digest, names};
 
-use std::collections::HashMap;
-
 use sealfeed_wire::reply::RateLimit;
 use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, Scaled, Stp, TimeInForce as WireTimeInForce};
 
@@ -43,6 +42,7 @@ use crate::types::{
 };
 use duplicates::{Duplicates, Look};
 use firm_rate::FirmRates;
+use owners::OwnerMap;
 use risk::Proposal;
 
 /// Fewest rate limiters at which idle ones are looked for.
@@ -54,7 +54,7 @@ pub struct Gate {
     window_ns: u64,
     replay: ReplayCache,
     nonces: NonceFill,
-    order_rates: HashMap<OwnerId, RateLimiter>,
+    order_rates: OwnerMap<RateLimiter>,
     firm_rates: FirmRates,
     duplicates: Duplicates,
     /// At how many limiters idle ones are dropped next; twice of what was left, so the cost stays constant.
@@ -187,7 +187,7 @@ impl Gate {
             window_ns,
             replay: ReplayCache::new(window_ns, config.nonces_max, config.nonces_per_principal_max),
             nonces: NonceFill::new(config.nonces_max, window_ns.saturating_add(2 * freshness::SKEW_NS)),
-            order_rates: HashMap::new(),
+            order_rates: OwnerMap::default(),
             firm_rates: FirmRates::default(),
             duplicates: Duplicates::default(),
             prune_at: LIMITERS_MIN,
@@ -236,7 +236,7 @@ impl Gate {
         let rights = entitlement.orders.as_ref().ok_or(Code::OrdNotEntitled)?;
         self.charge_order(owner, rights.orders_per_second, now)?;
         let rights = entitlement.may_trade(order.symbol.as_str())?;
-        let instrument = instruments.by_symbol(order.symbol.as_str()).ok_or(Code::OrdSymbolUnknown)?;
+        let instrument = instruments.of_symbol(&order.symbol).ok_or(Code::OrdSymbolUnknown)?;
         if !instrument.tradable {
             return Err(Code::OrdSymbolNotTradable.into());
         }

@@ -97,8 +97,13 @@ impl Instruments {
     /// The instrument of this symbol, if there is one.
     #[must_use]
     pub fn by_symbol(&self, symbol: &str) -> Option<&Instrument> {
-        let symbol = Symbol::new(symbol).ok()?;
-        self.by_symbol.get(&symbol).and_then(|id| self.by_id(*id))
+        self.of_symbol(&Symbol::new(symbol).ok()?)
+    }
+
+    /// The instrument of a symbol that was read already, if there is one.
+    #[must_use]
+    pub fn of_symbol(&self, symbol: &Symbol) -> Option<&Instrument> {
+        self.by_symbol.get(symbol).and_then(|id| self.by_id(*id))
     }
 
     /// Every instrument, in the order of identifiers.

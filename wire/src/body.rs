@@ -77,8 +77,9 @@ struct Body<'a, const N: usize> {
 type Refusal = (Code, Cow<'static, str>);
 
 impl<'a, const N: usize> Body<'a, N> {
+    #[inline]
     fn read(text: &'a str, names: &'static [&'static str; N], place: fn(&str) -> Option<usize>) -> Self {
-        Self { fields: Fields::read(text, Keys { place, raw: 0 }), names }
+        Self { fields: Fields::read(text, Keys { place, raw: 0, long: 0 }), names }
     }
 
     fn check_form(&self) -> Result<(), Refusal> {

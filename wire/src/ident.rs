@@ -4,6 +4,7 @@
 //! without escaping, and can be logged as it is.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -47,7 +48,7 @@ const fn is_symbol_byte(byte: u8) -> bool {
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $max:expr, $allowed:ident, $expecting:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name {
             /// Zero behind `length`, so that the derived comparisons are those of the text.
             bytes: [u8; $max],
@@ -88,6 +89,13 @@ macro_rules! identifier {
             pub fn as_str(&self) -> &str {
                 // Only ASCII gets in, so the fallback is never taken.
                 std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+            }
+        }
+
+        impl Hash for $name {
+            /// Of the text alone: most are much shorter than the room for them.
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_bytes().hash(state);
             }
         }
 

@@ -51,7 +51,7 @@ pub use market::{BookDecimals, Level, MarketMessage, StreamHeader, StreamKey};
 pub use message::{MessageError, ServerMessage};
 pub use publish::Publish;
 pub use request::{Op, Proof, Request, RequestError, Signed, Subscribe, Symbols};
-pub use sha256::sha256;
+pub use sha256::{CompressPair, sha256};
 pub use signing::{KeyedMac, OrderKey, SessionMac};
 pub use term::{
     AdminVerb, Aggressor, Channel, Conflation, Depth, KillAction, KillScope, MassCancelScope, OnSlow,

@@ -39,6 +39,8 @@ pub(crate) struct Keys {
     pub(crate) place: fn(&str) -> Option<usize>,
     /// Places whose values are kept as raw text, one bit each.
     pub(crate) raw: u32,
+    /// Places whose values are likely to be long strings, one bit each. Only a hint.
+    pub(crate) long: u32,
 }
 
 /// The values of an object, by place in the list of its keys.
@@ -52,10 +54,14 @@ pub(crate) struct Fields<'a, const N: usize> {
 
 impl<'a, const N: usize> Fields<'a, N> {
     /// Reads `text`. Whatever is wrong stands in `fault`; what was read before it can be used.
+    #[inline]
     pub(crate) fn read(text: &'a str, keys: Keys) -> Self {
+        // Most of an object is its room: one variable, which is returned whatever happens, is filled in place and not copied.
         let mut fields = Self::EMPTY;
-        // Most of an object is its room: filled in place, it is not copied.
-        if plain::fill(text, keys, &mut fields).is_some() { fields } else { Self::read_strictly(text, keys) }
+        if plain::fill(text, keys, &mut fields).is_none() {
+            fields = Self::read_strictly(text, keys);
+        }
+        fields
     }
 
     const EMPTY: Self = Self { values: [const { None }; N], duplicates: 0, fault: None };

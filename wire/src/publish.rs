@@ -81,7 +81,7 @@ const PUB_SEQ: usize = 0;
 const SYMBOL: usize = 1;
 const MESSAGES: usize = 2;
 
-const KEYS: Keys = Keys { place, raw: 1 << MESSAGES };
+const KEYS: Keys = Keys { place, raw: 1 << MESSAGES, long: 0 };
 
 fn place(key: &str) -> Option<usize> {
     NAMES.iter().position(|name| *name == key)

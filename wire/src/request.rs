@@ -226,7 +226,11 @@ const TOKEN: usize = 16;
 
 type Envelope<'a> = Fields<'a, { NAMES.len() }>;
 
-const KEYS: Keys = Keys { place, raw: 1 << SYMBOLS | 1 << RESUME | 1 << BODY };
+const KEYS: Keys = Keys {
+    place,
+    raw: 1 << SYMBOLS | 1 << RESUME | 1 << BODY,
+    long: 1 << TS | 1 << NONCE | 1 << MAC | 1 << SIG | 1 << TOKEN,
+};
 
 /// The place of a key in [`NAMES`]. A `match`, because the compiler decides by length first.
 fn place(key: &str) -> Option<usize> {

@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 
 use crate::hex;
 use crate::request::Signed;
-use crate::sha256::State;
+use crate::sha256::{CompressPair, State};
 use crate::term::SignedOp;
 use crate::value::{CertificateHash, Nonce, SessionId, UnixNanos};
 
@@ -163,11 +163,18 @@ impl SessionMac {
     /// Whether the MAC of a request is there and the right one. Takes the same time for every wrong MAC, and for none.
     #[must_use]
     pub fn verifies(&self, request: &Signed<'_>) -> bool {
-        let right = self.mac(request.ts_text, request.nonce_text, request.op, request.body);
-        // Compared as outputs of a MAC, which takes the same time wherever they differ.
-        let tag = |bytes: [u8; 32]| CtOutput::<Hmac<Sha256>>::new(bytes.into());
-        let is_right = tag(right) == tag(request.proof.mac.unwrap_or_default());
-        is_right & request.proof.mac.is_some()
+        is_mac_of(&self.mac(request.ts_text, request.nonce_text, request.op, request.body), request)
+    }
+
+    /// As [`Self::verifies`], and the SHA-256 of op, line feed and body, the end of the same text: `pair` compresses both side by
+    /// side. The digest is there whatever the MAC is, and takes the same time.
+    #[must_use]
+    pub fn verifies_beside_digest(&self, request: &Signed<'_>, pair: CompressPair) -> (bool, [u8; 32]) {
+        let (op, body) = (request.op.as_str().as_bytes(), request.body.as_bytes());
+        let (ts, nonce) = (request.ts_text.as_bytes(), request.nonce_text.as_bytes());
+        let [inner, digest] =
+            self.inner.finish_beside_tail([&self.rest, ts, b"\n", nonce, b"\n"], [op, b"\n", body], pair);
+        (is_mac_of(&self.outer.finish(&[&inner]), request), digest)
     }
 
     fn mac(&self, ts: &str, nonce: &str, op: SignedOp, body: &str) -> [u8; 32] {
@@ -183,6 +190,14 @@ impl SessionMac {
         ]);
         self.outer.finish(&[&inner])
     }
+}
+
+/// Whether the request has a MAC and it is `right`.
+fn is_mac_of(right: &[u8; 32], request: &Signed<'_>) -> bool {
+    // Compared as outputs of a MAC, which takes the same time wherever they differ.
+    let tag = |bytes: [u8; 32]| CtOutput::<Hmac<Sha256>>::new(bytes.into());
+    let is_right = tag(*right) == tag(request.proof.mac.unwrap_or_default());
+    is_right & request.proof.mac.is_some()
 }
 
 impl Drop for SessionMac {

@@ -15,6 +15,9 @@ use crate::hex;
 /// Largest integer that every JSON reader keeps exactly: 2^53 - 1.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// Digits of the last time there is, 2^64 - 1.
+const TIME_DIGITS_MAX: usize = 20;
+
 /// Most characters of a textual [`RequestId`].
 pub const REQUEST_ID_CHARACTERS_MAX: usize = 36;
 
@@ -46,11 +49,24 @@ impl UnixNanos {
     /// [`ValueError::Time`].
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let digits = text.as_bytes();
-        let is_number = digits.iter().all(u8::is_ascii_digit) && !matches!(digits, [] | [b'0', _, ..]);
-        if !is_number {
+        if digits.len() > TIME_DIGITS_MAX || matches!(digits, [] | [b'0', _, ..]) {
             return Err(ValueError::Time);
         }
-        text.parse().map(Self).map_err(|_| ValueError::Time)
+        // Every time until 2286 has at most 19 digits, which cannot overflow; a 20th is looked at by itself.
+        let (first, last) = digits.split_at(digits.len().min(TIME_DIGITS_MAX - 1));
+        let (mut number, mut wrong) = (0_u64, false);
+        for byte in first {
+            let digit = byte.wrapping_sub(b'0');
+            wrong |= digit > 9;
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        }
+        if wrong {
+            return Err(ValueError::Time);
+        }
+        let Some(byte) = last.first() else { return Ok(Self(number)) };
+        let digit = byte.wrapping_sub(b'0');
+        let number = number.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit)));
+        number.filter(|_| digit <= 9).map(Self).ok_or(ValueError::Time)
     }
 
     /// Appends the digits.
@@ -295,6 +311,13 @@ mod tests {
     fn a_time_has_one_spelling() {
         assert_eq!(UnixNanos::parse("1790000000000000000"), Ok(UnixNanos(1_790_000_000_000_000_000)));
         assert_eq!(UnixNanos::parse("0"), Ok(UnixNanos(0)));
+        assert_eq!(UnixNanos::parse("9999999999999999999"), Ok(UnixNanos(9_999_999_999_999_999_999)));
+        assert_eq!(UnixNanos::parse("18446744073709551615"), Ok(UnixNanos(u64::MAX)));
+        let long =
+            ["1844674407370955161x", "1844674407370955161/", "99999999999999999999", "x8446744073709551615"];
+        for bad in long.into_iter().chain(["100000000000000000000", "184467440737095516150"]) {
+            assert_eq!(UnixNanos::parse(bad), Err(ValueError::Time), "{bad:?}");
+        }
         for bad in ["", "00", "01", "-1", "+1", "1.0", "1e9", " 1", "1 ", "18446744073709551616", "１"] {
             assert_eq!(UnixNanos::parse(bad), Err(ValueError::Time), "{bad:?}");
         }

@@ -40,9 +40,44 @@ pub enum DecimalError {
     OutOfRange,
 }
 
+/// Most bytes of a text without sign whose digits certainly fit 64 bits as nano-units: nine before the point.
+const PLAIN_BYTES_MAX: usize = 19;
+
 /// Reads one number and keeps how many decimals it was written with.
+#[inline]
 pub(super) fn parse<T: Nanos>(text: &str) -> Result<Scaled<T>, DecimalError> {
-    let bytes = text.as_bytes();
+    match parse_plain(text.as_bytes()) {
+        Some(scaled) => Ok(scaled),
+        None => parse_strictly(text.as_bytes()),
+    }
+}
+
+/// The quick way through a number as nearly all are: no sign, at most nine digits before the point. Whatever else it meets, right or
+/// wrong, it gives up, and the strict reader judges; a test holds it to what that one finds.
+#[inline]
+fn parse_plain<T: Nanos>(bytes: &[u8]) -> Option<Scaled<T>> {
+    if bytes.len() > PLAIN_BYTES_MAX {
+        return None;
+    }
+    let (mut number, mut point) = (0_u64, None);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let whole = point.unwrap_or(bytes.len());
+    let has_leading_zero = bytes.first() == Some(&b'0') && whole > 1;
+    if !(1..=9).contains(&whole) || has_leading_zero || point == Some(bytes.len() - 1) {
+        return None;
+    }
+    let decimals = Decimals::new(u8::try_from(bytes.len() - (whole + 1).min(bytes.len())).ok()?)?;
+    let magnitude = number * POWERS[usize::from(DECIMALS_MAX - decimals.get())];
+    Some(Scaled { value: T::from_parts(false, magnitude)?, decimals })
+}
+
+fn parse_strictly<T: Nanos>(bytes: &[u8]) -> Result<Scaled<T>, DecimalError> {
     let (is_negative, digits) = match bytes {
         [] => return Err(DecimalError::Empty),
         [b'-', rest @ ..] => (true, rest),
@@ -180,4 +215,68 @@ pub(crate) fn write_integer(out: &mut Vec<u8>, mut value: u64) {
 /// The last decimal digit of `value`.
 fn digit(value: u64) -> u8 {
     b'0' + (value % 10) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Price, Quantity};
+    use super::*;
+
+    /// If the quick way has an answer, it is the strict reader's; returns whether it had one.
+    fn check<T: Nanos + PartialEq + std::fmt::Debug>(text: &str) -> bool {
+        let quick = parse_plain::<T>(text.as_bytes());
+        if let Some(quick) = quick {
+            assert_eq!(parse_strictly(text.as_bytes()), Ok(quick), "{text:?}");
+        }
+        quick.is_some()
+    }
+
+    #[test]
+    fn what_clients_write_is_plain() {
+        for text in ["0", "3", "4783.25", "0.5", "1.000000000", "999999999.999999999", "100", "0.0"] {
+            assert!(check::<Price>(text) && check::<Quantity>(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_plain_is_left_to_the_strict_reader() {
+        let wrong = [
+            "",
+            ".",
+            "-",
+            "1.",
+            ".5",
+            "00",
+            "01",
+            "1.0000000000",
+            "1..2",
+            "1.2.3",
+            "+1",
+            "1e2",
+            " 1",
+            "1 ",
+            "é",
+        ];
+        let large =
+            ["-1", "1000000000", "1000000000.000000000", "9999999999999999999", "18446744073709551616"];
+        for text in wrong.into_iter().chain(large) {
+            assert!(!check::<Price>(text) && !check::<Quantity>(text), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_the_strict_reader_finds_or_nothing(text in "-?[0-9]{0,12}[.]?[0-9]{0,12}[.eE 0-9-]{0,2}") {
+            check::<Price>(&text);
+            check::<Quantity>(&text);
+        }
+
+        #[test]
+        fn every_number_of_at_most_nine_digits_and_nine_decimals_is_plain(text in "(0|[1-9][0-9]{0,8})([.][0-9]{1,9})?") {
+            prop_assert!(check::<Price>(&text));
+            prop_assert!(check::<Quantity>(&text));
+        }
+    }
 }

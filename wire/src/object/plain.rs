@@ -18,7 +18,13 @@ pub(super) fn fill<'a, const N: usize>(text: &'a str, keys: Keys, fields: &mut F
     loop {
         let index = (keys.place)(at.string()?)?;
         at.expect(b':')?;
-        let value = if keys.raw & (1 << index) != 0 { at.flat_object()? } else { at.value()? };
+        let value = if keys.raw & (1 << index) != 0 {
+            at.flat_object()?
+        } else if keys.long & (1 << index) != 0 && at.peek()? == b'"' {
+            Value::Text(Cow::Borrowed(at.long_string()?))
+        } else {
+            at.value()?
+        };
         let place = fields.values.get_mut(index)?;
         if place.replace(value).is_some() {
             return None;
@@ -65,6 +71,16 @@ impl<'a> Cursor<'a> {
         self.at = start + length;
         self.expect(b'"')?;
         // Quotes are ASCII, so both ends are ends of characters.
+        self.text.get(start..start + length)
+    }
+
+    /// The same of a string that is likely to be long, eight bytes at a time: of a short one that is no faster.
+    fn long_string(&mut self) -> Option<&'a str> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let length = string_bytes(self.bytes.get(start..)?)?;
+        self.at = start + length;
+        self.expect(b'"')?;
         self.text.get(start..start + length)
     }
 
@@ -122,6 +138,30 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Bytes in front of the first that ends a plain string, or shows that it is none.
+fn string_bytes(rest: &[u8]) -> Option<usize> {
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let ends = ends(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return Some(8 * index + ends.trailing_zeros() as usize / 8);
+        }
+    }
+    let end = tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))?;
+    Some(8 * words.len() + end)
+}
+
+/// The upper bit of the lowest byte of the word that is a quote, a backslash or a control character, and maybe of bytes above it; 0 if none is.
+const fn ends(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const UPPER: u64 = ONES << 7;
+    // A byte that is less than what is taken from it borrows; only what is above it may then be wrong.
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES) & !(word ^ (ONES * b'"' as u64));
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES) & !(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    (quote | backslash | control) & UPPER
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -131,7 +171,7 @@ mod tests {
     const NAMES: [&str; 4] = ["op", "id", "body", "flag"];
 
     fn keys() -> Keys {
-        Keys { place: |key| NAMES.iter().position(|name| *name == key), raw: 1 << 2 }
+        Keys { place: |key| NAMES.iter().position(|name| *name == key), raw: 1 << 2, long: 1 << 0 }
     }
 
     /// If the quick way has an answer, it is the strict reader's; returns whether it had one.

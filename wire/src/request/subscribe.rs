@@ -127,7 +127,7 @@ fn resume_point(value: &Value<'_>) -> Option<ResumePoint> {
     fn place(key: &str) -> Option<usize> {
         ["epoch", "seq"].iter().position(|name| *name == key)
     }
-    let fields = Fields::<2>::read(value.object()?, Keys { place, raw: 0 });
+    let fields = Fields::<2>::read(value.object()?, Keys { place, raw: 0, long: 0 });
     if fields.fault.is_some() {
         return None;
     }
