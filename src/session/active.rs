@@ -110,11 +110,8 @@ impl Session<Active> {
         connection_slot.session_begins(now);
         let is_trusted = context.trusts(&self.state.handle.principal, self.address.ip());
         let presented = std::mem::take(&mut self.state.presented);
-        let (entry, ending) = match self.connected(&upgrade.user_agent, &presented) {
-            Ok(entry) => (entry, verdict),
-            // The journal has told the server to stop. Whatever number: none is waited for when the log has failed.
-            Err(_) => (0, Some(GOING_AWAY)),
-        };
+        // The journal has told the server to stop: whose beginning stands in no log gets no `101`.
+        let Ok(entry) = self.connected(&upgrade.user_agent, &presented) else { return };
         drop(presented);
         let Active { handle, identity, token, slot, .. } = self.state;
         let parts = match stream.into_parts() {
@@ -137,7 +134,7 @@ impl Session<Active> {
             handle,
             identity,
             token,
-            ending,
+            ending: verdict,
             is_trusted,
             slots: (connection_slot, slot),
         };

@@ -23,7 +23,7 @@ use super::streams::Streams;
 use super::{Arrival, Door, WAKER};
 use crate::feed::{Delivery, Item, ReaderId, Run};
 use crate::session::SessionContext;
-use crate::session::active::{End, GOING_AWAY};
+use crate::session::active::End;
 use crate::shutdown::StopReason;
 use crate::types::Code;
 
@@ -269,19 +269,21 @@ impl Shard {
         }
     }
 
-    /// Begins sessions whose entries are durable.
+    /// Begins sessions whose entries are durable, and drops those whose entries never will be.
     fn begin(&mut self) {
         let mut beginning = std::mem::take(&mut self.beginning);
-        let has_begun = |arrival: &mut Arrival| match self.context.journal.is_durable(arrival.entry) {
-            Ok(is_durable) => is_durable,
-            // The server stops, and nobody begins any more.
-            Err(_) => {
-                arrival.ending = Some(GOING_AWAY);
-                true
+        let journal = &self.context.journal;
+        let is_decided = |arrival: &mut Arrival| !matches!(journal.is_durable(arrival.entry), Ok(false));
+        let decided: Vec<Arrival> = beginning.extract_if(.., is_decided).collect();
+        for arrival in decided {
+            if self.context.journal.is_durable(arrival.entry).is_ok() {
+                self.arrive(arrival);
+            } else {
+                // The log failed before: it gets no `101`, and the server stops.
+                drop(arrival);
+                self.ended.notify_waiters();
             }
-        };
-        let begun: Vec<Arrival> = beginning.extract_if(.., has_begun).collect();
-        begun.into_iter().for_each(|arrival| self.arrive(arrival));
+        }
         if beginning.is_empty() {
             beginning = Vec::new();
         }
