@@ -122,6 +122,9 @@ impl Server {
         config.log.directory = folder.path().join("log");
         // Reloads come when a test says so; tests of the watch switch it on.
         config.server.watch_files = false;
+        // Places that a test holds by connections that say nothing must not come free because the machine is slow; tests of
+        // the timeouts set their own.
+        (config.limits.handshake_timeout_ms, config.limits.upgrade_timeout_ms) = (60_000, 60_000);
         change(&mut config);
         let running = sealfeed::server::start(&config, CONFIGURATION.as_bytes(), clock).await?;
         Ok(Self {
