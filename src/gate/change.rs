@@ -180,6 +180,7 @@ impl Gate {
             quantity: quantity.unwrap_or(order.quantity),
             kind: price.map_or(order.kind, OrderKind::Limit),
             may_rest: true,
+            reduce_only: false,
         };
         // A market order never rests: it is finished, and the venue says so.
         if let OrderKind::Limit(price) = order.kind {

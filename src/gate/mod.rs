@@ -248,6 +248,7 @@ impl Gate {
             quantity,
             kind,
             may_rest: matches!(kind, OrderKind::Limit(_)) && time_in_force.may_rest(),
+            reduce_only: order.reduce_only,
         };
         risk::check(rights, firm, &proposal, &context(instrument, order.side))?;
         let look = Look { instrument: instrument.id, side: order.side, limit: limit_of(kind), quantity };
@@ -355,9 +356,6 @@ pub fn terms(order: &OrderNew, instrument: &Instrument) -> Result<Terms, Code> {
 
 /// Type and time in force, if the venue offers them; an option that it would not honour is refused, not ignored.
 fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, TimeInForce), Code> {
-    if order.reduce_only {
-        return Err(Code::OrdFeatureNotOffered);
-    }
     let time_in_force = match order.time_in_force {
         WireTimeInForce::Day => TimeInForce::Day,
         WireTimeInForce::Gtc => TimeInForce::GoodTillCancel,
@@ -374,6 +372,10 @@ fn offered(order: &OrderNew, instrument: &Instrument) -> Result<(OrderKind, Time
         (OrderType::Limit, Some(limit)) => OrderKind::Limit(on_tick(limit, instrument)?),
     };
     if order.post_only && (kind == OrderKind::Market || !time_in_force.may_rest()) {
+        return Err(Code::OrdOptionsContradict);
+    }
+    // While one rested, the position could go away from under it (docs/adr/0053).
+    if order.reduce_only && time_in_force.may_rest() {
         return Err(Code::OrdOptionsContradict);
     }
     Ok((kind, time_in_force))

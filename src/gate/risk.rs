@@ -1,6 +1,6 @@
 //! Bounds on what one order may be, and on what all orders of a principal and of its firm may lead to.
 //!
-//! One order of checks, the first failure answers: kill switch; restricted symbols (principal, firm); quantity, notional and price of the order; then,
+//! One order of checks, the first failure answers: kill switch; restricted symbols (principal, firm); `reduce_only`; quantity, notional and price of the order; then,
 //! of the principal and then of the firm: open orders, position, exposure, loss. Exact integers throughout; nothing rounds. What is not
 //! known counts as beyond every bound. An order that can only reduce a position is held to no bound on position, exposure or loss: who is at
 //! a bound must be able to get away from it.
@@ -22,6 +22,8 @@ pub struct Proposal<'a> {
     pub kind: OrderKind,
     /// Whether what does not trade at once may rest.
     pub may_rest: bool,
+    /// Whether its sender wants it refused where it could do more than reduce the position.
+    pub reduce_only: bool,
 }
 
 /// What a principal, or a firm, holds and has open. The default knows nothing, which no bound on exposure or loss lets pass.
@@ -149,6 +151,9 @@ fn judge(
     if firm.is_some_and(|firm| firm.bounds.restricted_symbols.cover(order.symbol)) {
         return Err(Code::RskFirmSymbolRestricted);
     }
+    if order.reduce_only && !context.principal.would_shrink_by(order.side, leaves) {
+        return Err(Code::RskReduceOnly);
+    }
     if !rights.quantity_max.is_zero() && order.quantity > rights.quantity_max {
         return Err(Code::RskQuantityMax);
     }
@@ -227,6 +232,15 @@ impl AccountRisk {
     /// Whether the order takes the position towards zero and not past it, whatever else of its side fills.
     fn can_only_shrink(&self, order: &Part) -> bool {
         self.position_after(order) <= 0
+    }
+
+    /// Whether so much more on this side, and nothing else, takes the position towards zero and not past it.
+    const fn would_shrink_by(&self, side: Side, quantity: Quantity) -> bool {
+        let held = match side {
+            Side::Buy => self.net.saturating_neg(),
+            Side::Sell => self.net,
+        };
+        held > 0 && quantity.nanos() as i128 <= held
     }
 
     /// The account as it would be without an open order of the same side and instrument.

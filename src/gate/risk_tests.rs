@@ -36,7 +36,14 @@ fn firm(bounds: RiskBounds) -> FirmLimits {
 
 fn buy(amount: &str, kind: OrderKind) -> Proposal<'static> {
     let may_rest = kind != OrderKind::Market;
-    Proposal { symbol: "SEAL", side: Side::Buy, quantity: quantity(amount), kind, may_rest }
+    Proposal {
+        symbol: "SEAL",
+        side: Side::Buy,
+        quantity: quantity(amount),
+        kind,
+        may_rest,
+        reduce_only: false,
+    }
 }
 
 fn sell(amount: &str, kind: OrderKind) -> Proposal<'static> {
@@ -243,6 +250,25 @@ fn an_order_that_can_only_reduce_the_position_passes_whatever_was_exceeded() {
     assert_eq!(with(sell("31", limit("9")), with_open, long), Err(Code::RskExposureMax));
     // Each account by its own position: what gets a trader out may take the firm farther in.
     assert_eq!(with(sell("11", limit("9")), long, account(0, 0)), Err(Code::RskFirmPositionMax));
+}
+
+#[test]
+fn who_asks_for_it_is_refused_what_would_do_more_than_reduce_the_position() {
+    let with = |order: Proposal<'_>, net: i128| {
+        let open_quantity = 5 * UNIT.unsigned_abs();
+        let account = AccountRisk { net: net * UNIT, open_quantity, ..AccountRisk::default() };
+        let order = Proposal { reduce_only: true, ..order };
+        super::check(&unbounded(), None, &order, &of_principal(account))
+    };
+    let refused = Err(Code::RskReduceOnly);
+    assert_eq!(with(sell("3", OrderKind::Market), 3), Ok(()), "what rests of the side cannot come before it");
+    assert_eq!(with(sell("3.000000001", OrderKind::Market), 3), refused);
+    assert_eq!(with(buy("3", limit("1")), -3), Ok(()));
+    assert_eq!(with(buy("3.000000001", limit("1")), -3), refused);
+    assert_eq!(with(buy("0.000000001", limit("1")), 3), refused, "it would add to it");
+    assert_eq!(with(sell("0.000000001", limit("1")), 0), refused, "there is nothing to reduce");
+    let of_nobody = Proposal { reduce_only: true, ..sell("1", limit("1")) };
+    assert_eq!(super::check(&unbounded(), None, &of_nobody, &RiskContext::default()), refused);
 }
 
 #[test]

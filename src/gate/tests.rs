@@ -292,7 +292,7 @@ fn a_symbol_is_judged_by_entitlement_before_existence() {
 
 #[test]
 fn options_that_the_venue_does_not_honour_are_refused() {
-    assert_eq!(admit_with("}", r#","reduce_only":true}"#), Err(Code::OrdFeatureNotOffered));
+    assert_eq!(admit_with("}", r#","reduce_only":true}"#), Err(Code::OrdOptionsContradict), "it could rest");
     for tif in ["\"gtc\"", "\"ioc\"", "\"fok\""] {
         assert!(admit_with("\"day\"", tif).is_ok(), "{tif}");
     }

@@ -133,6 +133,25 @@ impl Floor {
         refused(&self.scene, &mut self.bob, &body, code).await
     }
 
+    async fn dave_bids(&mut self, quantity: &str) {
+        let bid = self.body(&rests("buy", quantity, "50.00"));
+        assert_accepted(&self.dave.order(NEW, &bid).await);
+    }
+
+    fn reducing(&mut self, wanted: &Wanted<'_>) -> String {
+        self.body(wanted).replace('}', r#","reduce_only":true}"#)
+    }
+
+    async fn bob_may_reduce_by(&mut self, wanted: &Wanted<'_>) {
+        let body = self.reducing(wanted);
+        assert_accepted(&self.bob.order(NEW, &body).await);
+    }
+
+    async fn bob_may_not_reduce_by(&mut self, wanted: &Wanted<'_>) {
+        let body = self.reducing(wanted);
+        refused(&self.scene, &mut self.bob, &body, "SF-RSK-021").await;
+    }
+
     async fn end(self) {
         let Self { scene, bob, erin, dave, .. } = self;
         [bob, erin, dave].into_iter().for_each(drop);
@@ -181,6 +200,28 @@ async fn every_bound_of_a_principal_refuses_with_its_code_as_soon_as_it_is_in_fo
 
     floor.reload("", "").await;
     floor.bob_may(&probe("buy", "2", "0.01")).await;
+    Box::pin(floor.end()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_only_reduces_trades_no_more_than_the_position_at_its_turn() {
+    let mut floor = Box::pin(Floor::open()).await;
+    floor.dave_bids("4").await;
+    floor.bob_may_not_reduce_by(&probe("sell", "11", "50.00")).await;
+    floor.bob_may_not_reduce_by(&probe("buy", "1", "100.00")).await;
+    // What rests of the side does not take from what may be sold now.
+    floor.bob_may(&rests("sell", "5", "9999.00")).await;
+    floor.bob_may_reduce_by(&probe("sell", "10", "50.00")).await;
+    // Four of the ten found a buyer.
+    floor.dave_bids("20").await;
+    floor.bob_may_not_reduce_by(&probe("sell", "7", "50.00")).await;
+    floor.bob_may_reduce_by(&Wanted { tif: "fok", ..probe("sell", "6", "50.00") }).await;
+    floor.bob_may_not_reduce_by(&probe("sell", "1", "50.00")).await;
+    // Now it is short of one.
+    floor.bob_may(&probe("sell", "1", "50.00")).await;
+    floor.bob_may_not_reduce_by(&probe("sell", "1", "50.00")).await;
+    floor.bob_may_not_reduce_by(&probe("buy", "2", "100.00")).await;
+    floor.bob_may_reduce_by(&probe("buy", "1", "100.00")).await;
     Box::pin(floor.end()).await;
 }
 

@@ -16,6 +16,7 @@ const EXEMPT: &[(Code, &str)] = &[
     (Code::SesOperatorEnded, "comes with the admin listener"),
     (Code::SubConflationNotOffered, "this version offers every interval"),
     (Code::OrdTypeNotOffered, "the venue offers both types there are"),
+    (Code::OrdFeatureNotOffered, "earlier servers of this version sent it; this one honours every option"),
     (Code::OrdSignatureNotOffered, "earlier servers of this version sent it; this one checks signatures"),
     (
         Code::AudLogUnavailable,

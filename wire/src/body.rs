@@ -39,7 +39,7 @@ pub struct OrderNew {
     pub time_in_force: TimeInForce,
     /// Refuse rather than take liquidity.
     pub post_only: bool,
-    /// Only reduce a position. Reserved.
+    /// Refuse rather than do more than reduce the position; with a time in force that never rests.
     pub reduce_only: bool,
     /// What is cancelled rather than trade with an order of the same owner; `None`: nothing, they trade.
     pub stp: Option<Stp>,

@@ -58,6 +58,9 @@ pub(super) struct NewArgs {
     /// Refuse it rather than take liquidity.
     #[arg(long)]
     post_only: bool,
+    /// Refuse it rather than do more than reduce your position in the symbol; with --tif ioc or fok.
+    #[arg(long)]
+    reduce_only: bool,
     /// What is cancelled rather than trade with your own order: `cancel_taker`, `cancel_maker` or `cancel_both` [default: nothing,
     /// they trade].
     #[arg(long, value_name = "STP")]
@@ -205,7 +208,7 @@ impl NewArgs {
             price: self.price,
             time_in_force: self.tif.unwrap_or(default_tif),
             post_only: self.post_only,
-            reduce_only: false,
+            reduce_only: self.reduce_only,
             stp: self.stp,
             deadline: self.deadline.map(|after| {
                 let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);

@@ -380,6 +380,8 @@ pub enum Code {
     RskKillTargetInvalid = 5019,
     /// `SF-RSK-020`: as many kill switches are engaged as can be.
     RskKillsFull = 5020,
+    /// `SF-RSK-021`: the order could do more than reduce the position.
+    RskReduceOnly = 5021,
     /// `SF-PUB-001`: the book disagrees with the exchange's checksum.
     PubChecksumMismatch = 6001,
     /// `SF-PUB-002`: updates of a market data source are missing.

@@ -241,7 +241,7 @@ pub(super) const TABLE: &[Entry] = &[
         retry: Retry::Never,
         message: "an option of the order is not offered",
         hint: "Leave the option out.",
-        explain: "The protocol reserves reduce_only and deadline. A venue that does not honour an option refuses the order rather than ignore it.",
+        explain: "The protocol knows the option, and this server does not honour it: it refuses the order rather than ignore a part of it. Servers of this version honour every option that they know.",
     },
     Entry {
         code: Code::OrdOrderRate,
@@ -376,8 +376,8 @@ pub(super) const TABLE: &[Entry] = &[
         text: "SF-ORD-066",
         retry: Retry::Never,
         message: "options of the order exclude each other",
-        hint: "Send post_only only with type limit and tif day or gtc.",
-        explain: "A post-only order is one that rests. A market order, and one with tif ioc or fok, never does: it would be refused whatever the market is.",
+        hint: "Send post_only only with type limit and tif day or gtc, and reduce_only only with tif ioc or fok.",
+        explain: "A post-only order is one that rests. A market order, and one with tif ioc or fok, never does: it would be refused whatever the market is. A reduce-only order is judged by the position at its turn, which could be gone before one that rests trades.",
     },
     Entry {
         code: Code::OrdSignatureMalformed,

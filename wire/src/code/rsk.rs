@@ -163,4 +163,12 @@ pub(super) const TABLE: &[Entry] = &[
         hint: "Release some, or engage the one of a firm or of everything.",
         explain: "The number of kill switches that are engaged at once is bounded. This one was not engaged; one of a wider scope stops more and replaces many.",
     },
+    Entry {
+        code: Code::RskReduceOnly,
+        text: "SF-RSK-021",
+        retry: Retry::Never,
+        message: "the order could do more than reduce the position",
+        hint: "Send it for the side that takes from the position, and for no more than the position is.",
+        explain: "An order with `reduce_only` never opens, adds to or turns the principal's position in its symbol. It is judged by the position at its turn: somebody may have traded with orders of yours that rest since you looked. Nothing was traded, and no part of it is either: the quantity is not cut for you.",
+    },
 ];
