@@ -109,7 +109,6 @@ async fn nonsense_is_refused_and_silence_is_no_figure() {
 async fn connections_that_end_are_told_with_what_was_measured_before() {
     let server = Server::with_policy(&policy(50), |config| trading(config, &["SEAL"], 200)).await;
     let mut erin = server.connect(&Pki::get().client("acme/erin")).await;
-    erin.request(json!({"op": "subscribe", "channel": "trades", "symbols": ["SEAL"]})).await;
     let mut command = command(&server, &["SEAL", "-n", "3", "--for", "1h", "--output", "json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -121,7 +120,8 @@ async fn connections_that_end_are_told_with_what_was_measured_before() {
     .await
     .unwrap();
     assert!(line.contains("3 connections stand"), "{line}");
-    // What erin gets from here on, they get too.
+    // Whoever subscribes behind them gets nothing that they do not get, too.
+    erin.request(json!({"op": "subscribe", "channel": "trades", "symbols": ["SEAL"]})).await;
     for _ in 0..20 {
         erin.message_where(|message| message["type"] == "trade").await;
     }
