@@ -54,7 +54,7 @@ async fn many_connections_are_measured_and_every_message_comes_to_each() {
         "-n",
         "20",
         "--for",
-        "500ms",
+        "2s",
         "--output",
         "json",
     ];
@@ -67,7 +67,7 @@ async fn many_connections_are_measured_and_every_message_comes_to_each() {
     };
     assert_eq!((number("/connections"), number("/gaps"), number("/connections_ended")), (20, 0, 0));
     assert!(number("/messages") >= 20 && number("/bytes") > number("/messages") * 50, "{result}");
-    assert!(number("/elapsed_ms") >= 500 && number("/messages_per_second") > 0);
+    assert!(number("/elapsed_ms") >= 2_000 && number("/messages_per_second") > 0);
     for of in ["connect_ns", "latency_ns"] {
         let shares = ["p50", "p99", "p99_9", "max"].map(|share| number(&format!("/{of}/{share}")));
         assert!(shares.is_sorted() && shares[0] > 0, "{of}: {shares:?}");
