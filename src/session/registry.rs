@@ -138,7 +138,7 @@ impl Registry {
         let state = State {
             connections: 0,
             handshakes: 0,
-            handshake_rate: RateLimiter::per_second("handshakes", per_second),
+            handshake_rate: RateLimiter::per_second(per_second),
             addresses: HashMap::new(),
             principals: HashMap::new(),
             sessions: HashMap::new(),
@@ -356,7 +356,7 @@ impl State {
             handshakes: 0,
             sessions: 0,
             served_at: UnixNanos(0),
-            rate: RateLimiter::per_second("connects", per_second),
+            rate: RateLimiter::per_second(per_second),
         });
         if level == Level::Severe && !entry.is_known(now) {
             return Err(Met { limit: "pressure", code: Code::TlsPressure });
