@@ -3,7 +3,7 @@
 //! It knows shards, not readers: a publication goes once to every shard that has a subscriber, whose own table says who
 //! that is. Whatever concerns one reader goes to its shard in the same order.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,8 +24,8 @@ pub struct Fanout {
     shards: Vec<Shard>,
     /// By stream: places of shards, and how many readers each has. Those with none are not listed.
     by_stream: Vec<Vec<(usize, usize)>>,
-    /// The streams of every reader.
-    by_reader: HashMap<ReaderId, Vec<StreamId>>,
+    /// The streams of every reader: one set for all, since most have one stream.
+    by_reader: BTreeSet<(ReaderId, StreamId)>,
 }
 
 #[derive(Debug)]
@@ -45,11 +45,9 @@ impl Fanout {
     /// changes nothing.
     pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, terms: Terms, queue: &OutboundQueue) {
         let reader = queue.reader();
-        let streams = self.by_reader.entry(reader).or_default();
-        if streams.contains(&stream) {
+        if !self.by_reader.insert((reader, stream)) {
             return;
         }
-        streams.push(stream);
         let shard = self.shard(queue);
         if self.by_stream.len() <= stream.index() {
             self.by_stream.resize_with(stream.index() + 1, Vec::new);
@@ -65,7 +63,7 @@ impl Fanout {
     /// Lets a subscriber that was left behind go on behind message `seq`. Who is not subscribed any more stays so.
     pub fn rejoin(&mut self, stream: StreamId, seq: Sequence, queue: &OutboundQueue) {
         let reader = queue.reader();
-        if self.by_reader.get(&reader).is_some_and(|streams| streams.contains(&stream)) {
+        if self.by_reader.contains(&(reader, stream)) {
             self.tell(queue, Item::Rejoin { stream, reader, seq: seq.get() });
         }
     }
@@ -73,11 +71,8 @@ impl Fanout {
     /// Ends that. A queue that was not subscribed stays so.
     pub fn unsubscribe(&mut self, stream: StreamId, queue: &OutboundQueue) {
         let reader = queue.reader();
-        let Some(streams) = self.by_reader.get_mut(&reader) else { return };
-        let Some(place) = streams.iter().position(|subscribed| *subscribed == stream) else { return };
-        streams.swap_remove(place);
-        if streams.is_empty() {
-            self.by_reader.remove(&reader);
+        if !self.by_reader.remove(&(reader, stream)) {
+            return;
         }
         let shard = self.shard(queue);
         self.forget(stream, shard);
@@ -86,9 +81,12 @@ impl Fanout {
 
     /// Ends all subscriptions of a queue, whose session has ended; its shard knows that.
     pub fn remove_all(&mut self, queue: &OutboundQueue) {
-        let shard = self.shard(queue);
-        for stream in self.by_reader.remove(&queue.reader()).unwrap_or_default() {
-            self.forget(stream, shard);
+        let (shard, reader) = (self.shard(queue), queue.reader());
+        let streams: Vec<_> =
+            self.by_reader.range((reader, StreamId::MIN)..=(reader, StreamId::MAX)).copied().collect();
+        for subscription in streams {
+            self.by_reader.remove(&subscription);
+            self.forget(subscription.1, shard);
         }
     }
 

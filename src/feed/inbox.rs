@@ -150,6 +150,7 @@ impl Delivery {
     /// Empties it; its memory stays, unless that was for a burst.
     pub fn clear(&mut self) {
         self.items.clear();
+        self.items.shrink_to(ITEMS_KEPT_MAX);
         self.bytes.clear();
         self.bytes.shrink_to(BYTES_KEPT_MAX);
     }
@@ -169,6 +170,8 @@ impl Delivery {
 
 /// Memory that an empty delivery keeps.
 const BYTES_KEPT_MAX: usize = 1024 * 1024;
+/// Things that an empty delivery keeps room for.
+const ITEMS_KEPT_MAX: usize = 1_024;
 
 /// Where a shard is told things.
 pub struct Inbox {

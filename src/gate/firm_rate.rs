@@ -40,10 +40,8 @@ impl FirmRates {
             self.limiters.retain(|_, limiter| !limiter.is_idle(now));
             self.prune_at = (2 * self.limiters.len()).max(FIRMS_MIN);
         }
-        let limiter = self
-            .limiters
-            .entry(Arc::clone(&firm.name))
-            .or_insert_with(|| RateLimiter::per_second("firm_orders", limit));
+        let limiter =
+            self.limiters.entry(Arc::clone(&firm.name)).or_insert_with(|| RateLimiter::per_second(limit));
         limiter.set_limit(limit);
         limiter.take(now).map_err(|RateExceeded { retry_after_ms }| Refused {
             code: Code::RskFirmOrderRate,

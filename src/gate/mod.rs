@@ -299,7 +299,7 @@ impl Gate {
     /// State of the owner's order rate, for replies; `None` if it never sent an order.
     #[must_use]
     pub fn order_rate(&self, owner: OwnerId, now: UnixNanos) -> Option<RateLimit> {
-        self.order_rates.get(&owner).map(|limiter| limiter.state(now))
+        self.order_rates.get(&owner).map(|limiter| limiter.state("orders", now))
     }
 
     /// Nonces in memory, for metrics.
@@ -313,8 +313,7 @@ impl Gate {
             self.order_rates.retain(|_, limiter| !limiter.is_idle(now));
             self.prune_at = (2 * self.order_rates.len()).max(LIMITERS_MIN);
         }
-        let limiter =
-            self.order_rates.entry(owner).or_insert_with(|| RateLimiter::per_second("orders", limit));
+        let limiter = self.order_rates.entry(owner).or_insert_with(|| RateLimiter::per_second(limit));
         limiter.set_limit(limit);
         limiter.take(now).map_err(|RateExceeded { retry_after_ms }| Refused {
             code: Code::OrdOrderRate,

@@ -19,7 +19,6 @@ const SECOND_NS: u64 = 1_000 * MS;
 /// One rate limit and how far it is used up.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
-    name: &'static str,
     /// Never 0.
     limit: u32,
     /// When the bucket will be empty again (the theoretical arrival time of the algorithm).
@@ -34,10 +33,10 @@ pub struct RateExceeded {
 }
 
 impl RateLimiter {
-    /// At most `limit` a second; a limit of 0 counts as 1. `name` stands in replies.
+    /// At most `limit` a second; a limit of 0 counts as 1.
     #[must_use]
-    pub fn per_second(name: &'static str, limit: u32) -> Self {
-        Self { name, limit: limit.max(1), empty_at: UnixNanos(0) }
+    pub fn per_second(limit: u32) -> Self {
+        Self { limit: limit.max(1), empty_at: UnixNanos(0) }
     }
 
     /// Counts one, or refuses it and counts nothing.
@@ -69,10 +68,10 @@ impl RateLimiter {
         self.empty_at <= now
     }
 
-    /// The state that replies report.
+    /// The state that replies report, under `name`.
     #[must_use]
-    pub fn state(&self, now: UnixNanos) -> RateLimit {
-        state(self.name, self.empty_at, self.limit, now)
+    pub fn state(&self, name: &'static str, now: UnixNanos) -> RateLimit {
+        state(name, self.empty_at, self.limit, now)
     }
 }
 
@@ -166,10 +165,10 @@ mod tests {
 
     #[test]
     fn a_burst_of_one_interval_passes_and_the_next_waits_its_turn() {
-        let mut limiter = RateLimiter::per_second("orders", 4);
+        let mut limiter = RateLimiter::per_second(4);
         for used in 1..=4 {
             assert_eq!(limiter.take(START), Ok(()));
-            assert_eq!(limiter.state(START).used, used);
+            assert_eq!(limiter.state("orders", START).used, used);
         }
         assert_eq!(limiter.take(START), Err(RateExceeded { retry_after_ms: 250 }));
         assert_eq!(limiter.take(START.plus_ns(250 * MS)), Ok(()));
@@ -178,13 +177,13 @@ mod tests {
 
     #[test]
     fn what_costs_more_takes_more_and_what_costs_too_much_takes_all_there_is() {
-        let mut limiter = RateLimiter::per_second("messages", 10);
+        let mut limiter = RateLimiter::per_second(10);
         assert_eq!(limiter.take_many(4, START), Ok(()));
-        assert_eq!(limiter.state(START).used, 4);
+        assert_eq!(limiter.state("orders", START).used, 4);
         assert_eq!(limiter.take_many(7, START), Err(RateExceeded { retry_after_ms: 100 }));
-        assert_eq!(limiter.state(START).used, 4, "what is refused costs nothing");
+        assert_eq!(limiter.state("orders", START).used, 4, "what is refused costs nothing");
         assert_eq!(limiter.take_many(1_000, START.plus_ns(400 * MS)), Ok(()));
-        assert_eq!(limiter.state(START.plus_ns(400 * MS)).used, 10);
+        assert_eq!(limiter.state("orders", START.plus_ns(400 * MS)).used, 10);
     }
 
     #[test]
@@ -201,16 +200,16 @@ mod tests {
 
     #[test]
     fn what_is_published_is_what_stood_when_it_was_counted() {
-        let (mut limiter, published) = (RateLimiter::per_second("messages", 10), PublishedRate::default());
+        let (mut limiter, published) = (RateLimiter::per_second(10), PublishedRate::default());
         assert_eq!(published.get("messages"), None);
         limiter.take_many(7, START).unwrap();
-        published.set(&limiter.state(START));
-        assert_eq!(published.get("messages"), Some(limiter.state(START)));
+        published.set(&limiter.state("messages", START));
+        assert_eq!(published.get("messages"), Some(limiter.state("messages", START)));
     }
 
     #[test]
     fn the_wait_that_is_told_is_enough() {
-        let mut limiter = RateLimiter::per_second("orders", 3);
+        let mut limiter = RateLimiter::per_second(3);
         let mut now = START;
         for _ in 0..50 {
             if let Err(RateExceeded { retry_after_ms }) = limiter.take(now) {
@@ -222,10 +221,10 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_refuses_for_one_interval_at_most() {
-        let mut limiter = RateLimiter::per_second("orders", 2);
+        let mut limiter = RateLimiter::per_second(2);
         limiter.take(START.plus_ns(3_600 * SECOND_NS)).unwrap();
         assert!(limiter.take(START).is_err());
-        assert_eq!(limiter.state(START).used, 2);
+        assert_eq!(limiter.state("orders", START).used, 2);
         assert_eq!(limiter.take(START.plus_ns(SECOND_NS)), Ok(()));
     }
 
@@ -235,11 +234,11 @@ mod tests {
             limit in 1_u32..50,
             steps in prop::collection::vec((0_u64..400, 1_u32..60), 1..200),
         ) {
-            let (mut limiter, shared, mut now) = (RateLimiter::per_second("messages", limit), SharedRate::default(), START);
+            let (mut limiter, shared, mut now) = (RateLimiter::per_second(limit), SharedRate::default(), START);
             for (step, cost) in steps {
                 now = now.plus_ns(step * MS);
                 prop_assert_eq!(limiter.take_many(cost, now), shared.take_many(limit, cost, now));
-                prop_assert_eq!(limiter.state(now), shared.state("messages", limit, now));
+                prop_assert_eq!(limiter.state("messages", now), shared.state("messages", limit, now));
             }
         }
 
@@ -248,7 +247,7 @@ mod tests {
             limit in 1_u32..200,
             steps in prop::collection::vec(0_u64..400, 1..400),
         ) {
-            let mut limiter = RateLimiter::per_second("messages", limit);
+            let mut limiter = RateLimiter::per_second(limit);
             let mut now = START;
             let mut taken = Vec::new();
             for step in steps {
@@ -256,7 +255,7 @@ mod tests {
                 if limiter.take(now).is_ok() {
                     taken.push(now);
                 }
-                prop_assert!(limiter.state(now).used <= limit);
+                prop_assert!(limiter.state("orders", now).used <= limit);
             }
             for first in &taken {
                 let within = taken.iter().filter(|at| **at >= *first && at.since(*first) < SECOND_NS).count();

@@ -47,7 +47,7 @@ impl SessionGate {
     /// The gate of one session, which holds nobody's messages authentic until it has its keys.
     #[must_use]
     pub fn without_keys(limits: &SessionLimits) -> Self {
-        Self { messages: RateLimiter::per_second("messages", limits.messages_per_second), proofs: None }
+        Self { messages: RateLimiter::per_second(limits.messages_per_second), proofs: None }
     }
 
     /// The gate of one session with its keys, as from [`Self::set_keys`].
@@ -92,7 +92,7 @@ impl SessionGate {
     /// State of the message rate, for replies.
     #[must_use]
     pub fn message_rate(&self, now: UnixNanos) -> RateLimit {
-        self.messages.state(now)
+        self.messages.state("messages", now)
     }
 
     /// Takes over another message rate, after a change of policy or under pressure.

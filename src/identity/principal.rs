@@ -24,7 +24,7 @@ use crate::types::{Principal, Role, SignatureKey, UnixNanos};
 pub const URI_SCHEME: &str = "sealfeed://";
 
 /// What a client certificate proved. Held for each open session: what many share is shared, and what can be derived is not kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identified {
     /// Who.
     pub principal: Principal,

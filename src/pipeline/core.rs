@@ -20,7 +20,7 @@ use super::recovery::Recoveries;
 use super::reloads::Reloads;
 use super::reports::Reports;
 use super::retell::Retellings;
-use super::subscriptions::Subscriptions;
+use super::standing::Subscriptions;
 use super::synthetic::SyntheticOrders;
 use super::withdraw::SessionEnd;
 use super::{Command, SessionHandle};

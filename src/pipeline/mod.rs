@@ -29,6 +29,7 @@ mod resync;
 mod retell;
 mod risk_context;
 mod session_handle;
+mod standing;
 mod subscriptions;
 mod synthetic;
 mod withdraw;

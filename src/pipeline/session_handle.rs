@@ -35,6 +35,9 @@ pub struct SessionHandle {
     pub(crate) is_revoked: AtomicBool,
 }
 
+// One for each session (docs/adr/0047).
+const _: () = assert!(size_of::<SessionHandle>() <= 136);
+
 impl SessionHandle {
     /// What it may do now. Ask once for each decision: it may be another one the next time.
     #[must_use]

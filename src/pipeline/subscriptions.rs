@@ -1,6 +1,6 @@
 //! Who gets which stream, and the answers to `subscribe` and `unsubscribe`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,151 +12,15 @@ use super::SessionHandle;
 use super::answers::encoded;
 use super::batch::{Batch, Output};
 use super::core::Core;
-use super::moves::Key;
 use super::recovery::Found;
 use super::resume::{Recovery, bytes, gap, recover};
 use super::retell::{Findings, Retold};
+use super::standing::Ended;
 use crate::feed::{
-    Delivered, Encoding, Missed, Orders, StreamId, StreamRequest, Subscribed as Joined, Terms, records,
+    Delivered, Encoding, Missed, Orders, StreamId, StreamRequest, Subscribed as Joined, Terms,
 };
 use crate::journal::{JournalError, event};
-use crate::types::{Channel, Code, Depth, Epoch, Instrument, InstrumentId, Sequence, Symbol, UnixNanos};
-
-/// Streams of every session.
-#[derive(Default)]
-pub(super) struct Subscriptions {
-    by_session: HashMap<u64, OfSession>,
-    count: usize,
-    /// Number of the last one.
-    last: u64,
-}
-
-/// One that stands.
-#[derive(Clone, Copy)]
-struct Standing {
-    stream: StreamId,
-    terms: Terms,
-}
-
-/// One that stands no more.
-pub(super) struct Ended {
-    stream: StreamId,
-    /// What was being read for it.
-    retold: Option<Retold>,
-}
-
-/// Streams of one session, and what its records need to be read.
-#[derive(Default)]
-struct OfSession {
-    streams: BTreeMap<(Channel, InstrumentId), Standing>,
-    /// Instruments whose number in DBN records the session has been told; the first one came behind the metadata.
-    mapped: HashSet<InstrumentId>,
-    /// Subscriptions that are not live yet: what they miss is being read.
-    retold: BTreeMap<(Channel, InstrumentId), Retold>,
-}
-
-impl Subscriptions {
-    /// How many stand over all sessions; private channels do not count.
-    pub(super) const fn count(&self) -> usize {
-        self.count
-    }
-
-    fn of_session(&self, session: u64) -> usize {
-        self.by_session.get(&session).map_or(0, |of| of.streams.len())
-    }
-
-    /// Notes a subscription; returns its terms, and the one it replaces.
-    fn insert(
-        &mut self,
-        session: u64,
-        key: (Channel, InstrumentId),
-        stream: StreamId,
-        on_slow: OnSlow,
-    ) -> (Terms, Option<Ended>) {
-        let of_session = self.by_session.entry(session).or_default();
-        let retold = of_session.retold.remove(&key);
-        self.last += 1;
-        let terms = Terms { subscription: self.last, on_slow };
-        let replaced = of_session.streams.insert(key, Standing { stream, terms });
-        if replaced.is_none() {
-            self.count += 1;
-        }
-        (terms, replaced.map(|one| Ended { stream: one.stream, retold }))
-    }
-
-    fn contains(&self, session: u64, key: (Channel, InstrumentId)) -> bool {
-        self.by_session.get(&session).is_some_and(|of| of.streams.contains_key(&key))
-    }
-
-    /// All streams of a session, each with what becomes of the session when it is slow.
-    pub(super) fn streams(&self, session: u64) -> Vec<(Key, StreamId, OnSlow)> {
-        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| &of.streams);
-        of_session.map(|(key, one)| (*key, one.stream, one.terms.on_slow)).collect()
-    }
-
-    pub(super) fn remove(&mut self, session: u64, key: (Channel, InstrumentId)) -> Option<Ended> {
-        let of_session = self.by_session.get_mut(&session)?;
-        let retold = of_session.retold.remove(&key);
-        let removed = of_session.streams.remove(&key);
-        self.count -= usize::from(removed.is_some());
-        removed.map(|one| Ended { stream: one.stream, retold })
-    }
-
-    /// What is being read for a subscription.
-    pub(super) fn retold(&self, session: u64, key: (Channel, InstrumentId)) -> Option<Retold> {
-        self.by_session.get(&session)?.retold.get(&key).copied()
-    }
-
-    /// Notes what is being read for a subscription that stands.
-    pub(super) fn set_retold(&mut self, session: u64, key: (Channel, InstrumentId), retold: Retold) {
-        if let Some(of_session) = self.by_session.get_mut(&session) {
-            of_session.retold.insert(key, retold);
-        }
-    }
-
-    /// The subscription is live.
-    pub(super) fn end_retold(&mut self, session: u64, key: (Channel, InstrumentId)) {
-        if let Some(of_session) = self.by_session.get_mut(&session) {
-            of_session.retold.remove(&key);
-        }
-    }
-
-    /// All that is being read for a session.
-    pub(super) fn all_retold(&self, session: u64) -> impl Iterator<Item = &Retold> {
-        self.by_session.get(&session).into_iter().flat_map(|of| of.retold.values())
-    }
-
-    /// Whether a session's subscription to a stream is still the one with this number.
-    pub(super) fn holds(&self, session: u64, stream: StreamId, number: u64) -> bool {
-        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.values());
-        of_session.into_iter().any(|held| held.stream == stream && held.terms.subscription == number)
-    }
-
-    fn keys(&self, session: u64, channel: Channel) -> Vec<(Channel, InstrumentId)> {
-        let of_session = self.by_session.get(&session).into_iter().flat_map(|of| of.streams.keys());
-        of_session.filter(|key| key.0 == channel).copied().collect()
-    }
-
-    /// Forgets a session; returns its streams.
-    pub(super) fn remove_session(&mut self, session: u64) -> Vec<StreamId> {
-        let removed = self.by_session.remove(&session).unwrap_or_default().streams;
-        self.count -= removed.len();
-        removed.into_values().map(|one| one.stream).collect()
-    }
-
-    /// What must stand in front of the first DBN record of an instrument on a connection: the metadata, once, and the
-    /// instrument's number.
-    fn introduce(&mut self, session: u64, instrument: &Instrument, now: UnixNanos) -> Vec<Bytes> {
-        let mapped = &mut self.by_session.entry(session).or_default().mapped;
-        let is_first = mapped.is_empty();
-        if !mapped.insert(instrument.id) {
-            return Vec::new();
-        }
-        let metadata = is_first.then(|| records::metadata(now));
-        let mapping = records::symbol_mapping(instrument.id, instrument.symbol, now);
-        metadata.into_iter().chain([mapping]).map(Bytes::from).collect()
-    }
-}
+use crate::types::{Channel, Code, Depth, Epoch, Instrument, Sequence, Symbol, UnixNanos};
 
 /// One symbol's answer, and the messages that follow the reply.
 pub(super) struct Granted {

@@ -15,23 +15,28 @@ const WINDOW_NS: u64 = 10 * 1_000_000_000;
 /// Times of the last faults of one session; as many as the limit, so bounded by it.
 #[derive(Debug)]
 pub(super) struct Faults {
-    times: VecDeque<UnixNanos>,
-    max: usize,
+    /// None before the first one: most sessions have none.
+    times: Option<Box<Times>>,
+    max: u32,
 }
+
+#[derive(Debug, Default)]
+struct Times(VecDeque<UnixNanos>);
 
 impl Faults {
     /// A session without faults, which ends at `max` of them within ten seconds.
-    pub(super) fn new(max: u32) -> Self {
-        Self { times: VecDeque::new(), max: max as usize }
+    pub(super) const fn new(max: u32) -> Self {
+        Self { times: None, max }
     }
 
     /// Notes a fault; whether the session has to end.
     pub(super) fn add(&mut self, now: UnixNanos) -> bool {
-        while self.times.front().is_some_and(|first| now.since(*first) >= WINDOW_NS) {
-            self.times.pop_front();
+        let Times(times) = &mut **self.times.get_or_insert_default();
+        while times.front().is_some_and(|first| now.since(*first) >= WINDOW_NS) {
+            times.pop_front();
         }
-        self.times.push_back(now);
-        self.times.len() >= self.max
+        times.push_back(now);
+        times.len() >= self.max as usize
     }
 }
 

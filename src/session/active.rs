@@ -68,9 +68,10 @@ impl Active {
         presented: Vec<CertificateDer<'static>>,
         encoding: Encoding,
     ) -> Result<Self, Refused> {
+        let identity = context.registry.identities.share(identity);
         let slot = context
             .registry
-            .begin(&identity.principal, &entitlement.limits)
+            .begin(&identity, &entitlement.limits)
             .map_err(|code| Refused::new(code, "as many sessions as the entitlement allows"))?;
         let handle = Arc::new(SessionHandle {
             number: slot.number,
@@ -83,7 +84,7 @@ impl Active {
             trail: SessionTrail::new(id),
             is_revoked: AtomicBool::new(false),
         });
-        Ok(Self { handle, identity: Arc::new(identity), token, presented, slot })
+        Ok(Self { handle, identity, token, presented, slot })
     }
 }
 

@@ -19,19 +19,19 @@ pub(super) enum Unread {
     CloseCode,
 }
 
-/// Counts frames.
+/// Counts frames. One for each connection: no wider than it has to be.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: [u8; HEADER_BYTES_MAX],
     /// Bytes of the header that are here.
-    have: usize,
+    have: u8,
+    close_code_have: u8,
     /// Bytes of the frame's payload that are still to come.
     payload: u64,
     /// The frame's mask; zeros if it has none.
     mask: [u8; 4],
     /// The code of a close frame, as far as it is here.
     close_code: [u8; 2],
-    close_code_have: usize,
     unread: Option<Unread>,
     /// The frame ends a message when its payload is here.
     ends_message: bool,
@@ -46,8 +46,11 @@ impl Frames {
     pub(super) fn take(&mut self, bytes: &[u8], fragments_max: u32) -> usize {
         let mut at = 0;
         while at < bytes.len() {
-            if self.payload > 0 && self.is_close() && self.close_code_have < self.close_code.len() {
-                let place = self.close_code_have;
+            if self.payload > 0
+                && self.is_close()
+                && usize::from(self.close_code_have) < self.close_code.len()
+            {
+                let place = usize::from(self.close_code_have);
                 self.close_code[place] = bytes[at] ^ self.mask[place];
                 self.close_code_have += 1;
                 if place == 1 && !may_close(u16::from_be_bytes(self.close_code)) {
@@ -67,7 +70,7 @@ impl Frames {
                 self.frame_may_end();
                 continue;
             }
-            self.header[self.have] = bytes[at];
+            self.header[usize::from(self.have)] = bytes[at];
             self.have += 1;
             at += 1;
             if self.have < self.header_bytes() {
@@ -87,7 +90,7 @@ impl Frames {
             }
             if self.unread.is_some() {
                 // Its header may have begun in bytes before; then nothing of these is read.
-                return at.saturating_sub(self.have);
+                return at.saturating_sub(self.have.into());
             }
             self.ends_message = is_control || is_last;
             self.payload = self.payload_bytes();
@@ -124,7 +127,7 @@ impl Frames {
     }
 
     /// How long the header is, as far as it is here.
-    const fn header_bytes(&self) -> usize {
+    const fn header_bytes(&self) -> u8 {
         if self.have < 2 {
             return 2;
         }

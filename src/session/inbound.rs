@@ -74,7 +74,7 @@ impl Conversation {
         principal_messages: Arc<SharedRate>,
     ) -> Self {
         let limits = context.limits.now();
-        let control_frames = RateLimiter::per_second("control_frames", limits.control_frames_per_second);
+        let control_frames = RateLimiter::per_second(limits.control_frames_per_second);
         let faults = Faults::new(limits.malformed_max);
         drop(limits);
         Self {

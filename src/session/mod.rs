@@ -10,7 +10,6 @@
 mod abuse;
 mod active;
 mod bans;
-mod entitlements;
 mod frames;
 mod inbound;
 mod limits;
@@ -18,6 +17,7 @@ mod outbox;
 mod pressure;
 mod registry;
 mod shard;
+mod shared;
 pub mod tls;
 pub mod token;
 pub mod upgrade;

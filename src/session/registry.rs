@@ -10,9 +10,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sealfeed_wire::CloseCode;
 
-use super::entitlements::SharedEntitlements;
 use super::limits::Limits;
 use super::pressure::{Level, Pressure};
+use super::shared::Shared;
 use super::withdrawn::{Departed, Revoked, RevokedCertificate};
 use crate::config::LimitsConfig;
 use crate::feed::Ending;
@@ -26,7 +26,9 @@ pub struct Registry {
     limits: Arc<Limits>,
     pressure: Arc<Pressure>,
     /// What its sessions are entitled to.
-    pub(super) entitlements: SharedEntitlements,
+    pub(super) entitlements: Shared<Entitlement>,
+    /// What their certificates proved.
+    pub(super) identities: Shared<Identified>,
     state: Mutex<State>,
 }
 
@@ -91,10 +93,30 @@ struct Entry {
     identity: Arc<Identified>,
     /// What was decided last; the pipeline may not have come to it yet.
     entitlement: Arc<Entitlement>,
-    /// The token under which it goes on, if any.
+    /// None for most: they have no token.
+    tokened: Option<Box<Tokened>>,
+}
+
+/// What there is beside for a session under a token.
+#[derive(Default)]
+struct Tokened {
+    /// The token under which it goes on.
     token: Option<Arc<Token>>,
     /// Why it was told to end for its token, for the entry of that.
-    token_ended: Option<String>,
+    ended: Option<String>,
+}
+
+// One for each session, and half as many places more (docs/adr/0047).
+const _: () = assert!(size_of::<Entry>() <= 32);
+
+impl Entry {
+    fn token(&self) -> Option<&Token> {
+        self.tokened.as_ref()?.token.as_deref()
+    }
+
+    fn tokened(&mut self) -> &mut Tokened {
+        self.tokened.get_or_insert_default()
+    }
 }
 
 /// What a session leaves behind.
@@ -138,15 +160,15 @@ impl Registry {
         let state = State {
             connections: 0,
             handshakes: 0,
-            handshake_rate: RateLimiter::per_second("handshakes", per_second),
+            handshake_rate: RateLimiter::per_second(per_second),
             addresses: HashMap::new(),
             principals: HashMap::new(),
             sessions: HashMap::new(),
             departed: Departed::default(),
             next_number: 0,
         };
-        let entitlements = SharedEntitlements::default();
-        Arc::new(Self { limits, pressure, entitlements, state: Mutex::new(state) })
+        let (entitlements, identities) = (Shared::default(), Shared::default());
+        Arc::new(Self { limits, pressure, entitlements, identities, state: Mutex::new(state) })
     }
 
     /// A place for a new connection, before anything is read of it. What is counted by address comes with
@@ -184,12 +206,13 @@ impl Registry {
         self.state.lock().addresses.get(&address).is_some_and(|entry| entry.sessions > 0)
     }
 
-    /// A place for a new session of `principal`, and its number. Where the policy says so, its oldest session is told to end for it.
+    /// A place for a new session of a principal, and its number. Where the policy says so, its oldest session is told to end for it.
     pub(super) fn begin(
         self: &Arc<Self>,
-        principal: &Principal,
+        identity: &Arc<Identified>,
         limits: &SessionLimits,
     ) -> Result<PrincipalSlot, Code> {
+        let principal = &identity.principal;
         let mut state = self.state.lock();
         let counts = state.principals.entry(principal.clone()).or_default();
         // Those that are told to end hold their places until they have gone; they do not count.
@@ -209,7 +232,7 @@ impl Registry {
         state.next_number += 1;
         let number = state.next_number;
         let registry = Arc::clone(self);
-        Ok(PrincipalSlot { registry, principal: principal.clone(), number, at_once, messages })
+        Ok(PrincipalSlot { registry, identity: Arc::clone(identity), number, at_once, messages })
     }
 
     /// Makes a session reachable for [`Registry::sweep`], and judges it by the files in force now: whatever changes them is
@@ -224,15 +247,17 @@ impl Registry {
         let mut entitlement = Arc::clone(&handle.entitlement());
         let mut state = self.state.lock();
         let verdict = verdict(&identity, &entitlement, token.as_deref());
-        let mut token_ended = None;
+        let mut ended = None;
         match &verdict {
             Verdict::Changes(other) => entitlement = Arc::clone(other),
             Verdict::Ends(ending, why) if ending.close == CloseCode::TokenEnded => {
-                token_ended = Some(why.clone());
+                ended = Some(why.clone());
             }
             Verdict::Ends(..) | Verdict::Holds => {}
         }
-        let entry = Entry { handle: Arc::clone(handle), identity, entitlement, token, token_ended };
+        let is_tokened = token.is_some() || ended.is_some();
+        let tokened = is_tokened.then(|| Box::new(Tokened { token, ended }));
+        let entry = Entry { handle: Arc::clone(handle), identity, entitlement, tokened };
         state.sessions.insert(handle.number, entry);
         state.principals.entry(handle.principal.clone()).or_default().live += 1;
         verdict
@@ -250,7 +275,7 @@ impl Registry {
         // One that has left answers nothing any more.
         let Some(entry) = state.sessions.get_mut(&handle.number) else { return Ok(()) };
         holds(&entry.identity, token)?;
-        entry.token = Some(Arc::clone(token));
+        entry.tokened().token = Some(Arc::clone(token));
         Ok(())
     }
 
@@ -267,7 +292,7 @@ impl Registry {
         let mut revoked = Revoked::default();
         let mut state = self.state.lock();
         for entry in state.sessions.values_mut() {
-            match verdict(&entry.identity, &entry.entitlement, entry.token.as_deref()) {
+            match verdict(&entry.identity, &entry.entitlement, entry.token()) {
                 Verdict::Holds => {}
                 Verdict::Changes(other) => {
                     entry.entitlement = Arc::clone(&other);
@@ -281,7 +306,7 @@ impl Registry {
                         revoked.add(&entry.identity, &entry.entitlement, why, Some(&entry.handle));
                     } else {
                         if ending.close == CloseCode::TokenEnded {
-                            entry.token_ended = Some(why);
+                            entry.tokened().ended = Some(why);
                         }
                         entry.handle.queue.close_with(ending);
                     }
@@ -356,7 +381,7 @@ impl State {
             handshakes: 0,
             sessions: 0,
             served_at: UnixNanos(0),
-            rate: RateLimiter::per_second("connects", per_second),
+            rate: RateLimiter::per_second(per_second),
         });
         if level == Level::Severe && !entry.is_known(now) {
             return Err(Met { limit: "pressure", code: Code::TlsPressure });
@@ -388,7 +413,7 @@ impl State {
             if ending.is_none_or(|ending| ending.close != CloseCode::CertificateRevoked) {
                 self.departed.remember(entry.identity, entry.entitlement);
             }
-            token_ended = entry.token_ended;
+            token_ended = entry.tokened.and_then(|tokened| tokened.ended);
         }
         let Some(counts) = self.principals.get_mut(principal) else {
             return Left { is_last: true, token_ended };
@@ -486,7 +511,8 @@ impl Drop for ConnectionSlot {
 /// The place of one session of a principal.
 pub(super) struct PrincipalSlot {
     registry: Arc<Registry>,
-    principal: Principal,
+    /// Whose it is.
+    identity: Arc<Identified>,
     pub(super) number: u64,
     /// Sessions of the principal when it began, this one among them; those that were told to end for newer ones are not.
     pub(super) at_once: u32,
@@ -503,12 +529,13 @@ impl PrincipalSlot {
 impl Drop for PrincipalSlot {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
-        state.leave(self.number, &self.principal);
-        if let Some(counts) = state.principals.get_mut(&self.principal) {
+        let principal = &self.identity.principal;
+        state.leave(self.number, principal);
+        if let Some(counts) = state.principals.get_mut(principal) {
             counts.slots = counts.slots.saturating_sub(1);
             counts.superseded.remove(&self.number);
             if counts.slots == 0 {
-                state.principals.remove(&self.principal);
+                state.principals.remove(principal);
             }
         }
     }

@@ -77,10 +77,15 @@ pub struct Tls {
     /// What came and is not used up: the beginning of a record, or records with the beginning of a handshake message.
     /// rustls keeps places in it, so that every call is given it again, whatever it is for.
     received: Vec<u8>,
-    /// Sealed bytes that the socket has not taken. While there are any nothing more is sealed: records cannot be
-    /// taken back.
-    unsent: Vec<u8>,
-    unsent_at: usize,
+    unsent: Option<Box<Unsent>>,
+}
+
+/// Sealed bytes that the socket has not taken; never none. While there are any nothing more is sealed: records cannot be
+/// taken back.
+struct Unsent {
+    bytes: Vec<u8>,
+    /// What has left of them since.
+    at: usize,
 }
 
 impl Tls {
@@ -90,7 +95,7 @@ impl Tls {
     /// rustls finds the configuration unusable.
     fn new(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection, received: Vec::new(), unsent: Vec::new(), unsent_at: 0 })
+        Ok(Self { connection, received: Vec::new(), unsent: None })
     }
 
     /// Takes received bytes in: plain ones go behind those in `plain`, what has to be answered (alerts, key updates,
@@ -198,31 +203,39 @@ impl Tls {
     /// # Errors
     /// The socket is broken. A socket that takes nothing now is no error.
     pub fn flush(&mut self, socket: &mut impl Write, sealed: &mut Sealed) -> io::Result<bool> {
-        if self.unsent.is_empty() {
+        if let Some(Unsent { bytes, at }) = self.unsent.as_deref_mut() {
+            bytes.extend_from_slice(sealed.as_slice());
+            *at += write(socket, &bytes[*at..])?;
+            if *at == bytes.len() {
+                self.unsent = None;
+            }
+        } else {
             let bytes = sealed.as_slice();
             let written = if bytes.is_empty() { 0 } else { write(socket, bytes)? };
             // Exactly what is left: a connection that lags holds no more than it has to.
-            self.unsent = bytes[written..].to_vec();
-        } else {
-            self.unsent.extend_from_slice(sealed.as_slice());
-            self.unsent_at += write(socket, &self.unsent[self.unsent_at..])?;
-            if self.unsent_at == self.unsent.len() {
-                (self.unsent, self.unsent_at) = (Vec::new(), 0);
-            }
+            self.keep_unsent(&bytes[written..]);
         }
         sealed.clear();
-        Ok(self.unsent.is_empty())
+        Ok(self.unsent.is_none())
     }
 
     /// Whether the socket has not taken all that was sealed.
     #[must_use]
     pub const fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        self.unsent.is_some()
     }
 
     fn keep(&mut self, sealed: &mut Sealed) {
-        self.unsent.extend_from_slice(sealed.as_slice());
+        self.keep_unsent(sealed.as_slice());
         sealed.clear();
+    }
+
+    fn keep_unsent(&mut self, more: &[u8]) {
+        match &mut self.unsent {
+            Some(unsent) => unsent.bytes.extend_from_slice(more),
+            None if more.is_empty() => {}
+            None => self.unsent = Some(Box::new(Unsent { bytes: more.to_vec(), at: 0 })),
+        }
     }
 
     /// The peer's certificates, its own first.

@@ -47,7 +47,7 @@ pub struct Reader {
     message_bytes_max: usize,
     fragments_max: u32,
     /// Whole frames that answer what was read.
-    answers: Vec<u8>,
+    answers: Box<[u8]>,
     is_over: bool,
 }
 
@@ -109,7 +109,7 @@ impl Reader {
     #[must_use]
     pub fn new(message_bytes_max: usize, fragments_max: u32) -> Self {
         let (parser, frames) = (None, Frames::default());
-        Self { parser, frames, message_bytes_max, fragments_max, answers: Vec::new(), is_over: false }
+        Self { parser, frames, message_bytes_max, fragments_max, answers: Box::default(), is_over: false }
     }
 
     /// Takes received bytes. As many as are given wait until they are read: give no more before [`Reader::read`] has
@@ -163,7 +163,7 @@ impl Reader {
         if matches!(incoming, Incoming::Ping | Incoming::Closed(_)) {
             // Memory takes everything; a closed connection says so after it has taken the answer.
             let _ = context.flush(stream);
-            self.answers.append(&mut stream.answers);
+            self.answers = [&self.answers, &*std::mem::take(&mut stream.answers)].concat().into();
         }
         if matches!(incoming, Incoming::Closed(_) | Incoming::Violation(_) | Incoming::TooManyFragments) {
             self.is_over = true;
@@ -181,8 +181,7 @@ impl Reader {
     /// Whole frames that answer what was read, to be sent; they are taken out.
     pub fn take_answers(&mut self, out: &mut Vec<u8>) {
         if !self.answers.is_empty() {
-            out.append(&mut self.answers);
-            self.answers = Vec::new();
+            out.extend_from_slice(&std::mem::take(&mut self.answers));
         }
     }
 }

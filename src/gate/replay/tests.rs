@@ -176,7 +176,7 @@ proptest! {
         steps in prop::collection::vec((0_u64..700, 0_usize..3, -5_000_i64..1_000), 1..1_500),
     ) {
         let mut cache = cache(100_000, 100_000);
-        let mut sessions = [(); 3].map(|()| RateLimiter::per_second("messages", rate));
+        let mut sessions = [(); 3].map(|()| RateLimiter::per_second(rate));
         // What the head of the file promises, for three sessions; a slice remembers longer at either of its ends.
         let remembered_ns = WINDOW_NS + 2 * SKEW_NS + 2 * WINDOW_NS / SLICES_PER_WINDOW;
         let of_one = u64::from(rate) * remembered_ns / 1_000_000_000 + u64::from(rate);

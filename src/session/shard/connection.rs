@@ -8,6 +8,7 @@
 mod backlog;
 mod ending;
 mod orders;
+mod seldom;
 mod writing;
 
 use std::collections::VecDeque;
@@ -17,20 +18,22 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use rustls::Error as TlsError;
+use rustls::server::UnbufferedServerConnection;
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::ServerShutdown;
 use tokio::time::Instant;
 
 use self::backlog::Backlog;
-use self::orders::PendingOrders;
+use self::seldom::Seldom;
 use super::deadlines::{Deadlines, Due};
+use super::moment::Moment;
 use super::streams::{Key, Streams, Suspended};
 use super::{Arrival, Slots};
 use crate::feed::{Delivered, Ending, FrameKind, StreamId, Ticket};
 use crate::pipeline::{Command, TrySend};
 use crate::session::SessionContext;
 use crate::session::active::{End, until};
-use crate::session::inbound::{Conversation, Owed, Step, encoded};
+use crate::session::inbound::{Conversation, Step, encoded};
 use crate::session::outbox::Outbox;
 use crate::session::tls::{READ_BYTES, Sealed, Tls};
 use crate::session::websocket::{Incoming, Reader};
@@ -62,9 +65,9 @@ pub(super) struct Turn<'a> {
 #[derive(Debug)]
 enum Phase {
     Open,
-    Finishing { ending: Ending, notice: Option<Vec<u8>>, by: Instant },
-    Draining { ending: Ending, notice: Option<Vec<u8>>, by: Instant },
-    Closing { by: Instant, peer_has_closed: bool },
+    Finishing { ending: Ending, notice: Option<Box<[u8]>>, by: Moment },
+    Draining { ending: Ending, notice: Option<Box<[u8]>>, by: Moment },
+    Closing { by: Moment, peer_has_closed: bool },
     Over,
 }
 
@@ -77,9 +80,6 @@ pub(super) struct Connection {
     outbox: Outbox,
     deadlines: Deadlines,
     phase: Phase,
-    /// Commands that found the pipeline's queue full, in their order: at most one of the client's and two of the end.
-    commands: VecDeque<Command>,
-    owed: Option<Owed>,
     /// After a logout nothing more is read.
     has_logged_out: bool,
     /// The socket may have bytes that were not read.
@@ -93,17 +93,12 @@ pub(super) struct Connection {
     /// It stands in the shard's list of those that wait for the pipeline or the log.
     pub(super) is_waiting_listed: bool,
     /// When the shard's timers will call it.
-    pub(super) due_at: Option<Instant>,
+    pub(super) due_at: Option<Moment>,
     subscriptions: Vec<Key>,
     ready: VecDeque<Key>,
     /// Bytes that those have for it, as far as they were announced. A sum that is kept: a client may read thousands of streams.
     behind: usize,
-    /// Streams on which it was left behind: to be asked for when it takes messages again.
-    suspended: Vec<Suspended>,
-    /// Resting orders that it is sent in front of the streams that they begin.
-    pending: PendingOrders,
-    /// Of pieces that wait in the outbox.
-    tickets: Vec<Ticket>,
+    seldom: Seldom,
     /// Messages of streams that were sealed for it.
     delivered: u64,
     is_warned: bool,
@@ -114,6 +109,9 @@ pub(super) struct Connection {
     is_shut: bool,
     _slots: Slots,
 }
+
+// Thousands of connections are quiet: what is rarely used stands in `Seldom`, or is made when it is needed (docs/adr/0047).
+const _: () = assert!(size_of::<Connection>() <= size_of::<UnbufferedServerConnection>() + 624);
 
 impl Connection {
     /// Takes over what arrived: the answer to its upgrade leaves together with its welcome.
@@ -144,8 +142,6 @@ impl Connection {
             outbox,
             deadlines,
             phase: Phase::Open,
-            commands: VecDeque::new(),
-            owed: None,
             has_logged_out: false,
             // What the socket has is said when it is registered.
             may_read: !arrival.read.is_empty(),
@@ -157,12 +153,10 @@ impl Connection {
             subscriptions: Vec::new(),
             ready: VecDeque::new(),
             behind: 0,
-            suspended: Vec::new(),
-            pending: PendingOrders::default(),
-            tickets: Vec::new(),
+            seldom: Seldom::default(),
             delivered: 0,
             is_warned: false,
-            backlog: Backlog::new(Duration::from_millis(limits.out_queue_age_max_ms)),
+            backlog: Backlog::new(limits.out_queue_age_max_ms),
             sealed_bytes: 0,
             is_shut: false,
             _slots: arrival.slots,
@@ -186,12 +180,12 @@ impl Connection {
 
     /// Nothing is left to be done: it is to be dropped.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.commands.is_empty()
+        matches!(self.phase, Phase::Over) && !self.seldom.has_commands()
     }
 
     /// Something of it waits for the pipeline's queue or for the log: look again.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.commands.is_empty() || self.owed.is_some()
+        self.seldom.is_waiting()
     }
 
     /// There is something to write, and the socket took what was written before.
@@ -199,7 +193,7 @@ impl Connection {
         !matches!(self.phase, Phase::Over)
             && (!self.outbox.is_empty()
                 || !self.ready.is_empty()
-                || !self.pending.is_empty()
+                || self.seldom.has_pending()
                 || self.ends_when_written())
     }
 
@@ -212,13 +206,18 @@ impl Connection {
         self.tls.has_unsent()
     }
 
+    /// Gives back the memory of what it had and has no more.
+    pub(super) fn settle_memory(&mut self) {
+        self.seldom.settle();
+    }
+
     /// When it is due next, if ever.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Open => {
                 let next = self.deadlines.next();
-                let too_old_at = self.backlog.too_old_at().filter(|_| self.is_blocked());
-                Some([too_old_at, self.pending.due_at()].into_iter().flatten().fold(next, Instant::min))
+                let too_old_at = self.backlog.too_old_at().filter(|_| self.is_blocked()).map(Moment::of);
+                Some([too_old_at, self.seldom.pending_due_at()].into_iter().flatten().fold(next, Moment::min))
             }
             Phase::Finishing { by, .. } | Phase::Draining { by, .. } | Phase::Closing { by, .. } => Some(*by),
             Phase::Over => None,
@@ -302,12 +301,12 @@ impl Connection {
                 self.hand_on(command, turn);
             }
             Step::Owe(owed) => {
-                self.owed = Some(owed);
+                self.seldom.owe(owed);
                 self.settle(turn);
             }
             Step::Renewed(owed, expires) => {
                 self.deadlines.token_until(until(expires, turn.context.clock.now()), turn.now);
-                self.owed = Some(owed);
+                self.seldom.owe(owed);
                 self.settle(turn);
             }
             Step::End(end) => self.end(end, turn),
@@ -318,19 +317,19 @@ impl Connection {
     /// Passes on what could not be passed on before, and answers what has become durable; then reads on.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
         let was_waiting = self.is_waiting();
-        while let Some(command) = self.commands.pop_front() {
+        while let Some(command) = self.seldom.next_command() {
             if let Some(command) = self.pass_on(command, turn) {
-                self.commands.push_front(command);
+                self.seldom.put_back(command);
                 break;
             }
         }
-        if let Some(owed) = self.owed.take() {
+        if let Some(owed) = self.seldom.take_owed() {
             match turn.context.journal.is_durable(owed.entry) {
                 Ok(true) => {
                     let step = self.conversation.pay(&owed, &mut self.outbox);
                     self.follow(step, turn);
                 }
-                Ok(false) => self.owed = Some(owed),
+                Ok(false) => self.seldom.owe(owed),
                 // The server stops, and nothing more is answered.
                 Err(_) => {}
             }
@@ -343,11 +342,9 @@ impl Connection {
     }
 
     fn hand_on(&mut self, command: Command, turn: &mut Turn<'_>) {
-        if self.commands.is_empty() {
-            let refused = self.pass_on(command, turn);
-            self.commands.extend(refused);
-        } else {
-            self.commands.push_back(command);
+        let refused = if self.seldom.has_commands() { Some(command) } else { self.pass_on(command, turn) };
+        if let Some(command) = refused {
+            self.seldom.put(command);
         }
     }
 
@@ -395,19 +392,25 @@ impl Connection {
     pub(super) fn piece(&mut self, frames: &[u8], messages: u64, ticket: Ticket, turn: &mut Turn<'_>) {
         if self.may_join() {
             self.outbox.framed(frames, messages);
-            self.tickets.push(ticket);
+            self.seldom.hold(ticket);
             self.check_slow(turn);
         }
     }
 
     /// It reads a stream from here on.
     pub(super) fn join(&mut self, key: Key) {
+        if self.subscriptions.is_empty() {
+            // Most connections read one stream.
+            self.subscriptions.reserve_exact(1);
+        }
         self.subscriptions.push(key);
     }
 
     /// Its subscription to a stream ends.
     pub(super) fn leave(&mut self, stream: StreamId, turn: &mut Turn<'_>) {
-        self.pending.leave(stream);
+        if let Some(pending) = self.seldom.pending() {
+            pending.leave(stream);
+        }
         let is_it = |key: &Key| turn.streams.stream_of(*key) == Some(stream);
         let Some(place) = self.subscriptions.iter().position(is_it) else { return };
         let key = self.subscriptions.swap_remove(place);
@@ -422,7 +425,7 @@ impl Connection {
     /// Says what has left for it since it was said last.
     pub(super) fn report(&mut self, turn: &mut Turn<'_>) {
         // What cannot be passed on now is said another time.
-        if self.commands.is_empty() {
+        if !self.seldom.has_commands() {
             let ranges = self.subscriptions.iter().filter_map(|key| turn.streams.delivered(*key)).collect();
             self.say_delivered(ranges, turn);
         }
@@ -452,7 +455,7 @@ impl Connection {
             let Some(key) = self.ready.pop_front() else { break };
             let range = turn.streams.delivered(key);
             match turn.streams.suspend(key) {
-                Some(place) => self.suspended.push(place),
+                Some(place) => self.seldom.suspend(place),
                 None => self.ready.push_back(key),
             }
             delivered.extend(range);
@@ -484,18 +487,18 @@ impl Connection {
     }
 
     /// Ends it after everything that is on the way.
-    pub(super) fn drain(&mut self, ending: Ending, notice: Option<Vec<u8>>, turn: &mut Turn<'_>) {
+    pub(super) fn drain(&mut self, ending: Ending, notice: Option<Box<[u8]>>, turn: &mut Turn<'_>) {
         if !self.may_join() {
             return;
         }
-        self.owed = None;
+        self.seldom.take_owed();
         for key in &self.subscriptions {
             if turn.streams.freeze(*key) {
                 self.ready.push_back(*key);
             }
         }
         self.count_behind(turn.streams);
-        self.phase = Phase::Draining { ending, notice, by: turn.now + CLOSE_TIMEOUT };
+        self.phase = Phase::Draining { ending, notice, by: Moment::of(turn.now + CLOSE_TIMEOUT) };
     }
 
     /// Its time is over: nothing more is read, and what was read before is still answered.
@@ -507,7 +510,8 @@ impl Connection {
         // Told before the close frame, so that clients do not all come back at once.
         let notice = (ending.close == CloseCode::Drain)
             .then(|| encoded(&ServerShutdown { retry_after_ms: 1_000, ts: turn.context.clock.now() }));
-        self.phase = Phase::Finishing { ending, notice: notice.clone(), by: turn.now + ANSWERS_TIMEOUT };
+        let by = Moment::of(turn.now + ANSWERS_TIMEOUT);
+        self.phase = Phase::Finishing { ending, notice: notice.as_deref().map(Box::from), by };
         let session = Arc::clone(self.conversation.handle());
         self.hand_on(Command::Finish { session, ending, notice }, turn);
     }
@@ -519,7 +523,7 @@ impl Connection {
                 if self.check_age(turn) && !matches!(self.phase, Phase::Open) {
                     return;
                 }
-                if self.pending.due_at().is_some_and(|at| at <= turn.now) {
+                if self.seldom.pending_due_at().is_some_and(|at| at.has_come(turn.now)) {
                     return self.is_too_slow(turn);
                 }
                 while let Some(due) = self.deadlines.due(turn.now) {
@@ -544,16 +548,16 @@ impl Connection {
                     }
                 }
             }
-            Phase::Finishing { by, ending, notice } if turn.now >= *by => {
+            Phase::Finishing { by, ending, notice } if by.has_come(turn.now) => {
                 // The pipeline is stuck or gone: the notice leaves without it.
                 let (ending, notice) = (*ending, notice.take());
                 self.drain(ending, notice, turn);
             }
-            Phase::Draining { by, ending, notice } if turn.now >= *by => {
+            Phase::Draining { by, ending, notice } if by.has_come(turn.now) => {
                 let (ending, notice) = (*ending, notice.take());
                 self.end_with_notice(ending, notice.as_deref(), turn);
             }
-            Phase::Closing { by, .. } if turn.now >= *by => self.phase = Phase::Over,
+            Phase::Closing { by, .. } if by.has_come(turn.now) => self.phase = Phase::Over,
             Phase::Finishing { .. } | Phase::Draining { .. } | Phase::Closing { .. } | Phase::Over => {}
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::moment::Moment;
 use crate::config::LimitsConfig;
 use crate::types::Code;
 
@@ -16,16 +17,18 @@ pub(super) struct Deadlines {
     idle_ms: u32,
     message_timeout_ms: u32,
     /// `None` once the client has asked for something.
-    first_request: Option<Instant>,
+    first_request: Option<Moment>,
     /// The message that is not whole, and when it has to be.
-    message: Option<(u64, Instant)>,
-    silent: Instant,
-    ping: Instant,
+    message: Option<(u64, Moment)>,
+    silent: Moment,
+    ping: Moment,
     /// When its time is over, and why: its lifetime, or its certificate's.
-    over: (Instant, Code),
+    over: (Moment, Code),
     /// `None` for a session without a token.
-    token: Option<Instant>,
+    token: Option<Moment>,
 }
+
+const _: () = assert!(size_of::<Deadlines>() <= 80);
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +50,22 @@ impl Deadlines {
     pub(super) fn new(limits: &LimitsConfig, certificate: Duration, now: Instant) -> Self {
         let lifetime = Duration::from_secs(limits.session_lifetime_s);
         let over = if lifetime <= certificate {
-            (now + lifetime, Code::SesLifetimeReached)
+            (Moment::of(now + lifetime), Code::SesLifetimeReached)
         } else {
-            (now + certificate, Code::SesCertificateExpired)
+            (Moment::of(now + certificate), Code::SesCertificateExpired)
         };
         let ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
         let mut deadlines = Self {
             idle_ms: ms(limits.idle_timeout_ms),
             message_timeout_ms: ms(limits.message_timeout_ms),
-            first_request: Some(now + Duration::from_millis(limits.first_request_timeout_ms)),
+            first_request: Some(Moment::of(now + Duration::from_millis(limits.first_request_timeout_ms))),
             message: None,
-            silent: now,
-            ping: now,
+            silent: Moment::of(now),
+            ping: Moment::of(now),
             over,
             token: None,
         };
-        deadlines.ping = now + deadlines.idle() / 3;
+        deadlines.ping = Moment::of(now + deadlines.idle() / 3);
         deadlines.heard(now);
         deadlines
     }
@@ -71,30 +74,30 @@ impl Deadlines {
         Duration::from_millis(self.idle_ms.into())
     }
 
-    fn message_timeout(&self) -> Duration {
-        Duration::from_millis(self.message_timeout_ms.into())
+    fn message_by(&self, now: Instant) -> Moment {
+        Moment::of(now + Duration::from_millis(self.message_timeout_ms.into()))
     }
 
     /// The token under which it goes on is good for so long.
     pub(super) fn token_until(&mut self, token: Duration, now: Instant) {
-        self.token = Some(now + token);
+        self.token = Some(Moment::of(now + token));
     }
 
     /// Something came from the client.
     pub(super) fn heard(&mut self, now: Instant) {
-        self.silent = now + self.idle();
+        self.silent = Moment::of(now + self.idle());
     }
 
     /// What came ends inside this message, if inside any.
     pub(super) fn under_way(&mut self, message: Option<u64>, now: Instant) {
         if self.message.map(|(number, _)| number) != message {
-            self.message = message.map(|number| (number, now + self.message_timeout()));
+            self.message = message.map(|number| (number, self.message_by(now)));
         }
     }
 
     /// Nothing was read for a while by our own doing: the message under way has all its time again.
     pub(super) fn was_not_read(&mut self, now: Instant) {
-        self.message = self.message.map(|(number, _)| (number, now + self.message_timeout()));
+        self.message = self.message.map(|(number, _)| (number, self.message_by(now)));
     }
 
     /// The client asked for something.
@@ -103,7 +106,7 @@ impl Deadlines {
     }
 
     /// When the next of them is due.
-    pub(super) fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Moment {
         let first = self.silent.min(self.ping).min(self.over.0);
         let first = self.token.map_or(first, |by| first.min(by));
         let first = self.message.map_or(first, |(_, by)| first.min(by));
@@ -111,7 +114,8 @@ impl Deadlines {
     }
 
     /// What is due now; each comes once.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(super) fn due(&mut self, time: Instant) -> Option<Due> {
+        let now = Moment::of(time);
         if now >= self.over.0 {
             return Some(Due::Over(self.over.1));
         }
@@ -129,7 +133,7 @@ impl Deadlines {
             return Some(if self.first_request.is_some() { Due::FirstRequest } else { Due::Silence });
         }
         if now >= self.ping {
-            self.ping = now + self.idle() / 3;
+            self.ping = Moment::of(time + self.idle() / 3);
             return Some(Due::Ping);
         }
         None
@@ -138,25 +142,29 @@ impl Deadlines {
 
 /// Who is due when: a connection has one place at most in it that counts, and as many as it has had phases.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize, u64)>>);
+pub(super) struct Timers(BinaryHeap<Reverse<(Moment, Called)>>);
+
+/// Whom a timer calls: a place, and the number of the connection that it was set for, of which 32 bits tell it from the few that may have
+/// had that place since.
+pub(super) type Called = (u32, u32);
 
 impl Timers {
-    /// Notes that connection `number` at `place` is due at a time.
-    pub(super) fn set(&mut self, at: Instant, place: usize, number: u64) {
-        self.0.push(Reverse((at, place, number)));
+    /// Notes that a connection is due at a time.
+    pub(super) fn set(&mut self, at: Moment, called: Called) {
+        self.0.push(Reverse((at, called)));
     }
 
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, ..))| *at)
+        self.0.peek().map(|Reverse((at, _))| at.time())
     }
 
-    /// The next one that is due now: its place and number. To be set again.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(usize, u64)> {
-        if self.next()? > now {
+    /// The next one that is due now. To be set again.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Called> {
+        if !self.0.peek()?.0.0.has_come(now) {
             return None;
         }
-        self.0.pop().map(|Reverse((_, place, number))| (place, number))
+        self.0.pop().map(|Reverse((_, called))| called)
     }
 }
 
@@ -192,7 +200,7 @@ mod tests {
                     return seen;
                 }
             }
-            assert!(deadlines.next() > now);
+            assert!(deadlines.next().time() > now);
         }
         seen
     }
@@ -219,7 +227,7 @@ mod tests {
         let mut deadlines = Deadlines::new(&limits(), Duration::from_secs(100), start);
         deadlines.asked();
         deadlines.token_until(Duration::from_millis(500), start);
-        assert_eq!(deadlines.next(), start + Duration::from_millis(500));
+        assert_eq!(deadlines.next().time(), start + Duration::from_millis(500));
         deadlines.token_until(Duration::from_secs(2), start);
         deadlines.heard(at(1));
         assert_eq!((deadlines.due(at(1)), deadlines.due(at(1))), (Some(Due::Ping), None));
@@ -230,7 +238,7 @@ mod tests {
     fn timers_come_in_their_order_and_not_before_their_time() {
         let (mut timers, start) = (Timers::default(), Instant::now());
         for (after, place) in [(3, 1), (1, 2), (2, 3)] {
-            timers.set(start + Duration::from_secs(after), place, 7);
+            timers.set(Moment::of(start + Duration::from_secs(after)), (place, 7));
         }
         assert_eq!(timers.pop(start), None);
         let later = start + Duration::from_secs(2);

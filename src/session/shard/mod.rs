@@ -9,6 +9,7 @@
 
 mod connection;
 mod deadlines;
+mod moment;
 mod run;
 mod streams;
 

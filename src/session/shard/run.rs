@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Scratch, Turn};
-use super::deadlines::Timers;
-use super::streams::Streams;
+use super::deadlines::{Called, Timers};
+use super::streams::{Streams, narrow};
 use super::{Arrival, Door, WAKER};
 use crate::feed::{Delivery, Item, ReaderId, Run};
 use crate::session::SessionContext;
@@ -182,8 +182,9 @@ impl Shard {
                 });
             },
         );
-        while let Some((place, number)) = self.timers.pop(self.now) {
-            if self.connections.get(place).is_some_and(|connection| connection.number() == number) {
+        while let Some(timer) = self.timers.pop(self.now) {
+            let place = timer.0 as usize;
+            if self.connections.get(place).is_some_and(|one| called(place, one.number()) == timer) {
                 self.turn(place, |connection, turn| {
                     connection.due_at = None;
                     connection.on_time(turn);
@@ -249,6 +250,7 @@ impl Shard {
             self.ended.notify_waiters();
             return;
         }
+        connection.settle_memory();
         if connection.has_output() && !connection.is_blocked() && !connection.is_writable_listed {
             connection.is_writable_listed = true;
             self.writable.push(place);
@@ -265,7 +267,7 @@ impl Shard {
             && connection.due_at.is_none_or(|at| next < at)
         {
             connection.due_at = Some(next);
-            self.timers.set(next, place, connection.number());
+            self.timers.set(next, called(place, connection.number()));
         }
     }
 
@@ -358,7 +360,7 @@ impl Shard {
                     self.of(reader, |connection, turn| connection.orders(stream, orders, notice, turn));
                 }
                 Item::Finish { reader, ending, notice } => {
-                    let notice = notice.map(Vec::from);
+                    let notice = notice.map(|notice| Box::from(&*notice));
                     self.of(reader, |connection, turn| connection.drain(ending, notice, turn));
                 }
             }
@@ -422,4 +424,10 @@ impl Shard {
             },
         );
     }
+}
+
+/// Whom a timer calls, from its place and its number.
+fn called(place: usize, number: u64) -> Called {
+    let [.., a, b, c, d] = number.to_be_bytes();
+    (narrow(place), u32::from_be_bytes([a, b, c, d]))
 }

@@ -4,6 +4,8 @@
 //! when their connection writes. Bounded: a log holds what its slowest subscription still needs, twice that at most, and never
 //! more than one connection may lag behind; how much all of them hold is counted ([`Streams::bytes`]).
 
+use std::num::NonZeroU32;
+
 use sealfeed_wire::OnSlow;
 use slab::Slab;
 
@@ -15,22 +17,30 @@ pub(super) type Key = usize;
 /// One connection's subscription to one stream.
 #[derive(Debug)]
 struct Subscription {
-    stream: StreamId,
-    /// Place of the connection in the shard.
-    connection: usize,
     cursor: Cursor,
-    /// Whether it stands in its connection's list of ready ones.
-    is_ready: bool,
-    /// Its place in the stream's list; none if it is frozen.
-    place: Option<usize>,
-    /// Where it ends, if it is frozen.
-    until: Option<Cursor>,
     /// Number of the last message that was said to have left.
     reported: u64,
-    terms: Terms,
+    /// Its number, as in [`Terms`].
+    number: u64,
+    /// Where it ends, if it is frozen.
+    until: Option<Box<Cursor>>,
+    stream: StreamId,
+    /// Place of the connection in the shard.
+    connection: u32,
+    /// Its place in the stream's list; none if it is frozen or suspended.
+    place: Option<Listed>,
+    on_slow: OnSlow,
+    /// Whether it stands in its connection's list of ready ones.
+    is_ready: bool,
     /// It was left behind, and waits to go on.
     is_suspended: bool,
 }
+
+/// A place in a stream's list of readers, counted from 1.
+type Listed = NonZeroU32;
+
+// Thousands of idle readers hold one each, and every delivery touches those of its stream (docs/adr/0047).
+const _: () = assert!(size_of::<Subscription>() <= 64);
 
 /// A subscription that was left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +89,11 @@ impl Stream {
     }
 }
 
+/// A place in a table of connections or of what they have one of, narrow: there are fewer than descriptors, whose numbers have 31 bits.
+pub(super) fn narrow(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
 /// All streams of a shard.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -123,20 +138,20 @@ impl Streams {
 
     /// Lets a connection read a stream from here on, behind message `seq`.
     pub(super) fn join(&mut self, id: StreamId, connection: usize, seq: u64, terms: Terms) -> Key {
-        let place = self.stream(id).readers.len();
         let cursor = Cursor { seq, ..self.stream(id).log.stand_at_end() };
         let key = self.subscriptions.insert(Subscription {
-            stream: id,
-            connection,
             cursor,
-            is_ready: false,
-            place: Some(place),
-            until: None,
             reported: seq,
-            terms,
+            number: terms.subscription,
+            until: None,
+            stream: id,
+            connection: narrow(connection),
+            place: None,
+            on_slow: terms.on_slow,
+            is_ready: false,
             is_suspended: false,
         });
-        self.stream(id).readers.push(key);
+        self.list(id, key);
         key
     }
 
@@ -153,7 +168,7 @@ impl Streams {
         let stream = self.stream(id);
         let end = stream.log.stand_at_end();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return false };
-        subscription.until.get_or_insert(end);
+        subscription.until.get_or_insert_with(|| Box::new(end));
         let is_behind = !subscription.is_suspended && subscription.cursor.at != end.at;
         let becomes_ready = !subscription.is_ready && is_behind;
         subscription.is_ready |= becomes_ready;
@@ -164,12 +179,11 @@ impl Streams {
     /// Leaves a ready subscription behind, if it may be: it gets nothing more until it goes on. Returns where it stands.
     pub(super) fn suspend(&mut self, key: Key) -> Option<Suspended> {
         let subscription = self.subscriptions.get_mut(key)?;
-        if subscription.terms.on_slow == OnSlow::Disconnect || !subscription.is_ready {
+        if subscription.on_slow == OnSlow::Disconnect || !subscription.is_ready {
             return None;
         }
         let place = subscription.place.take()?;
-        let (id, seq, number) =
-            (subscription.stream, subscription.cursor.seq, subscription.terms.subscription);
+        let (id, seq, number) = (subscription.stream, subscription.cursor.seq, subscription.number);
         (subscription.is_ready, subscription.is_suspended) = (false, true);
         self.unlist(id, Some(place));
         let stream = self.stream(id);
@@ -184,13 +198,12 @@ impl Streams {
             return false;
         };
         let id = subscription.stream;
-        let stream = self.stream(id);
-        let (place, cursor) = (stream.readers.len(), Cursor { seq, ..stream.log.stand_at_end() });
-        stream.readers.push(key);
+        let cursor = Cursor { seq, ..self.stream(id).log.stand_at_end() };
         if let Some(subscription) = self.subscriptions.get_mut(key) {
-            (subscription.place, subscription.cursor) = (Some(place), cursor);
+            subscription.cursor = cursor;
             (subscription.is_suspended, subscription.reported) = (false, seq);
         }
+        self.list(id, key);
         true
     }
 
@@ -229,14 +242,25 @@ impl Streams {
         }
     }
 
+    /// Puts a subscription at the end of a stream's list of readers.
+    fn list(&mut self, id: StreamId, key: Key) {
+        let readers = &mut self.stream(id).readers;
+        readers.push(key);
+        let place = Listed::new(narrow(readers.len()));
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.place = place;
+        }
+    }
+
     /// Takes the entry at a place out of a stream's list of readers.
-    fn unlist(&mut self, id: StreamId, place: Option<usize>) {
-        let Some(place) = place else { return };
+    fn unlist(&mut self, id: StreamId, listed: Option<Listed>) {
+        let Some(listed) = listed else { return };
+        let place = listed.get() as usize - 1;
         let stream = self.stream(id);
         stream.readers.swap_remove(place);
         let moved = stream.readers.get(place).copied();
         if let Some(moved) = moved.and_then(|key| self.subscriptions.get_mut(key)) {
-            moved.place = Some(place);
+            moved.place = Some(listed);
         }
     }
 
@@ -283,11 +307,11 @@ impl Streams {
             for key in &stream.readers {
                 let Some(subscription) = subscriptions.get_mut(*key) else { continue };
                 if subscription.is_ready {
-                    tell(subscription.connection, None, more(before));
+                    tell(subscription.connection as usize, None, more(before));
                 } else if subscription.cursor.at != end.at {
                     subscription.is_ready = true;
                     stream.behind += 1;
-                    tell(subscription.connection, Some(*key), more(subscription.cursor.at));
+                    tell(subscription.connection as usize, Some(*key), more(subscription.cursor.at));
                 }
             }
             if stream.readers.is_empty() && stream.behind == 0 {
@@ -301,7 +325,7 @@ impl Streams {
     pub(super) fn next(&mut self, key: Key) -> Piece<'_> {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return Piece::Lost };
         let Some(Some(stream)) = self.by_id.get_mut(subscription.stream.index()) else { return Piece::Lost };
-        let end = subscription.until.unwrap_or_else(|| stream.log.end());
+        let end = subscription.until.as_deref().copied().unwrap_or_else(|| stream.log.end());
         let Some((mut frames, mut next)) = stream.log.read(subscription.cursor) else { return Piece::Lost };
         if next.at >= end.at {
             frames = &frames[..frames.len() - usize::try_from(next.at - end.at).unwrap_or(frames.len())];

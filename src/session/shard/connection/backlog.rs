@@ -9,49 +9,70 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Moment;
+
 /// Marks in the longest wait.
 const MARKS: u32 = 8;
 
 /// What waits for one client, by age.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    age_max: Duration,
+    age_max_ms: u32,
     /// Bytes that have left.
     left: u64,
-    /// When so many bytes had left or waited.
-    marks: VecDeque<(Instant, u64)>,
+    /// None while there are none: most clients keep up.
+    marks: Option<Box<Marks>>,
 }
 
+/// When so many bytes had left or waited.
+#[derive(Debug, Default)]
+struct Marks(VecDeque<(Moment, u64)>);
+
 impl Backlog {
-    /// Nothing waits; it may wait for `age_max`.
-    pub(super) const fn new(age_max: Duration) -> Self {
-        Self { age_max, left: 0, marks: VecDeque::new() }
+    /// Nothing waits; it may wait for so many milliseconds, at most 49 days.
+    pub(super) fn new(age_max_ms: u64) -> Self {
+        Self { age_max_ms: u32::try_from(age_max_ms).unwrap_or(u32::MAX), left: 0, marks: None }
+    }
+
+    fn age_max(&self) -> Duration {
+        Duration::from_millis(self.age_max_ms.into())
+    }
+
+    fn marks(&self) -> impl DoubleEndedIterator<Item = (Moment, u64)> {
+        self.marks.iter().flat_map(|marks| &marks.0).copied()
     }
 
     /// So many bytes wait now, because the socket takes nothing.
     pub(super) fn waits(&mut self, bytes: usize, now: Instant) {
-        let is_due = self.marks.back().is_none_or(|(at, _)| now.duration_since(*at) >= self.age_max / MARKS);
+        let next_after = self.age_max() / MARKS;
+        let is_due =
+            self.marks().next_back().is_none_or(|(at, _)| now.duration_since(at.time()) >= next_after);
         if bytes > 0 && is_due {
-            self.marks.push_back((now, self.left + bytes as u64));
+            let mark = (Moment::of(now), self.left + bytes as u64);
+            self.marks.get_or_insert_default().0.push_back(mark);
         }
     }
 
     /// So many bytes have left.
     pub(super) fn leaves(&mut self, bytes: usize) {
         self.left += bytes as u64;
-        while self.marks.front().is_some_and(|(_, end)| *end <= self.left) {
-            self.marks.pop_front();
+        let Some(Marks(marks)) = self.marks.as_deref_mut() else { return };
+        while marks.front().is_some_and(|(_, end)| *end <= self.left) {
+            marks.pop_front();
+        }
+        if marks.is_empty() {
+            self.marks = None;
         }
     }
 
     /// Something of it will not leave any more: the rest counts from now on.
     pub(super) fn shrinks(&mut self) {
-        self.marks.clear();
+        self.marks = None;
     }
 
     /// When something has waited for too long, if nothing leaves.
     pub(super) fn too_old_at(&self) -> Option<Instant> {
-        self.marks.front().map(|(at, _)| *at + self.age_max)
+        self.marks().next().map(|(at, _)| at.time() + self.age_max())
     }
 }
 
@@ -69,7 +90,7 @@ mod tests {
             steps in prop::collection::vec((0_u64..150, 0_usize..100, 0_usize..120), 1..100),
         ) {
             let start = Instant::now();
-            let (mut now, mut backlog) = (start, Backlog::new(AGE_MAX));
+            let (mut now, mut backlog) = (start, Backlog::new(800));
             // When each byte came.
             let mut queue: VecDeque<Instant> = VecDeque::new();
             for (ms, comes, leaves) in steps {
@@ -88,7 +109,7 @@ mod tests {
                     let slack = AGE_MAX / MARKS + Duration::from_millis(150);
                     prop_assert!(marked.unwrap_or_default() + slack >= oldest, "{marked:?} {oldest:?}");
                 }
-                prop_assert!(backlog.marks.len() <= 1 + now.duration_since(start).as_millis() as usize / 100);
+                prop_assert!(backlog.marks().count() <= 1 + now.duration_since(start).as_millis() as usize / 100);
             }
         }
     }
@@ -96,12 +117,15 @@ mod tests {
     #[test]
     fn what_is_dropped_is_not_waited_for() {
         let start = Instant::now();
-        let mut backlog = Backlog::new(AGE_MAX);
+        let mut backlog = Backlog::new(800);
         assert_eq!(backlog.too_old_at(), None);
         backlog.waits(0, start);
         assert_eq!(backlog.too_old_at(), None);
         backlog.waits(10, start);
         assert_eq!(backlog.too_old_at(), Some(start + AGE_MAX));
+        backlog.leaves(10);
+        assert!(backlog.marks.is_none(), "a client that keeps up holds none");
+        backlog.waits(10, start);
         backlog.shrinks();
         assert_eq!(backlog.too_old_at(), None);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::Error as TlsError;
 use sealfeed_wire::CloseCode;
 
-use super::{CLOSE_TIMEOUT, Connection, Phase, Turn};
+use super::{CLOSE_TIMEOUT, Connection, Moment, Phase, Turn};
 use crate::feed::{Ending, FrameKind};
 use crate::pipeline::Command;
 use crate::session::active::{End, closed};
@@ -31,11 +31,11 @@ impl Connection {
         }
         self.ready.clear();
         self.behind = 0;
-        self.tickets.clear();
-        self.pending.clear();
-        self.owed = None;
+        self.seldom.clear_tickets();
+        self.seldom.clear_pending();
+        self.seldom.take_owed();
         let sent = self.outbox.messages() + self.delivered;
-        let by = turn.now + CLOSE_TIMEOUT;
+        let by = Moment::of(turn.now + CLOSE_TIMEOUT);
         self.phase = match end {
             End::Close(ending) => {
                 let reason = ending.reason.map_or(ending.close.name(), Code::as_str);

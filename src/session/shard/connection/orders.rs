@@ -7,9 +7,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use super::{Connection, Turn};
+use super::{Connection, Moment, Turn};
 use crate::feed::{FrameKind, Joiner, Orders, StreamId};
 
 /// How long a client may take to take one snapshot.
@@ -24,7 +23,7 @@ struct Pending {
     notice: Option<Bytes>,
     /// The part that comes next; behind the last part, how many of the messages since have left.
     next: usize,
-    by: Instant,
+    by: Moment,
 }
 
 impl Pending {
@@ -75,7 +74,7 @@ impl PendingOrders {
     }
 
     /// When the first of them is to have been taken.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    pub(super) fn due_at(&self) -> Option<Moment> {
         self.0.iter().map(|pending| pending.by).min()
     }
 
@@ -101,9 +100,10 @@ impl Connection {
         turn: &mut Turn<'_>,
     ) {
         if self.may_join() {
-            self.pending.leave(stream);
-            let by = turn.now + TAKE_TIMEOUT;
-            self.pending.0.push(Pending { stream, orders, notice, next: 0, by });
+            let pending = self.seldom.pending_or_default();
+            pending.leave(stream);
+            let by = Moment::of(turn.now + TAKE_TIMEOUT);
+            pending.0.push(Pending { stream, orders, notice, next: 0, by });
             self.check_slow(turn);
         }
     }

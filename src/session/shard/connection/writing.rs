@@ -21,7 +21,8 @@ impl Connection {
     /// Ends it if it lags too far, and warns it before: at half of the bound, and again only after it had fallen below
     /// a quarter.
     pub(in crate::session::shard) fn check_slow(&mut self, turn: &mut Turn<'_>) {
-        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty() && self.pending.is_empty()) {
+        if !self.may_join() || (self.outbox.is_empty() && self.ready.is_empty() && !self.seldom.has_pending())
+        {
             return;
         }
         let max = turn.context.limits.now().out_queue_bytes_max;
@@ -82,7 +83,7 @@ impl Connection {
     pub(super) fn is_too_slow(&mut self, turn: &mut Turn<'_>) {
         // A stream with a hole in it must not go on: what waits is not sent any more.
         self.outbox.clear();
-        self.pending.clear();
+        self.seldom.clear_pending();
         self.end(End::Close(Ending::SLOW), turn);
     }
 
@@ -127,13 +128,13 @@ impl Connection {
         }
         // One part a round, so that other streams go on; more of them where nothing else waits.
         if plain.len() < ROUND_BYTES {
-            self.delivered += self.pending.next(plain);
+            self.delivered += self.seldom.next_pending(plain);
         }
         let mut bytes = plain.len();
         let (mut is_lost, mut held) = (false, 0);
         while bytes < ROUND_BYTES && held < self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            if !self.pending.is_empty() && self.pending.holds(streams.stream_of(key)) {
+            if self.seldom.has_pending() && self.seldom.holds(streams.stream_of(key)) {
                 self.ready.push_back(key);
                 held += 1;
                 continue;
@@ -154,9 +155,9 @@ impl Connection {
                 self.ready.push_back(key);
             }
         }
-        while bytes < ROUND_BYTES && !self.pending.is_empty() {
+        while bytes < ROUND_BYTES && self.seldom.has_pending() {
             let before = plain.len();
-            self.delivered += self.pending.next(plain);
+            self.delivered += self.seldom.next_pending(plain);
             bytes += plain.len() - before;
         }
         if !plain.is_empty() {
@@ -171,9 +172,9 @@ impl Connection {
     /// All that was sealed has left.
     fn wrote(&mut self, turn: &mut Turn<'_>) {
         if self.outbox.is_empty() {
-            self.tickets.clear();
+            self.seldom.clear_tickets();
         }
-        if !self.outbox.is_empty() || !self.ready.is_empty() || !self.pending.is_empty() {
+        if !self.outbox.is_empty() || !self.ready.is_empty() || self.seldom.has_pending() {
             return;
         }
         match &mut self.phase {
@@ -183,7 +184,7 @@ impl Connection {
             }
             // It takes messages again: it goes on where things stand.
             Phase::Open => {
-                for suspended in std::mem::take(&mut self.suspended) {
+                for suspended in self.seldom.take_suspended() {
                     let session = Arc::clone(self.conversation.handle());
                     let Suspended { stream, subscription, left } = suspended;
                     let after = Sequence::new(left).unwrap_or_default();
