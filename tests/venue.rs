@@ -10,6 +10,8 @@ mod replay;
 
 #[path = "venue/engine.rs"]
 mod engine;
+#[path = "venue/indicated.rs"]
+mod indicated;
 #[path = "venue/recorded.rs"]
 mod recorded;
 

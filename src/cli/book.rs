@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use sealfeed_client::{BookFollower, Client, Event, FollowError, Followed, Market, clock, subscription};
-use sealfeed_wire::market::Trade;
+use sealfeed_wire::market::{Status, Trade};
 use sealfeed_wire::{Channel, Depth, StreamSymbol, Symbol};
 
 use self::picture::Picture;
@@ -64,10 +64,13 @@ async fn show(client: &Client, arguments: &BookArgs) -> Result<(), Problem> {
     let depth = if arguments.levels > LEVELS_OF_TEN { Depth::Fifty } else { Depth::Ten };
     let mut ladder = Ladder {
         trades_refused: trades_refused(client, arguments).await?,
+        // In front of the book, so that the first picture has it.
+        status_refused: refused(client, Channel::Status, arguments.symbol).await?,
         book: BookFollower::subscribe(client, arguments.symbol, Some(depth))
             .await
             .map_err(|error| of_follow(&error))?,
         trades: VecDeque::new(),
+        status: None,
         notice: None,
         lines: 0,
         is_terminal: std::io::stdout().is_terminal(),
@@ -93,9 +96,14 @@ async fn trades_refused(client: &Client, arguments: &BookArgs) -> Result<Option<
     if arguments.trades == 0 {
         return Ok(Some("not asked for".to_owned()));
     }
-    let wanted = subscription(Channel::Trades, [arguments.symbol]);
+    refused(client, Channel::Trades, arguments.symbol).await
+}
+
+/// Subscribes to what a book can do without: why it is refused, if it is.
+async fn refused(client: &Client, channel: Channel, symbol: Symbol) -> Result<Option<String>, Problem> {
+    let wanted = subscription(channel, [symbol]);
     let granted = client.subscribe(wanted).await.map_err(|error| Problem::of_request(&error))?;
-    let refused = granted.refused.get(&StreamSymbol::One(arguments.symbol));
+    let refused = granted.refused.get(&StreamSymbol::One(symbol));
     Ok(refused.map(|refused| format!("{} {}", refused.code, refused.message)))
 }
 
@@ -106,6 +114,9 @@ struct Ladder<'a> {
     /// The newest first.
     trades: VecDeque<Trade>,
     trades_refused: Option<String>,
+    /// What was said of the instrument last.
+    status: Option<Status>,
+    status_refused: Option<String>,
     /// The last thing that was wrong, until the book changes again.
     notice: Option<String>,
     /// Lines that stand on the terminal, to be drawn over.
@@ -125,8 +136,15 @@ impl Ladder<'_> {
                 self.trades.push_front(trade);
                 self.trades.truncate(usize::from(self.arguments.trades));
             }
+            Event::Market(Market::Status(status)) => self.status = Some(status),
             Event::Gap { gap, .. } if gap.stream.channel == Channel::Trades => {
                 self.notice = Some(format!("trades {} to {} are missing", gap.from, gap.to));
+            }
+            Event::Entitlement(changed) => {
+                if let Some(refused) = changed.ended(Channel::Status, self.arguments.symbol) {
+                    self.status = None;
+                    self.status_refused = Some(format!("{} {}", refused.code, refused.message));
+                }
             }
             Event::Slow(slow) => {
                 self.notice = Some(format!(
@@ -152,6 +170,8 @@ impl Ladder<'_> {
             trades: &self.trades,
             trades_shown: usize::from(self.arguments.trades),
             trades_refused: self.trades_refused.as_deref(),
+            status: self.status.as_ref(),
+            status_refused: self.status_refused.as_deref(),
             notice: self.notice.as_deref(),
             now: clock::system_time(),
         };

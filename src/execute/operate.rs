@@ -4,7 +4,7 @@ use sealfeed_wire::{KillAction, KillTarget, TradingPhase};
 
 use super::{Engine, OrderRecord};
 use crate::gate::AdminCommand;
-use crate::types::{CancelReason, Code, InstrumentId, OwnerId, Phase, Principal};
+use crate::types::{CancelReason, Code, InstrumentId, OwnerId, Phase, Price, Principal};
 use crate::venue::VenueEvent;
 
 impl Engine {
@@ -28,6 +28,12 @@ impl Engine {
     #[must_use]
     pub fn phase(&self, instrument: InstrumentId) -> Option<Phase> {
         self.venue.phase(instrument)
+    }
+
+    /// Price of the last trade in an instrument; `None` before the first one, and where the venue does not trade it.
+    #[must_use]
+    pub fn last_trade(&self, instrument: InstrumentId) -> Option<Price> {
+        self.venue.last_price(instrument)
     }
 
     fn kill(

@@ -143,6 +143,7 @@ impl Book {
             | MarketEventKind::Fill { .. }
             | MarketEventKind::Top { .. }
             | MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
             | MarketEventKind::Definition(_) => {}
         }
     }
@@ -180,6 +181,12 @@ impl Book {
     #[must_use]
     pub fn whole_levels(&self, side: BookSide, levels_max: usize) -> Vec<Level> {
         self.ladder(side).whole_levels(levels_max)
+    }
+
+    /// All that rests on one side now, price by price, the best one first, exactly, in nano-units.
+    pub(super) fn totals(&self, side: BookSide) -> impl Iterator<Item = (Price, u128)> + '_ {
+        let ladder = self.ladder(side);
+        ladder.levels.iter().map(move |(rank, total)| (level(side, *rank, *total).price, total.quantity))
     }
 
     /// The best level of one side now.

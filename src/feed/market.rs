@@ -80,6 +80,8 @@ pub(super) struct Market {
     bars: Bars,
     facts: Facts,
     versions: Versions,
+    /// The version of the book from which it was last seen what an auction call comes to.
+    indicated: Option<u64>,
     /// Times of the last record.
     times: EventTimes,
     is_stale: bool,
@@ -106,6 +108,7 @@ impl Market {
             bars: Bars::default(),
             facts: Facts::new(instrument),
             versions: Versions::default(),
+            indicated: None,
             times: EventTimes::default(),
             is_stale: false,
             counted: COUNTED_KINDS.map(StreamKind::first),
@@ -186,6 +189,7 @@ impl Market {
             }
             (MarketEventKind::Clear, MarketDepth::Top) => self.best_next = Some(Best::default()),
             (MarketEventKind::Status { state, reason }, _) => self.set_status(state, reason, out),
+            (MarketEventKind::Indication(indication), _) => self.set_indication(indication, out),
             (MarketEventKind::Definition(definition), _) => self.set_definition(&definition, out),
             (kind, depth) if depth.has_book() => self.book.apply(&kind),
             _ => {}
@@ -202,7 +206,9 @@ impl Market {
             MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => {
                 self.instrument.depth == MarketDepth::Trades
             }
-            MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => false,
+            MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
+            | MarketEventKind::Definition(_) => false,
             _ => true,
         }
     }

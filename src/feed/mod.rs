@@ -50,6 +50,8 @@ mod channel_tests;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod indication_tests;
+#[cfg(test)]
 mod orders_tests;
 #[cfg(test)]
 mod tests;

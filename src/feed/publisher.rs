@@ -12,7 +12,10 @@ use super::ring::{Missed, RingBounds, RingBudget};
 use super::stream::{Encoder, Outgoing, Publication, StreamId, StreamRequest, Subscribed};
 use super::tape::{Keyframe, Missing};
 use crate::journal::tape::MarketState;
-use crate::types::{Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, Sequence, Side, UnixNanos};
+use crate::types::{
+    Channel, Code, Epoch, InstrumentId, Instruments, MarketEvent, MarketEventKind, Price, Sequence, Side,
+    UnixNanos,
+};
 
 /// What a feed is told once.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,8 @@ pub struct FeedOptions {
 pub struct Feed {
     /// By instrument.
     markets: Vec<Market>,
+    /// Those in which the embedded venue holds an auction call.
+    calls: Vec<InstrumentId>,
     options: FeedOptions,
     /// Names the sequences that no earlier run's go on with: another one in each run.
     run: Epoch,
@@ -58,6 +63,7 @@ impl Feed {
         let encoder = Encoder::new(RingBudget::new(options.rings));
         Self {
             markets,
+            calls: Vec::new(),
             run: options.epoch,
             tape: Some(options.epoch),
             base: 0,
@@ -162,7 +168,29 @@ impl Feed {
         let Self { markets, scratch, encoder, .. } = self;
         if let Some(market) = markets.get_mut(event.instrument.index()) {
             market.apply(event, scratch, &mut Outgoing { now, publications: out, encoder });
+            if matches!(event.kind, MarketEventKind::Status { .. }) {
+                let is_in_call = market.is_in_call();
+                self.calls.retain(|call| *call != event.instrument);
+                self.calls.extend(is_in_call.then_some(event.instrument));
+            }
         }
+    }
+
+    /// What the auction calls of the embedded venue come to now, as the events that say so, for every call of which that is something
+    /// else than was said last: to be given to [`Self::apply`], and to the tape, like all events. `last` knows the price of the last trade in
+    /// an instrument. Costs nothing where there is no call, and in a call whose book has changed a walk through the crossed part of it: so
+    /// it is asked once for many changes.
+    pub fn indications(
+        &mut self,
+        now: UnixNanos,
+        last: impl Fn(InstrumentId) -> Option<Price>,
+    ) -> Vec<MarketEvent> {
+        let Self { calls, markets, .. } = self;
+        let said = calls.iter().filter_map(|instrument| {
+            let kind = markets.get_mut(instrument.index())?.indicate(last(*instrument))?;
+            Some(MarketEvent { instrument: *instrument, ts_event: now, ts_recv: now, last: true, kind })
+        });
+        said.collect()
     }
 
     /// Counts a subscriber in.

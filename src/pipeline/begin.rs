@@ -56,6 +56,8 @@ impl Core {
             }
             Some(restored) => self.go_on_from(*restored, now)?,
         }
+        // There are no readers yet: whoever comes first finds it said.
+        self.indicate(now, &mut Batch::default());
         self.await_publishers();
         self.seal_state()?;
         self.snapshot_if_due()
@@ -119,7 +121,7 @@ impl Core {
         let resting: Vec<RestingOrder> = self.engine.resting().collect();
         // Both are in the order of instruments.
         let mut resting = resting.into_iter().peekable();
-        for instrument in instruments.iter().filter(|one| one.tradable && !one.paper) {
+        for instrument in instruments.iter().filter(|one| one.is_matched_here()) {
             let id = instrument.id;
             let shown = |side| self.feed.best(id, side).is_some();
             let mut kinds = Vec::new();

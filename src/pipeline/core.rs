@@ -331,8 +331,9 @@ impl Core {
         Ok(())
     }
 
-    /// Ends a turn: what was recorded for long enough goes to the tape.
-    pub(super) fn end_turn(&mut self, now: UnixNanos) {
+    /// Ends a turn: says what auction calls come to now, and lets what was recorded for long enough go to the tape.
+    pub(super) fn end_turn(&mut self, now: UnixNanos, batch: &mut Batch) {
+        self.indicate(now, batch);
         if let Some(tape) = &mut self.tape {
             tape.end_turn(&self.feed, now);
         }

@@ -43,6 +43,16 @@ impl Core {
         Ok(())
     }
 
+    /// Says what the auction calls come to now, where that has changed since it was said last. Once for all of a turn: what one costs
+    /// grows with what has gathered, and a mass cancel takes off thousands.
+    pub(super) fn indicate(&mut self, now: UnixNanos, batch: &mut Batch) {
+        let Self { feed, engine, .. } = self;
+        let said = feed.indications(now, |instrument| engine.last_trade(instrument));
+        for event in &said {
+            self.publish(event, now, batch);
+        }
+    }
+
     fn report_execution(
         &mut self,
         execution: &Execution,

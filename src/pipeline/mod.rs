@@ -386,7 +386,7 @@ impl Driver {
             if let Err(error) = result {
                 return self.fail(&error);
             }
-            self.core.end_turn(self.clock.now());
+            self.core.end_turn(self.clock.now(), &mut batch);
             if self.release.send(batch).is_err() {
                 self.shutdown.stop(StopReason::StageFailed("release"));
                 return;

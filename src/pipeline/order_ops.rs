@@ -228,6 +228,8 @@ impl Core {
             principal = %message.session.principal, op = order.op().as_str(), reason = %admitted.reason(),
             "an operator's command"
         );
+        // What a call comes to when it ends is what was said of it last, whatever came in before it in this turn.
+        self.indicate(message.now, batch);
         let mut events = Vec::new();
         if let Err(code) = self.engine.operate(admitted.command(), &mut events) {
             self.refuse(message, code.into(), batch)?;

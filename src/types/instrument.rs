@@ -60,6 +60,14 @@ pub struct Instrument {
     pub paper: bool,
 }
 
+impl Instrument {
+    /// Whether its market is the embedded venue's own, where orders meet one another.
+    #[must_use]
+    pub const fn is_matched_here(&self) -> bool {
+        self.tradable && !self.paper
+    }
+}
+
 /// All instruments of a server, fixed at start.
 #[derive(Debug, Default)]
 pub struct Instruments {

@@ -2,6 +2,7 @@
 
 use sealfeed_wire::{Price, Quantity, Side};
 
+use super::auction::Indication;
 use super::instrument::InstrumentId;
 use super::order::OrderId;
 use super::status::{Definition, StatusReason, TradingState};
@@ -111,6 +112,8 @@ pub enum MarketEventKind {
         /// The venue's code for the reason, if it gave one.
         reason: Option<StatusReason>,
     },
+    /// What the auction call of the embedded venue comes to now; `None`: nothing would trade. The book stays as it is.
+    Indication(Option<Indication>),
     /// How the venue defines the instrument now.
     Definition(Definition),
 }

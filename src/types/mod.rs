@@ -3,6 +3,7 @@
 //! Layer 0: names only the `wire` crate. Nothing here does I/O, reads a clock or holds a lock. Types are made
 //! valid once, at the edge, and never re-checked; none of them can be serialised (that is the edges' business).
 
+pub mod auction;
 pub mod entitlement;
 pub mod instrument;
 pub mod market;
@@ -16,6 +17,7 @@ pub mod risk;
 pub mod status;
 pub mod time;
 
+pub use auction::{Indication, Indicative};
 pub use entitlement::{
     Access, Entitlement, Grant, OrderRights, PublishRights, SessionLimits, SessionsPolicy,
 };

@@ -30,7 +30,6 @@ mod phase;
 mod replace;
 mod state;
 
-pub use auction::Indicative;
 use book::Book;
 pub use event::VenueEvent;
 pub use export::{BookState, Counters, RestingOrder, RestoreError, RestoreFault};

@@ -228,6 +228,21 @@ impl Floor {
         format!("{} {}", text("state"), text("reason")).trim_end().to_owned()
     }
 
+    /// Another session that may read the public market.
+    pub(crate) async fn reader(&self) -> Client {
+        self.server.connect(&Pki::get().client(VIEWER)).await
+    }
+
+    /// The next message of the channel `status`.
+    pub(crate) async fn status(&mut self) -> Value {
+        self.next("status").await
+    }
+
+    /// What the next message of the channel `status` says that an auction call comes to, as [`call_of`] says it.
+    pub(crate) async fn indicated(&mut self) -> String {
+        call_of(&self.status().await)
+    }
+
     /// The state that the instrument's definition tells.
     pub(crate) async fn defined_state(&mut self) -> String {
         let request =
@@ -253,6 +268,16 @@ impl Floor {
         self.streams.take(&message);
         self.seen.push_back(message);
     }
+}
+
+/// What a status says that an auction call comes to: price, quantity, who is left over and with how much; `-` is `null`.
+pub(crate) fn call_of(status: &Value) -> String {
+    let fields = ["indicative_price", "indicative_qty", "imbalance_side", "imbalance_qty"];
+    let field = |name: &&str| match status.get(name).unwrap_or_else(|| panic!("no {name}: {status}")) {
+        Value::Null => "-".to_owned(),
+        value => value.as_str().unwrap().to_owned(),
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(" ")
 }
 
 fn told(levels: &[Line]) -> Vec<String> {

@@ -6,8 +6,8 @@ use sealfeed::config::Config;
 use sealfeed_wire::SignedOp;
 use serde_json::{Value, json};
 
-use crate::floor::{Floor, POLICY, executions, replace};
-use crate::harness::Logged;
+use crate::floor::{Floor, POLICY, call_of, executions, replace};
+use crate::harness::{Client, Logged};
 use crate::market::{QUIET, limit, quiet};
 
 const NEW: SignedOp = SignedOp::OrderNew;
@@ -224,7 +224,10 @@ async fn an_auction_gathers_orders_in_a_book_that_may_be_crossed_and_its_opening
     bob.rests("b-1", "buy", "5", "10.00").await;
     bob.rests("b-2", "buy", "3", "9.00").await;
     erin.rests("e-1", "sell", "4", "8.00").await;
+    // From nine, exclusive, to ten one is left over; the last trade was at more.
+    assert_eq!(floor.indicated().await, "10.00 4 buy 1");
     erin.rests("e-2", "sell", "2", "9.00").await;
+    assert_eq!(floor.indicated().await, "9.00 6 buy 2");
     erin.rests("e-3", "sell", "9", "11.00").await;
     floor.book_is(&["10.00 5 1", "9.00 3 1"], &["8.00 4 1", "9.00 2 1", "11.00 9 1"]).await;
     bob.refused(NEW, limit("ioc", "buy", "10.00", "1", "ioc"), "SF-ORD-063").await;
@@ -251,6 +254,80 @@ async fn an_auction_gathers_orders_in_a_book_that_may_be_crossed_and_its_opening
     assert!(events.iter().all(|event| event.kind != "execution"
         || event.text("principal") != "acme/bob"
         || event.fields["taker"] == false));
+}
+
+/// Reads messages of the channel `status` until there are so many.
+async fn statuses(client: &mut Client, count: usize) -> Vec<Value> {
+    let mut read = Vec::new();
+    while read.len() < count {
+        let message = client.message().await;
+        if message["type"] == "status" {
+            read.push(message);
+        }
+    }
+    read
+}
+
+/// A session that reads the channel `status` from its present state on, or behind a message.
+async fn reads_status(floor: &Floor, behind: Option<&Value>) -> Client {
+    let mut client = floor.reader().await;
+    let mut request = json!({"op": "subscribe", "channel": "status", "symbols": [QUIET]});
+    if let Some(message) = behind {
+        request["resume"] = json!({QUIET: {"epoch": message["epoch"], "seq": message["seq"]}});
+    }
+    let reply = client.request(request).await;
+    let stream = &reply["symbols"][QUIET];
+    assert!(stream.is_object() && (behind.is_none() || stream["recovered"] == true), "{reply}");
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_auction_call_comes_to_is_told_alike_to_who_reads_comes_late_or_resumes_and_is_what_trades() {
+    let mut floor = Floor::open(POLICY).await;
+    let mut dave = floor.trader("beta/dave").await;
+    let mut bob = floor.trader("acme/bob").await;
+    let mut erin = floor.trader("acme/erin").await;
+    let trades = floor.status().await;
+    assert!(trades.get("indicative_price").is_none(), "no call: {trades}");
+    dave.does(TRADING, trading("auction")).await;
+    let mut told = vec![floor.status().await];
+    assert_eq!(call_of(&told[0]), "- - - -");
+    bob.rests("b-1", "buy", "5", "10.00").await;
+    bob.rests("b-2", "buy", "3", "9.00").await;
+    erin.rests("e-1", "sell", "4", "8.00").await;
+    told.push(floor.status().await);
+    erin.rests("e-2", "sell", "2", "9.00").await;
+    told.push(floor.status().await);
+    assert_eq!((&*call_of(&told[1]), &*call_of(&told[2])), ("10.00 4 buy 1", "9.00 6 buy 2"));
+
+    let late = &statuses(&mut reads_status(&floor, None).await, 1).await[0];
+    for field in ["epoch", "seq", "ts_event", "ts_recv", "state", "reason"] {
+        assert_eq!(late[field], told[2][field], "{field}");
+    }
+    assert_eq!(call_of(late), call_of(&told[2]));
+    let mut resumed = reads_status(&floor, Some(&told[0])).await;
+    assert_eq!(statuses(&mut resumed, 2).await, told[1..]);
+    drop(resumed);
+
+    dave.does(TRADING, trading("halted")).await;
+    told.push(floor.status().await);
+    assert!(told[3].get("indicative_price").is_none(), "{}", told[3]);
+    let mut floor = floor.restart([dave, bob, erin]).await;
+    assert_eq!(floor.state().await, "halted");
+    let mut resumed = reads_status(&floor, Some(&told[0])).await;
+    assert_eq!(statuses(&mut resumed, 3).await, told[1..], "from the tape");
+
+    let mut dave = floor.trader("beta/dave").await;
+    dave.does(TRADING, trading("auction")).await;
+    // The book is as it was: the state first, then what it comes to.
+    assert_eq!([floor.indicated().await, floor.indicated().await], ["- - - -", "9.00 6 buy 2"]);
+    dave.does(TRADING, trading("open")).await;
+    assert_eq!(floor.state().await, "trading");
+    let trades = [floor.trade().await, floor.trade().await, floor.trade().await];
+    assert_eq!(trades, ["4 at 9.00 none", "1 at 9.00 none", "1 at 9.00 none"]);
+    floor.book_is(&["9.00 2 1"], &[]).await;
+    drop(resumed);
+    floor.end([dave]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

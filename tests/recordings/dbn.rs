@@ -52,7 +52,9 @@ impl NaiveBook {
             }
             MarketEventKind::Clear => self.0.clear(),
             MarketEventKind::Trade { .. } | MarketEventKind::Fill { .. } => {}
-            MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => {}
+            MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
+            | MarketEventKind::Definition(_) => {}
             MarketEventKind::Top { .. } | MarketEventKind::Level { .. } => {
                 panic!("a book of orders is told in orders: {kind:?}")
             }

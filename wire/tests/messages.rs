@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use sealfeed_wire::market::{
     self, Bbo, BookMessage, CancelReason, Definition, Delta, Exec, ExecKind, Fill, Gap, Heartbeat,
-    IntervalEnd, Liquidity, Mbo, MboAction, MboOrder, MboSnapshot, Ohlcv, Reason, Slow, Snapshot, Status,
-    Trade, TradingState,
+    Indication, IntervalEnd, Liquidity, Mbo, MboAction, MboOrder, MboSnapshot, Ohlcv, Reason, Slow, Snapshot,
+    Status, Trade, TradingState,
 };
 use sealfeed_wire::reply::{Encode, ErrorReply, Receipt};
 use sealfeed_wire::{
@@ -120,7 +120,17 @@ proptest! {
         let (open, high, low, close) = (price, price, price, price);
         let bar = Ohlcv { header, open, high, low, close, volume: quantity, trades: raw.2.into() };
         check(|out| market::encode_ohlcv(out, &bar, decimals), &MarketMessage::Ohlcv(bar));
-        let status = Status { header, state, reason: reason.map(|text| Reason::new(&text).unwrap()) };
+        let indication = (state == TradingState::Auction).then(|| match some_price {
+            None => Indication::Nothing,
+            Some(price) => Indication::Uncrosses {
+                price: Scaled::new(price, decimals.price),
+                quantity: Scaled::new(quantity, decimals.quantity),
+                imbalance_side: tradable.then_some(if last { Side::Buy } else { Side::Sell }),
+                imbalance_quantity: Scaled::new(quantity, decimals.quantity),
+            },
+        });
+        let reason = reason.map(|text| Reason::new(&text).unwrap());
+        let status = Status { header, state, reason, indication };
         check(|out| market::encode_status(out, &status), &MarketMessage::Status(status));
         let lot = has_price.then_some(Scaled::new(quantity, decimals.quantity));
         let tick = has_price.then_some(Scaled::new(price, decimals.price));
@@ -237,5 +247,37 @@ fn a_number_that_is_not_exact_is_never_taken_from_a_message() {
         ("0000000000000001", "000000000000000A"),
     ] {
         assert!(ServerMessage::decode(&good.replacen(from, to, 1)).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn an_auction_call_is_read_whole_or_not_at_all() {
+    let rest = r#""type":"status","channel":"status","symbol":"A","epoch":"0000000000000001","seq":1,"prev_seq":null,
+        "ts_event":"1","ts_recv":"1","ts_out":"1","state":"auction","reason":null"#;
+    let read = |fields: &str| match ServerMessage::decode(&format!("{{{rest}{fields}}}")) {
+        Ok(ServerMessage::Market(MarketMessage::Status(status))) => Some(status.indication),
+        _ => None,
+    };
+    assert_eq!(read(""), Some(None), "a server that does not tell");
+    let nothing =
+        r#","indicative_price":null,"indicative_qty":null,"imbalance_side":null,"imbalance_qty":null"#;
+    assert_eq!(read(nothing), Some(Some(Indication::Nothing)));
+    let balanced =
+        r#","indicative_price":"9.50","indicative_qty":"5","imbalance_side":null,"imbalance_qty":"0""#;
+    let expected = Indication::Uncrosses {
+        price: Scaled::new(Price::parse("9.50").unwrap(), Decimals::new(2).unwrap()),
+        quantity: Scaled::new(Quantity::parse("5").unwrap(), Decimals::new(0).unwrap()),
+        imbalance_side: None,
+        imbalance_quantity: Scaled::new(Quantity::ZERO, Decimals::new(0).unwrap()),
+    };
+    assert_eq!(read(balanced), Some(Some(expected)));
+    for part in [
+        r#","indicative_price":"9.50""#,
+        r#","indicative_qty":"5""#,
+        r#","indicative_price":null,"imbalance_side":"buy""#,
+        r#","indicative_price":"9.50","indicative_qty":"5""#,
+        r#","indicative_price":9.5,"indicative_qty":"5","imbalance_qty":"0""#,
+    ] {
+        assert_eq!(read(part), None, "{part}");
     }
 }

@@ -192,7 +192,7 @@ impl Records {
         if let Some(status) = read::<StatusMsg>(record)? {
             let (header, _) = self.header(Channel::Status, &status.hd, status.ts_recv, None)?;
             let state = state_of(status.action);
-            return Ok(Some(MarketMessage::Status(Status { header, state, reason: None })));
+            return Ok(Some(MarketMessage::Status(Status { header, state, reason: None, indication: None })));
         }
         let Some(definition) = read::<InstrumentDefMsg>(record)? else { return Ok(None) };
         self.definition(definition).map(Some)

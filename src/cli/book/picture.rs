@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 use anstyle::{AnsiColor, Color, Style};
 use sealfeed_client::{BookView, LocalBook};
-use sealfeed_wire::market::{BookDecimals, Level, Trade};
-use sealfeed_wire::{Aggressor, Price, UnixNanos};
+use sealfeed_wire::market::{BookDecimals, Indication, Level, Status, Trade, TradingState};
+use sealfeed_wire::{Aggressor, Price, Side, UnixNanos};
 
 use crate::cli::watch::{price, quantity};
 use crate::clock::format_utc;
@@ -34,6 +34,10 @@ pub(super) struct Picture<'a> {
     pub(super) trades_shown: usize,
     /// Why there are none.
     pub(super) trades_refused: Option<&'a str>,
+    /// What was said of the instrument last.
+    pub(super) status: Option<&'a Status>,
+    /// Why nothing is said of it.
+    pub(super) status_refused: Option<&'a str>,
     /// What is wrong at present, in plain words.
     pub(super) notice: Option<&'a str>,
     pub(super) now: UnixNanos,
@@ -47,12 +51,13 @@ impl Picture<'_> {
             Ok(view) => {
                 lines.push(self.status(&view));
                 lines.push(self.notice_line());
+                lines.push(self.call_line());
                 self.ladder(&view, &mut lines);
             }
             Err(error) => {
                 lines.push(format!("{}  {ALARM} NO LIVE BOOK {ALARM:#}  {error}", self.book.symbol()));
                 lines.push(self.notice_line());
-                lines.resize(2 + 2 + 2 * self.levels, String::new());
+                lines.resize(3 + 2 + 2 * self.levels, String::new());
             }
         }
         self.trade_lines(&mut lines);
@@ -83,6 +88,28 @@ impl Picture<'_> {
 
     fn notice_line(&self) -> String {
         self.notice.map(|notice| format!("{ALARM} {notice} {ALARM:#}")).unwrap_or_default()
+    }
+
+    /// What an auction call comes to so far; empty where there is none, and in a book in doubt not drawn either.
+    fn call_line(&self) -> String {
+        if let Some(why) = self.status_refused {
+            return format!("{QUIET}trading status: {why}{QUIET:#}");
+        }
+        let Some(status) = self.status.filter(|status| status.state == TradingState::Auction) else {
+            return String::new();
+        };
+        match status.indication {
+            None => "AUCTION  at which price it would trade is not told".to_owned(),
+            Some(Indication::Nothing) => "AUCTION  nothing would trade now".to_owned(),
+            Some(Indication::Uncrosses { price, quantity, imbalance_side, imbalance_quantity }) => {
+                let left = match imbalance_side {
+                    None => "nobody is left over".to_owned(),
+                    Some(Side::Buy) => format!("buyers of {imbalance_quantity} are left over"),
+                    Some(Side::Sell) => format!("sellers of {imbalance_quantity} are left over"),
+                };
+                format!("AUCTION  {quantity} would trade at {price} now, {left}")
+            }
+        }
     }
 
     fn ladder(&self, view: &BookView<'_>, lines: &mut Vec<String>) {
@@ -185,7 +212,7 @@ mod tests {
     use sealfeed_client::{BookError, BookUpdate};
     use sealfeed_wire::checksum::checksum;
     use sealfeed_wire::market::{BookMessage, StreamHeader};
-    use sealfeed_wire::{Channel, Decimals, Depth, Epoch, Quantity, Sequence, Symbol};
+    use sealfeed_wire::{Channel, Decimals, Depth, Epoch, Quantity, Scaled, Sequence, Symbol};
 
     use super::*;
 
@@ -220,6 +247,15 @@ mod tests {
 
     /// The picture without its colours.
     fn check(book: &LocalBook, is_stale: bool, notice: Option<&str>) -> Vec<String> {
+        check_with(book, is_stale, notice, (None, None))
+    }
+
+    fn check_with(
+        book: &LocalBook,
+        is_stale: bool,
+        notice: Option<&str>,
+        (status, status_refused): (Option<&Status>, Option<&str>),
+    ) -> Vec<String> {
         let trade = Trade {
             header: header(Channel::Trades),
             price: Price::parse("4783.25").unwrap(),
@@ -229,8 +265,19 @@ mod tests {
         };
         let trades = VecDeque::from([trade]);
         let (trades_shown, trades_refused, now) = (3, None, UnixNanos(1_501_000_000));
-        let picture =
-            Picture { book, is_stale, levels: 4, trades: &trades, trades_shown, trades_refused, notice, now };
+        let (levels, trades) = (4, &trades);
+        let picture = Picture {
+            book,
+            is_stale,
+            levels,
+            trades,
+            trades_shown,
+            trades_refused,
+            status,
+            status_refused,
+            notice,
+            now,
+        };
         let text = anstream::adapter::strip_str(&picture.render()).to_string();
         text.lines().map(str::to_owned).collect()
     }
@@ -252,6 +299,35 @@ mod tests {
         assert!(lines[0].starts_with("ESH4  LIVE  seq 9  age 1.5 s  epoch 0000000000000001"), "{}", lines[0]);
         assert!(lines.iter().any(|line| line.contains("spread") && line.contains("0.25")), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("buy") && line.contains("4783.25")), "{lines:#?}");
+    }
+
+    #[test]
+    fn an_auction_call_says_in_one_line_what_it_comes_to_and_no_other_state_does() {
+        let whole = |text: &str| Scaled::new(Quantity::parse(text).unwrap(), Decimals::default());
+        let uncrosses = |imbalance_side, left: &str| Indication::Uncrosses {
+            price: Scaled::new(Price::parse("4783.25").unwrap(), Decimals::new(2).unwrap()),
+            quantity: whole("30"),
+            imbalance_side,
+            imbalance_quantity: whole(left),
+        };
+        let line = |state, indication| {
+            let status = Status { header: header(Channel::Status), state, reason: None, indication };
+            let lines = check_with(&book(), false, None, (Some(&status), None));
+            assert_eq!(lines.len(), check(&book(), false, None).len(), "nothing jumps");
+            lines[2].clone()
+        };
+        let call = TradingState::Auction;
+        let buyers = line(call, Some(uncrosses(Some(Side::Buy), "5")));
+        assert_eq!(buyers, "AUCTION  30 would trade at 4783.25 now, buyers of 5 are left over");
+        let sellers = line(call, Some(uncrosses(Some(Side::Sell), "5")));
+        assert_eq!(sellers, "AUCTION  30 would trade at 4783.25 now, sellers of 5 are left over");
+        let nobody = line(call, Some(uncrosses(None, "0")));
+        assert_eq!(nobody, "AUCTION  30 would trade at 4783.25 now, nobody is left over");
+        assert_eq!(line(call, Some(Indication::Nothing)), "AUCTION  nothing would trade now");
+        assert_eq!(line(call, None), "AUCTION  at which price it would trade is not told");
+        assert_eq!(line(TradingState::Trading, None), "");
+        let refused = check_with(&book(), false, None, (None, Some("SF-SUB-002 not granted")));
+        assert_eq!(refused[2], "trading status: SF-SUB-002 not granted");
     }
 
     #[test]

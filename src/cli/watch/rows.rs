@@ -4,8 +4,8 @@ use sealfeed_client::Market;
 use sealfeed_wire::Aggressor;
 use sealfeed_wire::decimal::{Price, Quantity};
 use sealfeed_wire::market::{
-    Bbo, BookDecimals, Definition, Exec, Level, Mbo, MboOrder, MboSnapshot, Ohlcv, Status, StreamHeader,
-    Trade,
+    Bbo, BookDecimals, Definition, Exec, Indication, Level, Mbo, MboOrder, MboSnapshot, Ohlcv, Status,
+    StreamHeader, Trade,
 };
 
 use super::ladder::colour_of;
@@ -153,8 +153,24 @@ fn bar_row(bar: &Ohlcv, decimals: BookDecimals) -> (String, String) {
 
 fn status_row(status: &Status) -> (String, String) {
     let reason = status.reason.as_ref().map_or("-", |reason| reason.as_str());
-    let row = format!("{}  {:<8}  {reason}", start(&status.header), status.state);
-    (heading(&format!("{:<8}  {}", "state", "reason")), row)
+    let dash = || "-".to_owned();
+    let (at, would_trade, side, left) = match status.indication {
+        None | Some(Indication::Nothing) => (dash(), dash(), dash(), dash()),
+        Some(Indication::Uncrosses { price, quantity, imbalance_side, imbalance_quantity }) => {
+            let side = imbalance_side.map_or_else(dash, |side| side.to_string());
+            (price.to_string(), quantity.to_string(), side, imbalance_quantity.to_string())
+        }
+    };
+    let row = format!(
+        "{}  {:<8}  {reason:<8}  {at:>14}  {would_trade:>12}  {side:<4}  {left:>12}",
+        start(&status.header),
+        status.state,
+    );
+    let columns = format!(
+        "{:<8}  {:<8}  {:>14}  {:>12}  {:<4}  {:>12}",
+        "state", "reason", "indicative", "would trade", "left", "left over"
+    );
+    (heading(&columns), row)
 }
 
 fn definition_row(definition: &Definition) -> (String, String) {
@@ -164,4 +180,44 @@ fn definition_row(definition: &Definition) -> (String, String) {
     let row =
         format!("{}  {tick:>14}  {lot:>12}  {tradable:<8}  {}", start(&definition.header), definition.state);
     (heading(&format!("{:>14}  {:>12}  {:<8}  {}", "tick", "lot", "tradable", "state")), row)
+}
+
+#[cfg(test)]
+mod tests {
+    use sealfeed_wire::market::TradingState;
+    use sealfeed_wire::{Channel, Decimals, Epoch, Scaled, Sequence, Side, Symbol, UnixNanos};
+
+    use super::*;
+
+    #[test]
+    fn the_row_of_an_auction_call_says_what_it_comes_to_and_every_row_fits_its_heading() {
+        let header = StreamHeader {
+            channel: Channel::Status,
+            symbol: Symbol::new("SYN").unwrap(),
+            epoch: Epoch(1),
+            seq: Sequence::new(9).unwrap(),
+            prev_seq: None,
+            ts_event: UnixNanos(0),
+            ts_recv: UnixNanos(0),
+            ts_out: UnixNanos(0),
+            delayed_ms: None,
+        };
+        let whole = |text: &str| Scaled::new(Quantity::parse(text).unwrap(), Decimals::default());
+        let sells = Indication::Uncrosses {
+            price: Scaled::new(Price::parse("100.50").unwrap(), Decimals::new(2).unwrap()),
+            quantity: whole("30"),
+            imbalance_side: Some(Side::Sell),
+            imbalance_quantity: whole("5"),
+        };
+        for (indication, expected) in [
+            (None, ["auction", "-", "-", "-", "-", "-"]),
+            (Some(Indication::Nothing), ["auction", "-", "-", "-", "-", "-"]),
+            (Some(sells), ["auction", "-", "100.50", "30", "sell", "5"]),
+        ] {
+            let status = Status { header, state: TradingState::Auction, reason: None, indication };
+            let (heading, row) = status_row(&status);
+            assert_eq!(row.chars().count(), heading.chars().count(), "{heading}\n{row}");
+            assert!(row.split_whitespace().rev().take(6).eq(expected.into_iter().rev()), "{row}");
+        }
+    }
 }

@@ -24,7 +24,10 @@ impl Market {
             let clear = MarketEvent { instrument, ts_event: ts_out, ts_recv: ts_out, last: true, kind };
             self.apply(&clear, scratch, out);
         }
-        let Some((taped, state)) = taped else { return };
+        let Some((taped, state)) = taped else {
+            // Nothing is left that could trade.
+            return self.set_indication(None, out);
+        };
         let mut anew = Self::new(&self.instrument);
         for event in events {
             self.apply(event, scratch, out);
@@ -37,7 +40,8 @@ impl Market {
         let before = std::mem::replace(&mut self.facts, anew.facts);
         // What the run before had said, and this one has not.
         let is_other_state = before.state != self.facts.state;
-        if is_other_state || before.reason != self.facts.reason {
+        let is_other_call = before.indication != self.facts.indication;
+        if is_other_state || before.reason != self.facts.reason || is_other_call {
             self.publish_facts(StreamKind::Status, out);
         }
         let steps = |facts: &super::Facts| (facts.tick, facts.lot, facts.round_lot);

@@ -290,6 +290,7 @@ impl Record {
             MarketEventKind::Level { .. }
             | MarketEventKind::Top { .. }
             | MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
             | MarketEventKind::Definition(_) => return None,
         };
         let (side, price, quantity) = (Aggressor::from(side), Some(price), Some(quantity));

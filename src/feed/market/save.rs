@@ -62,6 +62,9 @@ impl Market {
             let reason = facts.reason.as_ref().map(|reason| String::from_utf8_lossy(reason.as_bytes()));
             let reason = reason.and_then(|reason| StatusReason::new(&reason));
             say(facts.status_times, MarketEventKind::Status { state, reason });
+            if facts.indication.is_some() {
+                say(facts.status_times, MarketEventKind::Indication(facts.indication));
+            }
         }
         let definition =
             Definition { price_decimals: None, tick: facts.tick, lot: facts.lot, round_lot: facts.round_lot };

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use sealfeed_wire::decimal::Nanos;
 use sealfeed_wire::market::{
-    Bbo, Definition, Reason, Snapshot, Status, TradingState, encode_bbo, encode_definition, encode_snapshot,
-    encode_status,
+    Bbo, Definition, Indication, Reason, Snapshot, Status, TradingState, encode_bbo, encode_definition,
+    encode_snapshot, encode_status,
 };
 use sealfeed_wire::{Decimals, Level, Price, Quantity, Scaled, StreamHeader, checksum};
 
@@ -13,8 +13,10 @@ use super::super::kind::StreamKind;
 use super::super::records;
 use super::super::stream::{EventTimes, Outgoing};
 use super::{Market, Published, encoded};
+use crate::types::auction::uncrossing;
 use crate::types::{
-    Definition as Said, Instrument, Side, StatusReason, TradingState as SaidState, UnixNanos,
+    Definition as Said, Indication as SaidIndication, Instrument, MarketEventKind, Side, StatusReason,
+    TradingState as SaidState, UnixNanos,
 };
 
 /// How often what conflated streams show has changed.
@@ -29,10 +31,12 @@ pub(super) struct Versions {
 pub(super) struct Facts {
     pub(super) state: TradingState,
     pub(super) reason: Option<Reason>,
+    /// What the auction call comes to, while there is one; `None`: nothing would trade.
+    pub(super) indication: Option<SaidIndication>,
     pub(super) tick: Option<Price>,
     pub(super) lot: Option<Quantity>,
     pub(super) round_lot: Option<Quantity>,
-    /// When the state was last said.
+    /// When the state, or what it comes to, was last said.
     pub(super) status_times: EventTimes,
     /// When anything of it was last said.
     pub(super) definition_times: EventTimes,
@@ -42,10 +46,11 @@ impl Facts {
     /// What is known from the start: all of an instrument of the venue, which trades until it says otherwise, and
     /// nothing of a recorded one, on paper or not, whose steps are only those of the records seen.
     pub(super) fn new(instrument: &Instrument) -> Self {
-        let is_ours = instrument.tradable && !instrument.paper;
+        let is_ours = instrument.is_matched_here();
         Self {
             state: if is_ours { TradingState::Trading } else { TradingState::Unknown },
             reason: None,
+            indication: None,
             tick: is_ours.then_some(instrument.tick),
             lot: is_ours.then_some(instrument.lot),
             round_lot: None,
@@ -54,8 +59,14 @@ impl Facts {
         }
     }
 
-    pub(super) fn status(&self, header: StreamHeader) -> Status {
-        Status { header, state: self.state, reason: self.reason }
+    /// Whether the embedded venue gathers orders for one price. Others' calls have rules, and orders, that nobody here knows.
+    fn is_in_call(&self, instrument: &Instrument) -> bool {
+        self.state == TradingState::Auction && instrument.is_matched_here()
+    }
+
+    pub(super) fn status(&self, header: StreamHeader, instrument: &Instrument) -> Status {
+        let indication = self.is_in_call(instrument).then(|| to_wire_indication(self.indication, instrument));
+        Status { header, state: self.state, reason: self.reason, indication }
     }
 
     pub(super) fn definition(&self, header: StreamHeader, instrument: &Instrument) -> Definition {
@@ -91,10 +102,42 @@ impl Market {
             return;
         }
         (self.facts.state, self.facts.reason, self.facts.status_times) = (state, reason, self.times);
+        if is_other_state {
+            // What comes of the call at hand is said behind this.
+            (self.facts.indication, self.indicated) = (None, None);
+        }
         self.publish_facts(StreamKind::Status, out);
         if is_other_state {
             self.publish_definition(out);
         }
+    }
+
+    /// Takes what the auction call comes to now, and publishes it if it is news; without a call it says nothing.
+    pub(super) fn set_indication(&mut self, indication: Option<SaidIndication>, out: &mut Outgoing<'_>) {
+        if !self.is_in_call() || indication == self.facts.indication {
+            return;
+        }
+        (self.facts.indication, self.facts.status_times) = (indication, self.times);
+        self.publish_facts(StreamKind::Status, out);
+    }
+
+    /// Whether the embedded venue gathers orders in it for one price.
+    pub(in crate::feed) fn is_in_call(&self) -> bool {
+        self.facts.is_in_call(&self.instrument)
+    }
+
+    /// What the auction call comes to now, to be said, if it is something else than was said; `None`, too, where there is no call, and
+    /// between the records of an event. Looks at the crossed part of the book, if the book has changed since it was asked last.
+    pub(in crate::feed) fn indicate(&mut self, last: Option<Price>) -> Option<MarketEventKind> {
+        let version = Some(self.versions.book);
+        let is_whole = self.book.open_records() == 0;
+        if !self.is_in_call() || self.indicated == version || !is_whole {
+            return None;
+        }
+        self.indicated = version;
+        let [bids, asks] = [Side::Buy, Side::Sell].map(|side| self.book.totals(side));
+        let found = uncrossing(bids, asks, self.instrument.tick, last).map(SaidIndication::from);
+        (found != self.facts.indication).then_some(MarketEventKind::Indication(found))
     }
 
     /// Takes what the venue says of the instrument; what it does not say stays as it was.
@@ -192,7 +235,7 @@ fn encode_facts(
             Encoding::Dbn => records::write_definition(out, instrument.id, &definition),
         }
     } else {
-        let status = facts.status(header);
+        let status = facts.status(header, instrument);
         match encoding {
             Encoding::Json => encode_status(out, &status),
             Encoding::Dbn => records::write_status(out, instrument.id, &status),
@@ -207,6 +250,18 @@ fn to_wire(state: SaidState) -> TradingState {
         SaidState::Paused => TradingState::Paused,
         SaidState::Quoting => TradingState::Quoting,
         SaidState::Auction => TradingState::Auction,
+    }
+}
+
+fn to_wire_indication(indication: Option<SaidIndication>, instrument: &Instrument) -> Indication {
+    let Some(SaidIndication { price, quantity, imbalance }) = indication else { return Indication::Nothing };
+    let decimals = instrument.decimals;
+    let (imbalance_side, left) = imbalance.map_or((None, Quantity::ZERO), |(side, left)| (Some(side), left));
+    Indication::Uncrosses {
+        price: scaled(price, decimals.price),
+        quantity: scaled(quantity, decimals.quantity),
+        imbalance_side,
+        imbalance_quantity: scaled(left, decimals.quantity),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Records are those of DBN version 3 with `ts_out`, little-endian, so that what is recorded is what an export holds: MBO for everything
 //! but the best bid and offer, which is an MBP-1 record, and what is said about an instrument, which has records of our own ([`STATUS`],
-//! [`DEFINITION`]). A level is an MBO record with the flag `F_MBP`, its number of orders in `order_id`. `instrument_id` is the instrument's place in the table of the run, `size` counts
+//! [`DEFINITION`], [`INDICATION`]). A level is an MBO record with the flag `F_MBP`, its number of orders in `order_id`. `instrument_id` is the instrument's place in the table of the run, `size` counts
 //! units of its smallest quantity (`10^-quantity_decimals`), and a trade's number stands in `order_id`. What DBN cannot hold stands, exactly,
 //! in a record of our own ([`WIDE`]) in front of the record that cannot hold it; an export leaves it out.
 //!
@@ -11,8 +11,8 @@
 use ::dbn::{MboMsg, Mbp1Msg, UNDEF_ORDER_SIZE, UNDEF_PRICE, WithTsOut, flags, rtype};
 
 use crate::types::{
-    Decimals, Definition, InstrumentId, MarketEvent, MarketEventKind, OrderId, Price, Quantity, Side,
-    StatusReason, TopLevel, TradingState, UnixNanos,
+    Decimals, Definition, Indication, InstrumentId, MarketEvent, MarketEventKind, OrderId, Price, Quantity,
+    Side, StatusReason, TopLevel, TradingState, UnixNanos,
 };
 
 /// Record type of what DBN cannot hold: none of DBN's own.
@@ -21,6 +21,8 @@ pub(super) const WIDE: u8 = 0xe0;
 pub(super) const STATUS: u8 = 0xe1;
 /// Record type of a definition.
 pub(super) const DEFINITION: u8 = 0xe2;
+/// Record type of what an auction call comes to.
+pub(super) const INDICATION: u8 = 0xe3;
 /// Bytes of each record, `ts_out` included.
 const MBO_BYTES: usize = size_of::<WithTsOut<MboMsg>>();
 const MBP1_BYTES: usize = size_of::<WithTsOut<Mbp1Msg>>();
@@ -82,6 +84,7 @@ pub(super) fn encode(event: &MarketEvent, ts_out: UnixNanos, unit: u64, origin: 
             level.mbo(b'M', orders.into(), Some(side), price, quantity, out);
         }
         MarketEventKind::Status { state, reason } => record.status(state, reason, out),
+        MarketEventKind::Indication(indication) => record.indication(indication, out),
         MarketEventKind::Definition(definition) => record.definition(&definition, out),
         MarketEventKind::Clear => record.mbo(b'R', 0, None, none, Quantity::ZERO, out),
         MarketEventKind::Trade { price, quantity, aggressor, trade_id } => {
@@ -184,6 +187,22 @@ impl Record<'_> {
         out.extend_from_slice(&record);
     }
 
+    fn indication(&self, indication: Option<Indication>, out: &mut Vec<u8>) {
+        let mut record = self.own(INDICATION);
+        if let Some(Indication { price, quantity, imbalance }) = indication {
+            record[25] = match imbalance {
+                None => WOULD_TRADE,
+                Some((Side::Buy, _)) => WOULD_TRADE | BUYERS_LEFT,
+                Some((Side::Sell, _)) => WOULD_TRADE | SELLERS_LEFT,
+            };
+            put(&mut record, 32, price.nanos().to_le_bytes());
+            put(&mut record, 40, quantity.nanos().to_le_bytes());
+            let left = imbalance.map_or(Quantity::ZERO, |(_, quantity)| quantity);
+            put(&mut record, 48, left.nanos().to_le_bytes());
+        }
+        out.extend_from_slice(&record);
+    }
+
     fn definition(&self, definition: &Definition, out: &mut Vec<u8>) {
         let Definition { price_decimals, tick, lot, round_lot } = *definition;
         let mut record = self.own(DEFINITION);
@@ -267,6 +286,7 @@ pub(super) fn decode(
         }
         rtype::MBO => (of_mbo(&record, &exact)?, record.u8(36), record.u64(40)),
         STATUS => (of_status(&record)?, record.u8(24), record.u64(16)),
+        INDICATION => (of_indication(&record)?, record.u8(24), record.u64(16)),
         DEFINITION => (of_definition(&record)?, record.u8(24), record.u64(16)),
         rtype::MBP_1 => (of_mbp1(&record, &exact)?, record.u8(30), record.u64(32)),
         other => return Err(RecordError::Type(other)),
@@ -346,6 +366,26 @@ fn of_status(record: &Raw<'_>) -> Result<MarketEventKind, RecordError> {
     Ok(MarketEventKind::Status { state, reason })
 }
 
+/// What byte 25 of an indication says: that something would trade, and who would be left over.
+const WOULD_TRADE: u8 = 1;
+const BUYERS_LEFT: u8 = 2;
+const SELLERS_LEFT: u8 = 4;
+
+fn of_indication(record: &Raw<'_>) -> Result<MarketEventKind, RecordError> {
+    let side = match record.u8(25) {
+        0 => return Ok(MarketEventKind::Indication(None)),
+        WOULD_TRADE => None,
+        what if what == WOULD_TRADE | BUYERS_LEFT => Some(Side::Buy),
+        what if what == WOULD_TRADE | SELLERS_LEFT => Some(Side::Sell),
+        _ => return Err(RecordError::Field("imbalance")),
+    };
+    Ok(MarketEventKind::Indication(Some(Indication {
+        price: Price::from_nanos(record.i64(32)),
+        quantity: Quantity::from_nanos(record.u64(40)),
+        imbalance: side.map(|side| (side, Quantity::from_nanos(record.u64(48)))),
+    })))
+}
+
 fn of_definition(record: &Raw<'_>) -> Result<MarketEventKind, RecordError> {
     let has = |bit: u8| record.u8(25) & bit != 0;
     let decimals = Decimals::new(record.u8(26)).ok_or(RecordError::Field("price_decimals"))?;
@@ -403,7 +443,7 @@ fn take<'a>(records: &mut &'a [u8]) -> Result<Raw<'a>, RecordError> {
     let expected = match *rtype {
         rtype::MBO => MBO_BYTES,
         rtype::MBP_1 => MBP1_BYTES,
-        WIDE | STATUS | DEFINITION => WIDE_BYTES,
+        WIDE | STATUS | DEFINITION | INDICATION => WIDE_BYTES,
         other => return Err(RecordError::Type(other)),
     };
     if usize::from(*length) * 4 != expected {

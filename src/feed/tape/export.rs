@@ -156,7 +156,10 @@ impl<W: Write> Exporter<W> {
             MarketEventKind::Level { side, price, quantity, .. } => {
                 (Action::Modify, resting(0, side, price, quantity))
             }
-            MarketEventKind::Top { .. } | MarketEventKind::Status { .. } | MarketEventKind::Definition(_) => {
+            MarketEventKind::Top { .. }
+            | MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
+            | MarketEventKind::Definition(_) => {
                 return self.leave_out(raw);
             }
         };
@@ -230,6 +233,7 @@ impl<W: Write> Exporter<W> {
             MarketEventKind::Add { .. }
             | MarketEventKind::Level { .. }
             | MarketEventKind::Status { .. }
+            | MarketEventKind::Indication(_)
             | MarketEventKind::Definition(_)
             | MarketEventKind::Modify { .. }
             | MarketEventKind::Reduce { .. }

@@ -17,9 +17,9 @@ use crate::journal::tape::{BLOCK, INSTRUMENTS, KEYFRAME, Opened, Tape};
 use crate::journal::{self, Journal};
 use crate::shutdown::Shutdown;
 use crate::types::{
-    BookDecimals, Channel, Decimals, Definition, Depth, Epoch, Instrument, InstrumentId, Instruments,
-    MarketDepth, MarketEvent, MarketEventKind, OrderId, Price, Quantity, Side, StatusReason, Symbol,
-    TopLevel, TradingState, UnixNanos,
+    BookDecimals, Channel, Decimals, Definition, Depth, Epoch, Indication, Instrument, InstrumentId,
+    Instruments, MarketDepth, MarketEvent, MarketEventKind, OrderId, Price, Quantity, Side, StatusReason,
+    Symbol, TopLevel, TradingState, UnixNanos,
 };
 
 const EPOCH: Epoch = Epoch(0xabc);
@@ -85,8 +85,8 @@ fn instruments() -> Instruments {
             lot: Quantity::from_nanos(10_u64.pow(9 - u32::from(quantity))),
             band: (symbol == "L").then_some((Price::from_nanos(1), Price::from_nanos(500))),
             depth,
-            // What is said of one that is traded on paper begins as of one that is not traded.
-            tradable: symbol == "O",
+            // What is said of one that is traded on paper begins as of one that is not traded; of the last one, auction calls are told.
+            tradable: symbol == "O" || symbol == "L",
             paper: symbol == "O",
         });
     }
@@ -119,6 +119,21 @@ fn subscribe_to_all(feed: &mut Feed) {
             }
         }
     }
+}
+
+/// Auction calls of the last instrument, and what they come to, wherever that is said.
+fn calls() -> impl Strategy<Value = (InstrumentId, MarketEventKind, bool)> {
+    (any::<bool>(), any::<bool>(), 90..110i64, 0..4u64, any::<bool>()).prop_map(
+        |(says_state, trades, price, lots, buys)| {
+            let (price, quantity) = (Price::from_nanos(price), Quantity::from_nanos(lots * 10_000_000));
+            let side = if buys { Side::Buy } else { Side::Sell };
+            let imbalance = (lots > 0).then_some((side, quantity));
+            let indication = trades.then_some(Indication { price, quantity, imbalance });
+            let auction = MarketEventKind::Status { state: TradingState::Auction, reason: None };
+            let kind = if says_state { auction } else { MarketEventKind::Indication(indication) };
+            (InstrumentId(3), kind, true)
+        },
+    )
 }
 
 /// Random market activity of the kinds each instrument has, in whole events, a microsecond apart.
@@ -170,7 +185,7 @@ fn activity(events_max: usize) -> impl Strategy<Value = Vec<(MarketEvent, UnixNa
             (InstrumentId(instrument), MarketEventKind::Definition(definition), true)
         });
     let of_any = prop_oneof![
-        20 => of_orders, 5 => of_top, 3 => of_trades, 7 => of_levels, 1 => of_status, 1 => of_definition
+        4 => calls(), 20 => of_orders, 5 => of_top, 3 => of_trades, 7 => of_levels, 1 => of_status, 1 => of_definition
     ];
     proptest::collection::vec(of_any, 1..events_max).prop_map(|events| {
         let whole = events.iter().rposition(|(instrument, ..)| *instrument == InstrumentId(0));

@@ -16,8 +16,9 @@ pub const INSTRUMENTS: u16 = 1_026;
 /// Kind of the entry that ends a run in good order.
 pub const END: u16 = 1_027;
 
-/// Version of all these layouts. In version 1 the number of a stream with a state counted only what somebody had read.
-pub const SCHEMA: u16 = 2;
+/// Version of all these layouts. In version 1 the number of a stream with a state counted only what somebody had read; in version 2 an
+/// auction call said nothing of what it came to.
+pub const SCHEMA: u16 = 3;
 
 /// Most bytes that the records of one block, or one part of a keyframe, have before compression.
 pub const UNPACKED_BYTES_MAX: usize = 4 << 20;

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::encode::{write_header, write_number, write_text, write_text_or_null};
 use super::fields::message_fields;
+use super::indication::{Indication, Said, write_indication};
 use super::{BookDecimals, StreamHeader};
 use crate::decimal::{Decimals, Price, Quantity, Scaled, write_integer};
+use crate::term::Side;
 
 /// What a venue lets happen in an instrument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -120,6 +122,8 @@ pub struct Status {
     pub state: TradingState,
     /// The venue's code for why; `None` if it gave none.
     pub reason: Option<Reason>,
+    /// What the auction call comes to so far; `None` in every state but [`TradingState::Auction`], and where nobody says.
+    pub indication: Option<Indication>,
 }
 
 /// What an instrument is.
@@ -146,6 +150,11 @@ pub struct Definition {
 message_fields!(StatusFields {
     state: TradingState,
     reason: Option<Reason>,
+    #[serde(default)]
+    indicative_price: Said,
+    indicative_qty: Option<Scaled<Quantity>>,
+    imbalance_side: Option<Side>,
+    imbalance_qty: Option<Scaled<Quantity>>,
 });
 
 message_fields!(DefinitionFields {
@@ -163,7 +172,10 @@ message_fields!(DefinitionFields {
 impl Status {
     pub(super) fn read(text: &str) -> serde_json::Result<Self> {
         let fields: StatusFields = serde_json::from_str(text)?;
-        Ok(Self { header: fields.header(), state: fields.state, reason: fields.reason })
+        let header = fields.header();
+        let StatusFields { state, reason, indicative_price, indicative_qty, imbalance_side, .. } = fields;
+        let indication = indicative_price.with(indicative_qty, imbalance_side, fields.imbalance_qty)?;
+        Ok(Self { header, state, reason, indication })
     }
 }
 
@@ -185,6 +197,9 @@ pub fn encode_status(out: &mut Vec<u8>, status: &Status) {
     write_text(out, b",\"state\":\"", status.state.as_str().as_bytes());
     out.extend_from_slice(b",\"reason\":");
     write_text_or_null(out, status.reason.as_ref().map(Reason::as_bytes));
+    if let Some(indication) = &status.indication {
+        write_indication(out, indication);
+    }
     out.push(b'}');
 }
 

@@ -82,10 +82,16 @@ fn kind() -> BoxedStrategy<MarketEventKind> {
     let status = (state(), proptest::sample::select(reasons.to_vec()))
         .prop_map(|(state, reason)| Kind::Status { state, reason })
         .boxed();
+    let whole = any::<u64>().prop_map(Quantity::from_nanos);
+    let imbalance = proptest::option::of((side(), whole.clone()));
+    let indication = proptest::option::of((price(), whole, imbalance))
+        .prop_map(|found| found.map(|(price, quantity, imbalance)| Indication { price, quantity, imbalance }))
+        .prop_map(Kind::Indication)
+        .boxed();
     let definition = definition().prop_map(Kind::Definition).boxed();
     let top = (top(), top()).prop_map(|(bid, ask)| Kind::Top { bid, ask }).boxed();
     let clear = Just(Kind::Clear).boxed();
-    prop_oneof![add, modify, reduce, trade, fill, level, status, definition, top, clear].boxed()
+    prop_oneof![add, modify, reduce, trade, fill, level, status, indication, definition, top, clear].boxed()
 }
 
 pub(in crate::feed::tape) fn event() -> impl Strategy<Value = MarketEvent> {
