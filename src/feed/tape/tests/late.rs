@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sealfeed_wire::Conflation;
 use sealfeed_wire::request::ResumePoint;
+use sealfeed_wire::{Conflation, MarketMessage, Scaled, market};
 
 use super::*;
+use crate::feed::client::decode;
 use crate::feed::{StreamId, push_frame};
 use crate::types::{Sequence, TimeArithmetic as _};
 
@@ -218,4 +219,55 @@ fn an_instrument_whose_terms_have_changed_has_numbers_of_its_own() {
     };
     assert_ne!(of(0), of(1));
     assert_eq!(of(1), of(2));
+}
+
+#[test]
+fn a_delayed_feed_that_goes_to_another_run_tells_what_the_call_of_that_run_comes_to() {
+    const NEXT: Epoch = Epoch(0xdef);
+    let site = Site::new();
+    let (price, quantity) = (Price::from_nanos(100), Quantity::from_nanos(10_000_000));
+    let called = Indication { price, quantity, imbalance: None };
+    for (epoch, indication) in [(EPOCH, Some(called)), (NEXT, None)] {
+        let mut feed =
+            Feed::new(&instruments(), FeedOptions { epoch, heartbeat_ns: HEARTBEAT_NS, rings: RINGS });
+        let often = RecorderOptions { epoch, block_events: 1, keyframe_blocks: 1, ..options() };
+        let mut recorder = site.recorder(often);
+        recorder.begin(&feed, UnixNanos(1));
+        let auction = MarketEventKind::Status { state: TradingState::Auction, reason: None };
+        let kinds = [auction, MarketEventKind::Indication(indication), MarketEventKind::Clear];
+        let events: Vec<_> = (2..)
+            .map(UnixNanos)
+            .zip(kinds)
+            .map(|(time, kind)| {
+                let instrument = InstrumentId(3);
+                (MarketEvent { instrument, ts_event: time, ts_recv: time, last: true, kind }, time)
+            })
+            .collect();
+        record(&mut recorder, &mut feed, &events);
+        recorder.end(&feed);
+    }
+    let mut late = Late::new(7);
+    let all = items(&site, Position::First);
+    late.take(&all[0]);
+    late.subscribe(InstrumentId(3), Channel::Status, Depth::Full);
+    let told = |late: &Late| match decode(late.got.last_key_value().unwrap().1) {
+        MarketMessage::Status(status) => (status.state, status.indication),
+        other => panic!("{other:?}"),
+    };
+    let runs = all.iter().skip(1).take_while(|item| !matches!(item, Item::Keyframe(_)));
+    runs.for_each(|item| late.take(item));
+    let uncrosses = market::Indication::Uncrosses {
+        price: Scaled::new(price, Decimals::MAX),
+        quantity: Scaled::new(quantity, Decimals::new(2).unwrap()),
+        imbalance_side: None,
+        imbalance_quantity: Scaled::new(Quantity::ZERO, Decimals::new(2).unwrap()),
+    };
+    assert_eq!(told(&late), (market::TradingState::Auction, Some(uncrosses)));
+    // The state is the same: nothing but what it comes to is another.
+    let next = items(&site, Position::Event { epoch: NEXT, number: 2 });
+    assert!(
+        matches!(&next[0], Item::Keyframe(keyframe) if keyframe.next == 2 && !keyframe.events.is_empty())
+    );
+    late.take(&next[0]);
+    assert_eq!(told(&late), (market::TradingState::Auction, Some(market::Indication::Nothing)));
 }
