@@ -230,7 +230,7 @@ fn a_delayed_feed_that_goes_to_another_run_tells_what_the_call_of_that_run_comes
     for (epoch, indication) in [(EPOCH, Some(called)), (NEXT, None)] {
         let mut feed =
             Feed::new(&instruments(), FeedOptions { epoch, heartbeat_ns: HEARTBEAT_NS, rings: RINGS });
-        let often = RecorderOptions { epoch, block_events: 1, keyframe_blocks: 1, ..super::options() };
+        let often = RecorderOptions { epoch, block_events: 1, keyframe_blocks: 1, ..options() };
         let mut recorder = site.recorder(often);
         recorder.begin(&feed, UnixNanos(1));
         let auction = MarketEventKind::Status { state: TradingState::Auction, reason: None };
