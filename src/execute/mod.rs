@@ -420,6 +420,12 @@ impl Engine {
                 // Who is not in there is gone, or a client's, which no member of the synthetic market can cancel.
                 if let Some(place) = self.synthetic.get(&cancel.id) {
                     let _ = self.venue.cancel_at(*place, cancel, events);
+                } else {
+                    debug_assert!(
+                        self.orders.contains_key(&cancel.id) || !self.venue.is_resting(cancel.id),
+                        "{} rests, and nobody knows where",
+                        cancel.id
+                    );
                 }
                 None
             }
