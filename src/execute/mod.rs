@@ -47,7 +47,7 @@ use crate::types::{
     InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity,
     ReplaceOrder, Sequence, Side, TimeInForce, UnixNanos,
 };
-use crate::venue::{RESTING_ORDERS_MAX_DEFAULT, RULES, RestingOrder, Venue, VenueEvent};
+use crate::venue::{OrderIndex, RESTING_ORDERS_MAX_DEFAULT, RULES, RestingOrder, Venue, VenueEvent};
 use owners::Owners;
 
 /// The digest of the state is sealed after so many inputs, unless told otherwise.
@@ -92,6 +92,8 @@ pub struct Engine {
     orders: HashMap<OrderId, OrderRecord>,
     /// Clients' orders that rest or may still trade, by owner.
     open: BTreeMap<OwnerId, BTreeSet<OrderId>>,
+    /// Where the orders of the synthetic market rest. A client's order is in `orders`.
+    synthetic: HashMap<OrderId, OrderIndex>,
     answers: Answers,
     /// Number of each owner's last report.
     reports: BTreeMap<OwnerId, Sequence>,
@@ -149,6 +151,7 @@ impl Engine {
             kills: KillSwitches::default(),
             orders: HashMap::new(),
             open: BTreeMap::new(),
+            synthetic: HashMap::new(),
             answers: Answers::default(),
             reports: BTreeMap::new(),
             firm_reports: BTreeMap::new(),
@@ -322,8 +325,8 @@ impl Engine {
         events: &mut Vec<VenueEvent>,
     ) -> Result<(), Code> {
         self.inputs += 1;
-        self.venue.submit(order, events)?;
-        self.orders.insert(order.id, OrderRecord::new(&order, origin, trail));
+        let place = self.venue.submit(order, events)?;
+        self.orders.insert(order.id, OrderRecord::new(&order, origin, trail, place));
         self.open.entry(order.owner).or_default().insert(order.id);
         Ok(())
     }
@@ -344,7 +347,9 @@ impl Engine {
         if !record.is_open() {
             return Err(Code::OrdTooLateToCancel);
         }
-        self.venue.cancel(cancel, events)
+        let place = record.place;
+        debug_assert!(self.venue.is_resting_at(place, cancel.id), "{} rests elsewhere", cancel.id);
+        self.venue.cancel_at(place, cancel, events)
     }
 
     /// Takes a client's replace, whose entry was `trail`'s last. What the venue does is appended to `events`.
@@ -363,7 +368,9 @@ impl Engine {
         if !record.is_open() {
             return Err(Code::OrdTooLateToCancel);
         }
-        self.venue.replace(replace, events)
+        debug_assert!(self.venue.is_resting_at(record.place, replace.id), "{} rests elsewhere", replace.id);
+        record.place = self.venue.replace_at(record.place, replace, events)?;
+        Ok(())
     }
 
     /// Where the order's trail stands after what was sealed of it outside a [`Report`].
@@ -400,13 +407,26 @@ impl Engine {
                     post_only: false,
                     self_trade: None,
                 };
-                let _ = self.venue.submit(order, events);
+                if let Ok(place) = self.venue.submit(order, events)
+                    && place != OrderIndex::NONE
+                {
+                    self.synthetic.insert(order.id, place);
+                }
                 Some(order.id)
             }
             SyntheticInput::Cancel { owner, order_id } => {
                 let reason = CancelReason::Requested;
                 let cancel = CancelOrder { owner: OwnerId(owner), id: OrderId(order_id), reason };
-                let _ = self.venue.cancel(cancel, events);
+                // Who is not in there is gone, or a client's, which no member of the synthetic market can cancel.
+                if let Some(place) = self.synthetic.get(&cancel.id) {
+                    let _ = self.venue.cancel_at(*place, cancel, events);
+                } else {
+                    debug_assert!(
+                        self.orders.contains_key(&cancel.id) || !self.venue.is_resting(cancel.id),
+                        "{} rests, and nobody knows where",
+                        cancel.id
+                    );
+                }
                 None
             }
         }
@@ -435,6 +455,9 @@ impl Engine {
             .apply(execution, record.as_ref().map_or_else(OpenPart::default, |one| one.open_part()));
         if let Some(price) = mark {
             self.positions.restore_mark(execution.instrument, price);
+        }
+        if record.is_none() && execution.leaves.is_zero() {
+            self.synthetic.remove(&execution.order);
         }
         let principal = self.owners.name(execution.owner)?;
         let record = record?;

@@ -8,6 +8,7 @@ use crate::types::{
     CancelOnDisconnect, ClientOrderId, Execution, ExecutionKind, InstrumentId, NewOrder, OrderKind,
     OrderState, OwnerId, Price, Quantity, SessionId, Side, TimeInForce,
 };
+use crate::venue::OrderIndex;
 
 /// Where an order came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +46,14 @@ pub struct OrderRecord {
     pub state: OrderState,
     /// Its events in the log.
     pub trail: OrderTrail,
+    /// Where it rests in the venue, if it does: a hint for its cancel or replace, and so no part of the state.
+    pub(super) place: OrderIndex,
     /// Sum of price times quantity over the fills, in 1e-18.
     pub(super) notional: i128,
 }
 
 impl OrderRecord {
-    pub(super) fn new(order: &NewOrder, origin: Origin, trail: OrderTrail) -> Self {
+    pub(super) fn new(order: &NewOrder, origin: Origin, trail: OrderTrail, place: OrderIndex) -> Self {
         Self {
             client_order_id: order.client_order_id,
             owner: order.owner,
@@ -64,6 +67,7 @@ impl OrderRecord {
             cumulative: Quantity::default(),
             state: OrderState::New,
             trail,
+            place,
             notional: 0,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! What comes back may be the bytes of any file, so everything is checked as if a stranger had written it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use sealfeed_audit::{Hash, Receipt};
@@ -19,7 +20,8 @@ use crate::types::{
     TimeInForce, UnixNanos,
 };
 use crate::venue::{
-    BookState, Counters, PaperState, RULES, RestingOrder, RestoreError, RestoreFault, Venue, VenueEvent,
+    BookState, Counters, OrderIndex, PaperState, RULES, RestingOrder, RestoreError, RestoreFault, Venue,
+    VenueEvent,
 };
 
 /// Why bytes are no state to go on from.
@@ -173,12 +175,13 @@ impl Engine {
     }
 
     fn take_orders(&mut self, state: &state::State) -> Result<(), SnapshotError> {
+        let resting: HashMap<OrderId, OrderIndex> = self.venue.places().collect();
         for order in &state.orders {
             let record =
                 order_from_state(order).ok_or(SnapshotError::Value("an order has a value that none has"))?;
             let id = OrderId(order.id);
             let has_owner = self.owners.name(record.owner).is_some();
-            let rests = self.venue.is_resting(id);
+            let rests = resting.contains_key(&id);
             if !has_owner
                 || rests != record.is_open()
                 || record.instrument.index() >= self.instruments.count()
@@ -192,7 +195,21 @@ impl Engine {
             }
             self.orders.insert(id, record);
         }
+        self.learn_places();
         Ok(())
+    }
+
+    /// Finds out where every order rests in a venue that was brought back.
+    fn learn_places(&mut self) {
+        self.synthetic.clear();
+        for (id, place) in self.venue.places() {
+            match self.orders.get_mut(&id) {
+                Some(record) => record.place = place,
+                None => {
+                    self.synthetic.insert(id, place);
+                }
+            }
+        }
     }
 
     /// Cancels every order in what `instruments` does not list as traded, or as traded otherwise (on paper); to be reported before [`Engine::go_on`].
@@ -202,12 +219,15 @@ impl Engine {
             let now = symbol.and_then(|symbol| instruments.by_symbol(symbol.as_str()));
             now.is_some_and(|one| one.tradable && one.paper == self.venue.is_paper(id))
         };
-        let leaving: Vec<RestingOrder> =
-            self.venue.resting().filter(|order| !is_kept(order.instrument)).collect();
-        for RestingOrder { id, owner, .. } in leaving {
+        let resting = self.venue.resting().zip(self.venue.places());
+        let leaving: Vec<(RestingOrder, OrderIndex)> = resting
+            .filter(|(order, _)| !is_kept(order.instrument))
+            .map(|(order, (_, place))| (order, place))
+            .collect();
+        for (RestingOrder { id, owner, .. }, place) in leaving {
             let cancel = CancelOrder { owner, id, reason: CancelReason::Restart };
             // It rests, and it is its owner's.
-            let _ = self.venue.cancel(cancel, events);
+            let _ = self.venue.cancel_at(place, cancel, events);
         }
     }
 
@@ -274,6 +294,7 @@ impl Engine {
             }
             None => false,
         });
+        self.learn_places();
         self.positions.renumber(moved);
         self.instruments = instruments;
         self.options.resting_orders_max = options.resting_orders_max;
@@ -348,6 +369,7 @@ fn order_from_state(order: &state::Order) -> Option<OrderRecord> {
             _ => return None,
         },
         trail: OrderTrail::from_parts(order.id, order.previous, order.next_event),
+        place: OrderIndex::NONE,
         notional: order.notional,
     })
 }

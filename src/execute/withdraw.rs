@@ -7,7 +7,7 @@ use crate::types::{
     CancelOnDisconnect, CancelOrder, CancelReason, InstrumentId, OrderId, OwnerId, SessionId, Side,
     TimeArithmetic as _, UnixNanos,
 };
-use crate::venue::VenueEvent;
+use crate::venue::{OrderIndex, VenueEvent};
 
 /// Which orders a client's `order.mass_cancel` is about; `None` is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,12 +163,16 @@ impl Engine {
         covers: impl Fn(&OrderRecord) -> bool,
     ) -> u32 {
         let orders = &self.orders;
-        let is_covered = |id: &&OrderId| orders.get(*id).is_some_and(&covers);
-        let chosen: Vec<OrderId> =
-            self.open.get(&owner).into_iter().flatten().filter(is_covered).copied().collect();
+        let covered = |id: &OrderId| {
+            let record = orders.get(id).filter(|record| covers(record))?;
+            Some((record.place, CancelOrder { owner, id: *id, reason }))
+        };
+        let chosen: Vec<(OrderIndex, CancelOrder)> =
+            self.open.get(&owner).into_iter().flatten().filter_map(covered).collect();
         let mut count = 0;
-        for id in chosen {
-            count += u32::from(self.venue.cancel(CancelOrder { owner, id, reason }, events).is_ok());
+        for (place, cancel) in chosen {
+            debug_assert!(self.venue.is_resting_at(place, cancel.id), "{} rests elsewhere", cancel.id);
+            count += u32::from(self.venue.cancel_at(place, cancel, events).is_ok());
         }
         count
     }

@@ -13,6 +13,7 @@ impl Venue {
     pub fn check_invariants(&self) {
         let mut open_orders = vec![0_u32; self.open_orders.len()];
         let mut resting = 0;
+        let mut ids = Vec::with_capacity(self.resting_orders());
         for (place, book) in self.books.iter().enumerate() {
             let Some(book) = book else { continue };
             let mut of_book = 0_u32;
@@ -21,12 +22,8 @@ impl Venue {
                 let mut before: Option<OrderIndex> = None;
                 for index in book.ladder(side).iter(&self.orders) {
                     let order = &self.orders[index];
-                    assert_eq!(
-                        self.orders.find(order.id),
-                        Some(index),
-                        "{} is not where the index says",
-                        order.id
-                    );
+                    assert!(self.orders.is_at(order.id, index), "{} rests and is gone", order.id);
+                    ids.push(order.id);
                     assert_eq!(Some(order.instrument), u32::try_from(place).ok().map(InstrumentId));
                     assert_eq!(order.side, side);
                     assert!(!order.leaves.is_zero(), "{} rests with nothing left", order.id);
@@ -77,6 +74,8 @@ impl Venue {
             resting += of_book as usize;
         }
         assert_eq!(resting, self.resting_orders());
+        ids.sort_unstable();
+        assert!(ids.is_sorted_by(|one, other| one < other), "an identifier was given twice");
         assert_eq!(open_orders, self.open_orders);
         assert_eq!(self.sum_of_all(), self.sum, "the digest of the state is of another one");
     }

@@ -3,8 +3,10 @@
 //! What comes back is checked as if it came from anywhere: a venue never holds a state that no orders could have brought about in
 //! what its own rules can tell.
 
+use std::collections::HashSet;
 use std::fmt;
 
+use super::book::Book;
 use super::ladder::LevelIndex;
 use super::orders::{Order, OrderIndex};
 use super::{Venue, book_of, open};
@@ -194,10 +196,23 @@ impl Venue {
         })
     }
 
-    /// An order, if it rests.
+    /// Every order that rests, and where: in the order of [`Venue::resting`].
+    pub fn places(&self) -> impl Iterator<Item = (OrderId, OrderIndex)> {
+        let sides = |book| [Side::Buy, Side::Sell].into_iter().map(move |side| Book::ladder(book, side));
+        let ladders = self.books.iter().flatten().flat_map(sides);
+        ladders.flat_map(|ladder| ladder.iter(&self.orders)).map(|index| (self.orders[index].id, index))
+    }
+
+    /// An order, if it rests. Looks through all that do.
     #[must_use]
     pub fn order(&self, id: OrderId) -> Option<RestingOrder> {
-        self.orders.find(id).map(|index| (&self.orders[index]).into())
+        self.order_at(OrderIndex::NONE, id)
+    }
+
+    /// An order, if it rests; `hint` is where it should be.
+    #[must_use]
+    pub fn order_at(&self, hint: OrderIndex, id: OrderId) -> Option<RestingOrder> {
+        self.orders.find(id, hint).map(|index| (&self.orders[index]).into())
     }
 
     /// A venue in the state that [`Venue::counters`], [`Venue::books`] and [`Venue::resting`] told, orders in the order in which
@@ -231,7 +246,12 @@ impl Venue {
             return Err(RestoreError { what: RestoreFault::BookMissing, instrument, order: None });
         }
         let mut before: Option<RestingOrder> = None;
+        let mut told = HashSet::new();
         for order in resting {
+            if !told.insert(order.id) {
+                let (instrument, id) = (order.instrument, Some(order.id));
+                return Err(RestoreError { what: RestoreFault::OrderTwice, instrument, order: id });
+            }
             venue.put_back(&order, before.as_ref()).map_err(|what| RestoreError {
                 what,
                 instrument: order.instrument,
@@ -263,9 +283,6 @@ impl Venue {
         }
         if book.resting_orders() >= self.resting_orders_max {
             return Err(RestoreFault::Full);
-        }
-        if self.orders.find(order.id).is_some() {
-            return Err(RestoreFault::OrderTwice);
         }
         let RestingOrder { id, owner, instrument, side, price, quantity, leaves, .. } = *order;
         let RestingOrder { time_in_force, post_only, self_trade, priority, .. } = *order;

@@ -22,8 +22,8 @@ enum Stopped {
 }
 
 impl Venue {
-    /// Lets an order trade and rest as the phase allows, and ends what is left of one that may not rest.
-    pub(super) fn run(&mut self, mut taker: Taker, phase: Phase, events: &mut Vec<VenueEvent>) {
+    /// Lets an order trade and rest as the phase allows, and ends what is left of one that may not rest. Says where it rests.
+    pub(super) fn run(&mut self, mut taker: Taker, phase: Phase, events: &mut Vec<VenueEvent>) -> OrderIndex {
         let stopped = match phase {
             Phase::AuctionCall => self.keep_apart(&taker, events),
             Phase::Open | Phase::Halted | Phase::Closed => self.take(&mut taker, events),
@@ -31,9 +31,10 @@ impl Venue {
         match (stopped, taker.limit) {
             _ if taker.leaves.is_zero() => {}
             (Stopped::SelfTrade, _) => self.end_rest(&taker, SELF_TRADE, events),
-            (Stopped::No, Some(price)) if taker.may_rest() => self.rest(&taker, price, events),
+            (Stopped::No, Some(price)) if taker.may_rest() => return self.rest(&taker, price, events),
             (Stopped::No, _) => self.end_rest(&taker, ExecutionKind::Expired, events),
         }
+        OrderIndex::NONE
     }
 
     /// Whether all of an order can trade at once, self-trade prevention regarded. Visits orders until they are enough.

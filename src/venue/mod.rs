@@ -15,13 +15,14 @@
 //! - Resting orders are bounded per instrument ([`Venue::with_resting_orders_max`]); beyond that, orders that
 //!   would rest are refused and those that trade go on.
 //! - Where an instrument is traded on paper, orders meet what its recording shows, and never one another (`paper`).
+//! - Whoever gives an order in is told where it rests, and says so again with its cancel or replace. That is a hint: whatever it is, the
+//!   outcome is the same (`orders`).
 //! - A refused request changes nothing and reports nothing.
 
 mod auction;
 mod book;
 mod event;
 mod export;
-mod index;
 mod ladder;
 mod matching;
 mod orders;
@@ -34,7 +35,8 @@ use book::Book;
 pub use event::VenueEvent;
 pub use export::{BookState, Counters, RestingOrder, RestoreError, RestoreFault};
 use ladder::LevelIndex;
-use orders::{Order, OrderIndex, Orders};
+pub use orders::OrderIndex;
+use orders::{Order, Orders};
 use paper::Paper;
 pub use paper::{PAPER_LEVELS_MAX, PaperLevel, PaperPlace, PaperState, Recorded, SHOWN_LEVELS_MAX, Shown};
 use state::OrderSum;
@@ -117,13 +119,14 @@ impl Venue {
 
     /// Matches an order and lets the rest of it rest or expire; in an auction call it only rests. Events are appended to `events`.
     ///
-    /// The caller gives every order an identifier that no resting order has, and a quantity above zero.
+    /// The caller gives every order an identifier that no resting order has, and a quantity above zero. It gets the place at which the
+    /// order rests now, [`OrderIndex::NONE`] if it does not.
     ///
     /// # Errors
     /// The venue does not trade the instrument, or not in this phase; post-only and the order would trade, or never rests; a market
     /// order finds nobody to trade with, a fill-or-kill order not enough; the order would rest and the book is full. Nothing is
     /// appended then.
-    pub fn submit(&mut self, order: NewOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
+    pub fn submit(&mut self, order: NewOrder, events: &mut Vec<VenueEvent>) -> Result<OrderIndex, Code> {
         debug_assert!(!order.quantity.is_zero(), "the gate lets no empty order through");
         let taker = Taker::of(&order);
         if self.is_paper(order.instrument) {
@@ -134,9 +137,9 @@ impl Venue {
         book.submitted += u128::from(order.quantity.nanos());
         let start = events.len();
         events.push(VenueEvent::Execution(taker.execution(ExecutionKind::New, taker.leaves)));
-        self.run(taker, phase, events);
+        let index = self.run(taker, phase, events);
         event::mark_last(&mut events[start..]);
-        Ok(())
+        Ok(index)
     }
 
     /// Every reason to refuse an order; the phase that it comes into where there is none.
@@ -171,12 +174,25 @@ impl Venue {
         Ok(book.phase)
     }
 
-    /// Takes a resting order out of the book, in any phase. Events are appended to `events`.
+    /// Takes a resting order out of the book, in any phase, wherever it is. Events are appended to `events`.
+    ///
+    /// # Errors
+    /// As [`Venue::cancel_at`], which is much faster.
+    pub fn cancel(&mut self, cancel: CancelOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
+        self.cancel_at(OrderIndex::NONE, cancel, events)
+    }
+
+    /// Takes a resting order out of the book, in any phase; `hint` is where it should be. Events are appended to `events`.
     ///
     /// # Errors
     /// No such order rests, or it is somebody else's: one answer for both, so that nobody can probe for others' orders.
-    pub fn cancel(&mut self, cancel: CancelOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
-        let index = self.find_own(cancel.id, cancel.owner)?;
+    pub fn cancel_at(
+        &mut self,
+        hint: OrderIndex,
+        cancel: CancelOrder,
+        events: &mut Vec<VenueEvent>,
+    ) -> Result<(), Code> {
+        let index = self.find_own(cancel.id, cancel.owner, hint)?;
         let start = events.len();
         self.withdraw(index, ExecutionKind::Canceled { reason: cancel.reason }, events);
         event::mark_last(&mut events[start..]);
@@ -208,10 +224,16 @@ impl Venue {
         self.open_orders.get(owner.0 as usize).copied().unwrap_or(0)
     }
 
-    /// Whether this order rests now.
+    /// Whether this order rests now. Looks through all that do.
     #[must_use]
     pub fn is_resting(&self, order: OrderId) -> bool {
-        self.orders.find(order).is_some()
+        self.orders.find(order, OrderIndex::NONE).is_some()
+    }
+
+    /// Whether this order rests now, and here.
+    #[must_use]
+    pub fn is_resting_at(&self, hint: OrderIndex, order: OrderId) -> bool {
+        self.orders.is_at(order, hint)
     }
 
     /// Best price that rests on a side of an instrument's book; `None` if there is none, or no such book.
@@ -238,7 +260,7 @@ impl Venue {
         self.orders.count()
     }
 
-    /// Bytes that the resting orders and their index have been given, for benches and metrics; price levels come on top.
+    /// Bytes that the resting orders have been given, for benches and metrics; price levels come on top.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.orders.allocated_bytes()
@@ -249,14 +271,14 @@ impl Venue {
     }
 
     /// Where this owner's order rests.
-    fn find_own(&self, id: OrderId, owner: OwnerId) -> Result<OrderIndex, Code> {
-        let index = self.orders.find(id).ok_or(Code::OrdOrderUnknown)?;
+    fn find_own(&self, id: OrderId, owner: OwnerId, hint: OrderIndex) -> Result<OrderIndex, Code> {
+        let index = self.orders.find(id, hint).ok_or(Code::OrdOrderUnknown)?;
         if self.orders[index].owner == owner { Ok(index) } else { Err(Code::OrdOrderUnknown) }
     }
 
-    /// Lets what is left of a limit order rest at `price`, behind all that rest there already.
-    fn rest(&mut self, taker: &Taker, price: Price, events: &mut Vec<VenueEvent>) {
-        let Some(book) = book_of(&mut self.books, taker.instrument) else { return };
+    /// Lets what is left of a limit order rest at `price`, behind all that rest there already; says where.
+    fn rest(&mut self, taker: &Taker, price: Price, events: &mut Vec<VenueEvent>) -> OrderIndex {
+        let Some(book) = book_of(&mut self.books, taker.instrument) else { return OrderIndex::NONE };
         self.last_priority += 1;
         let resting = taker.resting(price, self.last_priority);
         self.sum.add(&resting);
@@ -269,6 +291,7 @@ impl Venue {
         open(&mut self.open_orders, taker.owner);
         let add = MarketEventKind::Add { order: taker.id, side: taker.side, price, quantity: taker.leaves };
         events.push(VenueEvent::market(taker.instrument, add));
+        index
     }
 
     /// Ends what is left of an order that does not rest: expired or cancelled.
@@ -293,11 +316,11 @@ impl Venue {
 
     /// Takes a resting order out of the book, whatever becomes of what was left of it, and tells the market.
     fn take_out(&mut self, index: OrderIndex, events: &mut Vec<VenueEvent>) {
-        let Some(book) = book_of(&mut self.books, self.orders[index].instrument) else { return };
+        let order = self.orders[index];
+        let Some(book) = book_of(&mut self.books, order.instrument) else { return };
         // First, while the order itself is on its way from memory: so its neighbours come along.
         book.unlink(index, &mut self.orders);
         self.orders.remove(index);
-        let order = self.orders[index];
         self.sum.subtract(&order);
         close(&mut self.open_orders, order.owner);
         if book.paper.is_some() {

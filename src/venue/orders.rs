@@ -1,23 +1,27 @@
-//! The resting orders of all books: a slab whose places are reused, and the index from identifier to place.
+//! The resting orders of all books: a slab whose places are reused.
 //!
 //! Orders of one price form a queue by links inside the slab, so that adding, taking and cancelling allocate nothing
 //! once the slab has grown to its largest size.
+//!
+//! There is no index from identifier to place. Whoever gives an order in is told its place and keeps it beside what else it keeps of the
+//! order; the order at that place says whether it is the one that is meant. Where it is not, all places are looked through
+//! (`docs/adr/0051-orders-by-place.md`).
 
 use std::ops::{Index, IndexMut};
 
-use super::index::IdIndex;
 use super::ladder::LevelIndex;
 use crate::types::{
     Execution, ExecutionKind, InstrumentId, OrderId, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce,
 };
 
-/// Place of an order in the slab.
+/// Where an order rests among all that rest. It stays the same as long as the order is not replaced, and is another order's once it is
+/// gone: a hint where to look, of which nothing but speed depends, and so no part of any state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OrderIndex(u32);
+pub struct OrderIndex(u32);
 
 impl OrderIndex {
-    /// No order: the end of a queue.
-    pub(super) const NONE: Self = Self(u32::MAX);
+    /// Nowhere: of an order that does not rest, or of which it is not known. Inside the venue, the end of a queue.
+    pub const NONE: Self = Self(u32::MAX);
 
     pub(super) fn from_place(place: usize) -> Self {
         debug_assert!(place < u32::MAX as usize);
@@ -91,15 +95,14 @@ pub(super) struct Orders {
     /// By place, apart from the orders: taking one out of its queue changes the links of its neighbours and nothing
     /// else of them, and all links together fit into a processor's own cache.
     links: Vec<Links>,
+    /// Places of the slab without an order. What was there last has nothing left.
     free: Vec<OrderIndex>,
-    by_id: IdIndex,
 }
 
 impl Orders {
     /// Stores an order, in no queue yet, and says where.
     pub(super) fn insert(&mut self, order: Order) -> OrderIndex {
-        debug_assert!(self.find(order.id).is_none(), "an order identifier was given twice");
-        let index = match self.free.pop() {
+        match self.free.pop() {
             Some(index) => {
                 self.slab[index.place()] = order;
                 self.links[index.place()] = Links::default();
@@ -111,33 +114,41 @@ impl Orders {
                 self.links.push(Links::default());
                 index
             }
-        };
-        self.by_id.insert(order.id, index);
-        index
+        }
     }
 
     /// Forgets an order that is in no queue any more.
     pub(super) fn remove(&mut self, index: OrderIndex) {
-        self.by_id.remove(self.slab[index.place()].id, |place| place == index);
+        self.slab[index.place()].leaves = Quantity::ZERO;
         self.free.push(index);
     }
 
-    /// Where this order is, if it rests.
-    pub(super) fn find(&self, id: OrderId) -> Option<OrderIndex> {
-        self.by_id.find(id, |index| self.slab[index.place()].id == id)
+    /// Where this order is, if it rests: at the hint, or wherever else.
+    pub(super) fn find(&self, id: OrderId, hint: OrderIndex) -> Option<OrderIndex> {
+        if self.is_at(id, hint) { Some(hint) } else { self.search(id) }
     }
 
-    /// Bytes that orders, links and index have been given; the levels of the books come on top.
+    /// Whether this order rests at this place.
+    pub(super) fn is_at(&self, id: OrderId, index: OrderIndex) -> bool {
+        self.slab.get(index.place()).is_some_and(|order| order.id == id && !order.leaves.is_zero())
+    }
+
+    /// Where this order is, if it rests. Looks through all places one after the other, for a millisecond where there are 100,000.
+    #[cold]
+    fn search(&self, id: OrderId) -> Option<OrderIndex> {
+        (0..self.slab.len()).map(OrderIndex::from_place).find(|index| self.is_at(id, *index))
+    }
+
+    /// Bytes that orders and links have been given; the levels of the books come on top.
     pub(super) fn allocated_bytes(&self) -> usize {
         self.slab.capacity() * size_of::<Order>()
             + self.links.capacity() * size_of::<Links>()
             + self.free.capacity() * size_of::<OrderIndex>()
-            + self.by_id.allocated_bytes()
     }
 
     /// How many rest.
     pub(super) fn count(&self) -> usize {
-        self.by_id.count()
+        self.slab.len() - self.free.len()
     }
 
     /// An order's neighbours in its queue.

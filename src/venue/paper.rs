@@ -243,15 +243,18 @@ impl Venue {
     }
 
     /// As [`Venue::submit`], against what was shown for this order.
-    pub(super) fn submit_on_paper(&mut self, taker: Taker, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
+    pub(super) fn submit_on_paper(
+        &mut self,
+        taker: Taker,
+        events: &mut Vec<VenueEvent>,
+    ) -> Result<OrderIndex, Code> {
         let granted = self.grant(&taker, None)?;
         let Some(book) = book_of(&mut self.books, taker.instrument) else {
             return Err(Code::OrdSymbolNotTradable);
         };
         book.submitted += u128::from(taker.quantity.nanos());
         events.push(VenueEvent::Execution(taker.execution(ExecutionKind::New, taker.leaves)));
-        self.run_on_paper(taker, granted, events);
-        Ok(())
+        Ok(self.run_on_paper(taker, granted, events))
     }
 
     /// As [`Venue::replace`] of the order at `index`, of which `wanted` has limit and quantity as they are to be.
@@ -260,12 +263,12 @@ impl Venue {
         index: OrderIndex,
         wanted: Taker,
         events: &mut Vec<VenueEvent>,
-    ) -> Result<(), Code> {
+    ) -> Result<OrderIndex, Code> {
         let order = self.orders[index];
         let traded = minus(order.quantity, order.leaves);
         let Some(price) = wanted.limit.filter(|_| wanted.quantity > traded) else {
             self.withdraw(index, ExecutionKind::Canceled { reason: CancelReason::Replaced }, events);
-            return Ok(());
+            return Ok(OrderIndex::NONE);
         };
         let leaves = minus(wanted.quantity, traded);
         let taker = Taker { leaves, ..wanted };
@@ -287,13 +290,13 @@ impl Venue {
                 self.sum.subtract(changed);
                 (changed.quantity, changed.leaves) = (wanted.quantity, leaves);
                 self.sum.add(changed);
+                Ok(index)
             }
             Some(granted) => {
                 self.take_out(index, events);
-                self.run_on_paper(taker, granted, events);
+                Ok(self.run_on_paper(taker, granted, events))
             }
         }
-        Ok(())
     }
 
     /// Every reason to refuse an order on paper, or one that takes the place of `before`; what it may do where there is none. Uses up what
@@ -332,13 +335,18 @@ impl Venue {
         Ok(Granted { takes, beside: shown.beside, is_cut })
     }
 
-    fn run_on_paper(&mut self, mut taker: Taker, granted: Granted, events: &mut Vec<VenueEvent>) {
+    fn run_on_paper(
+        &mut self,
+        mut taker: Taker,
+        granted: Granted,
+        events: &mut Vec<VenueEvent>,
+    ) -> OrderIndex {
         for (price, quantity, displayed) in granted.takes {
             self.last_trade_id += 1;
             let fill = ExecutionKind::Fill { price, quantity, trade_id: self.last_trade_id };
             taker.leaves = minus(taker.leaves, quantity);
             events.push(VenueEvent::Execution(taker.execution(fill, taker.leaves)));
-            let Some(book) = book_of(&mut self.books, taker.instrument) else { return };
+            let Some(book) = book_of(&mut self.books, taker.instrument) else { return OrderIndex::NONE };
             book.traded += u128::from(quantity.nanos());
             if let Some(paper) = &mut book.paper {
                 paper.take(key(taker.side.opposite(), price), quantity, displayed);
@@ -348,20 +356,22 @@ impl Venue {
             _ if taker.leaves.is_zero() => {}
             Some(price) if taker.may_rest() && !granted.is_cut => {
                 let told = events.len();
-                self.rest(&taker, price, events);
+                let index = self.rest(&taker, price, events);
                 // What it tells the market.
                 events.truncate(told);
-                let Some(book) = book_of(&mut self.books, taker.instrument) else { return };
-                let Some(paper) = &mut book.paper else { return };
+                let Some(book) = book_of(&mut self.books, taker.instrument) else { return index };
+                let Some(paper) = &mut book.paper else { return index };
                 let level = paper.levels.entry(key(taker.side, price)).or_default();
                 if level.displayed != granted.beside {
                     *level = Level { displayed: granted.beside, taken: Quantity::ZERO };
                 }
                 let place = Place { ahead: granted.beside, gone: Quantity::ZERO };
                 paper.places.insert(taker.id, place);
+                return index;
             }
             _ => self.end_rest(&taker, ExecutionKind::Expired, events),
         }
+        OrderIndex::NONE
     }
 }
 

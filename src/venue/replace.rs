@@ -3,6 +3,7 @@
 //! Less of it at the same price keeps its place in the queue. Anything else gives up the place: the order is taken out and goes through
 //! the book as a new one would, for what is open of it, and rests at the end of the queue. Of both the market hears as one event.
 
+use super::orders::OrderIndex;
 use super::{Taker, Venue, VenueEvent, book_of, event, minus, phase};
 use crate::types::{
     CancelReason, Code, Execution, ExecutionKind, MarketEventKind, Price, Quantity, ReplaceOrder,
@@ -15,16 +16,33 @@ struct Wanted {
 }
 
 impl Venue {
-    /// Gives a resting order another limit, another total quantity, or both. Events are appended to `events`.
+    /// Gives a resting order another limit, another total quantity, or both, wherever it is. Events are appended to `events`.
+    ///
+    /// # Errors
+    /// As [`Venue::replace_at`], which is much faster.
+    pub fn replace(
+        &mut self,
+        replace: ReplaceOrder,
+        events: &mut Vec<VenueEvent>,
+    ) -> Result<OrderIndex, Code> {
+        self.replace_at(OrderIndex::NONE, replace, events)
+    }
+
+    /// Gives a resting order another limit, another total quantity, or both; `hint` is where it should be. Events are appended to `events`.
     ///
     /// A total quantity at or below what has traded cancels the rest ([`CancelReason::Replaced`]). A replace that changes nothing is
-    /// reported and keeps the place.
+    /// reported and keeps the place. Returns where the order rests now, [`OrderIndex::NONE`] if it does not.
     ///
     /// # Errors
     /// No such order rests, or it is somebody else's; the instrument is halted or closed; the order is post-only and would trade, or
     /// lose its place in an auction call. The order stays as it was then, and nothing is appended.
-    pub fn replace(&mut self, replace: ReplaceOrder, events: &mut Vec<VenueEvent>) -> Result<(), Code> {
-        let index = self.find_own(replace.id, replace.owner)?;
+    pub fn replace_at(
+        &mut self,
+        hint: OrderIndex,
+        replace: ReplaceOrder,
+        events: &mut Vec<VenueEvent>,
+    ) -> Result<OrderIndex, Code> {
+        let index = self.find_own(replace.id, replace.owner, hint)?;
         let order = self.orders[index];
         let book = book_of(&mut self.books, order.instrument).ok_or(Code::OrdSymbolNotTradable)?;
         let phase = book.phase;
@@ -43,11 +61,11 @@ impl Venue {
         if wanted.quantity <= traded {
             self.withdraw(index, ExecutionKind::Canceled { reason: CancelReason::Replaced }, events);
             event::mark_last(&mut events[start..]);
-            return Ok(());
+            return Ok(OrderIndex::NONE);
         }
         let leaves = minus(wanted.quantity, traded);
         let replaced = ExecutionKind::Replaced { price: wanted.price, quantity: wanted.quantity };
-        if wanted.price == order.price && wanted.quantity <= order.quantity {
+        let rests_at = if wanted.price == order.price && wanted.quantity <= order.quantity {
             let less = minus(order.leaves, leaves);
             book.returned += u128::from(less.nanos());
             let changed = &mut self.orders[index];
@@ -60,6 +78,7 @@ impl Venue {
                 let reduce = MarketEventKind::Reduce { order: order.id, side, price, quantity: less };
                 events.push(VenueEvent::market(order.instrument, reduce));
             }
+            index
         } else {
             if order.post_only {
                 phase::check_order(phase, false)?;
@@ -77,9 +96,9 @@ impl Venue {
             self.take_out(index, events);
             let (limit, quantity) = (Some(wanted.price), wanted.quantity);
             let taker = Taker { limit, quantity, leaves, ..Taker::of_resting(&order) };
-            self.run(taker, phase, events);
-        }
+            self.run(taker, phase, events)
+        };
         event::mark_last(&mut events[start..]);
-        Ok(())
+        Ok(rests_at)
     }
 }

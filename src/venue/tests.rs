@@ -73,9 +73,9 @@ fn holding(resting: &[NewOrder]) -> Venue {
 }
 
 /// Does something to a venue, and says in short what came out; what is refused must leave no trace.
-fn saying(
+fn saying<T>(
     venue: &mut Venue,
-    act: impl FnOnce(&mut Venue, &mut Vec<VenueEvent>) -> Result<(), Code>,
+    act: impl FnOnce(&mut Venue, &mut Vec<VenueEvent>) -> Result<T, Code>,
 ) -> Result<Vec<String>, Code> {
     let (before, mut events) = (venue.state_digest(), Vec::new());
     let outcome = act(venue, &mut events);
@@ -83,7 +83,7 @@ fn saying(
     if outcome.is_err() {
         assert_eq!((venue.state_digest(), &*events), (before, &[][..]), "refused, and not without a trace");
     }
-    outcome.map(|()| events.iter().map(told).collect())
+    outcome.map(|_| events.iter().map(told).collect())
 }
 
 /// Submits to a venue that holds `resting`, and says in short what came out.

@@ -89,7 +89,7 @@ impl Both {
             ours.kind = OrderKind::Market;
         }
         let mut events = Vec::new();
-        let outcome = self.venue.submit(ours, &mut events);
+        let outcome = self.venue.submit(ours, &mut events).map(drop);
         (done(id, outcome, &events), theirs)
     }
 
@@ -123,7 +123,7 @@ impl Both {
             quantity: quantity.map(|open| Quantity::from_nanos(traded + open)),
         };
         let mut events = Vec::new();
-        let outcome = self.venue.replace(replace, &mut events);
+        let outcome = self.venue.replace(replace, &mut events).map(drop);
         (done(id, outcome, &events), theirs)
     }
 

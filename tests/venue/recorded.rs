@@ -22,7 +22,7 @@ use sealfeed::types::{
     CancelOrder, CancelReason, ExecutionKind, MarketEvent, MarketEventKind, OrderId, Phase, Price, Quantity,
     ReplaceOrder, Side, TimeInForce,
 };
-use sealfeed::venue::{BookState, Counters, RestingOrder, Venue, VenueEvent};
+use sealfeed::venue::{BookState, Counters, OrderIndex, RestingOrder, Venue, VenueEvent};
 
 use super::{OWNER, X, data, instruments, limit, replay};
 
@@ -142,6 +142,8 @@ struct Counts {
 
 struct Day {
     venue: Venue,
+    /// Where orders rest in it, as it told.
+    places: HashMap<OrderId, OrderIndex>,
     recorded: Recorded,
     tick: Price,
     counts: Counts,
@@ -153,30 +155,40 @@ impl Day {
         let mut venue = Venue::new(&instruments(tick)).with_resting_orders_max(RESTING_MAX);
         let mut events = Vec::new();
         venue.set_phase(X, Phase::AuctionCall, &mut events).unwrap();
-        Self { venue, recorded: Recorded::default(), tick, counts: Counts::default(), events }
+        let (places, recorded) = (HashMap::new(), Recorded::default());
+        Self { venue, places, recorded, tick, counts: Counts::default(), events }
     }
 
     /// Gives the venue the operation after which an order is as the recording has it, if it is not so already.
     fn settle(&mut self, id: OrderId) {
-        let have = self.venue.order(id);
+        let hint = self.places.get(&id).copied().unwrap_or(OrderIndex::NONE);
+        let have = self.order(id);
         let outcome = match (have, self.recorded.orders.get(&id)) {
             (None, None) => return,
             (None, Some(told)) => {
                 let quantity = Quantity::from_nanos(told.quantity);
-                self.venue.submit(limit(id, told.side, told.price, quantity), &mut self.events)
+                let order = limit(id, told.side, told.price, quantity);
+                self.venue.submit(order, &mut self.events).map(|place| self.places.insert(id, place))
             }
             (Some(_), None) => {
                 let cancel = CancelOrder { owner: OWNER, id, reason: CancelReason::Requested };
-                self.venue.cancel(cancel, &mut self.events)
+                self.venue.cancel_at(hint, cancel, &mut self.events).map(|()| self.places.remove(&id))
             }
             (Some(have), Some(told)) => {
                 let total = have.cumulative().nanos() + told.quantity;
                 let (price, quantity) = (Some(told.price), Some(Quantity::from_nanos(total)));
-                self.venue.replace(ReplaceOrder { owner: OWNER, id, price, quantity }, &mut self.events)
+                let replace = ReplaceOrder { owner: OWNER, id, price, quantity };
+                let place = self.venue.replace_at(hint, replace, &mut self.events);
+                place.map(|place| self.places.insert(id, place))
             }
         };
         outcome.unwrap();
         self.counts.operations += 1;
+    }
+
+    /// An order as the venue has it, if it rests there.
+    fn order(&self, id: OrderId) -> Option<RestingOrder> {
+        self.places.get(&id).and_then(|place| self.venue.order_at(*place, id))
     }
 
     /// A venue with the recorded book.
@@ -190,6 +202,7 @@ impl Day {
             last_priority: self.recorded.arrivals,
         };
         self.venue = Venue::restore(&instruments(self.tick), RESTING_MAX, counters, [book], resting).unwrap();
+        self.places = self.venue.places().collect();
     }
 
     fn take(&mut self, event: &[MarketEvent]) {
@@ -256,7 +269,8 @@ impl Day {
             let side = if is_bid { Side::Buy } else { Side::Sell };
             let price = self.recorded.best(side).unwrap();
             let order = limit(id, side, price, Quantity::from_nanos(quantity));
-            self.venue.submit(order, &mut self.events).unwrap();
+            let place = self.venue.submit(order, &mut self.events).unwrap();
+            self.places.insert(id, place);
             self.counts.hidden_in_auctions += 1;
         }
     }
@@ -274,12 +288,13 @@ impl Day {
                 expected.push((order, quantity.nanos()));
             }
         }
-        match rested.and_then(|id| self.venue.order(id)) {
+        match rested.and_then(|id| self.order(id)) {
             Some(order) => {
                 let total = Quantity::from_nanos(order.cumulative().nanos() + quantity.nanos());
                 let (price, quantity) = (Some(price), Some(total));
                 let replace = ReplaceOrder { owner: OWNER, id: order.id, price, quantity };
-                self.venue.replace(replace, &mut self.events).unwrap();
+                let place = self.venue.replace(replace, &mut self.events).unwrap();
+                self.places.insert(order.id, place);
             }
             None => {
                 let mut order = limit(TAKER, side, price, quantity);
@@ -307,7 +322,7 @@ impl Day {
             assert_eq!(self.venue.best_price(X, side), self.recorded.best(side), "{event:?}");
         }
         for id in event.iter().filter_map(|record| named(&record.kind)) {
-            let have = self.venue.order(id).map(|order| (order.side, order.price, order.leaves.nanos()));
+            let have = self.order(id).map(|order| (order.side, order.price, order.leaves.nanos()));
             let told = self.recorded.orders.get(&id).map(|told| (told.side, told.price, told.quantity));
             assert_eq!(have, told, "order {id}");
             self.counts.orders_compared += 1;

@@ -365,14 +365,14 @@ proptest! {
                         OrderKind::Market => None,
                     };
                     venue.show_paper(X, displayed.shown(order.side, limit)).unwrap();
-                    (venue.submit(order, &mut events), model.submit(&order, &displayed))
+                    (venue.submit(order, &mut events).map(drop), model.submit(&order, &displayed))
                 }
                 Operation::Replace(replace) => {
                     if let Some(order) = venue.order(replace.id) {
                         let limit = replace.price.unwrap_or(order.price);
                         venue.show_paper(X, displayed.shown(order.side, Some(limit))).unwrap();
                     }
-                    (venue.replace(replace, &mut events), model.replace(&replace, &displayed))
+                    (venue.replace(replace, &mut events).map(drop), model.replace(&replace, &displayed))
                 }
                 Operation::Cancel(owner, order) => {
                     let cancel = CancelOrder { owner, id: order, reason: CancelReason::Requested };

@@ -15,7 +15,9 @@ fn submit(venue: &mut Venue, order: NewOrder) -> Result<Vec<String>, Code> {
 fn gathering(orders: &[NewOrder]) -> Venue {
     let mut venue = holding(&[]);
     turn(&mut venue, Phase::AuctionCall);
-    orders.iter().for_each(|order| venue.submit(*order, &mut Vec::new()).unwrap());
+    for order in orders {
+        venue.submit(*order, &mut Vec::new()).unwrap();
+    }
     venue.check_invariants();
     venue
 }

@@ -107,7 +107,9 @@ fn everything_that_decides_what_comes_next_is_in_the_digest() {
     let mut traded_at = |at| {
         let mut venue = holding(&[limit(1, ALICE, Side::Buy, 5, 100)]);
         let traded = [limit(2, ALICE, Side::Sell, 1, at), limit(3, BOB, Side::Buy, 1, at)];
-        traded.iter().for_each(|order| venue.submit(*order, &mut Vec::new()).unwrap());
+        for order in traded {
+            venue.submit(order, &mut Vec::new()).unwrap();
+        }
         venues.push(venue);
     };
     traded_at(101);
