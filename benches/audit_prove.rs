@@ -117,15 +117,14 @@ fn bundle() -> (Vec<u8>, VerifierKey) {
     let connect = Draft { session: Some(SessionLink { id: session, event: 0 }), ..draft(connect) };
     log.append(connect).unwrap();
     let order = Order {
-        principal,
-        op: text("order.new"),
+        principal: principal.into(),
+        op: "order.new".into(),
         order_id: 7,
         ts: 1,
         nonce: [2; 16],
         mac: [3; 32],
-        body: text(
-            r#"{"cl_ord_id":"c-1","symbol":"SEAL","side":"buy","type":"limit","qty":"1","price":"1.00"}"#,
-        ),
+        body: r#"{"cl_ord_id":"c-1","symbol":"SEAL","side":"buy","type":"limit","qty":"1","price":"1.00"}"#
+            .into(),
         received: 1,
         admitted: 1,
         sig: Bytes::default(),

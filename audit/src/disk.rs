@@ -1,6 +1,7 @@
-//! The thread that touches the disk: groups, checkpoints, seals, new segments, epoch keys, one after the other.
+//! What touches the disk: groups, checkpoints, seals, new segments, epoch keys, one after the other, on a thread of its own; a small group
+//! may be written by the writer instead, while nothing is handed over.
 //!
-//! It makes a group known as durable only after its synced write returned. The first error of any kind ends it and poisons the
+//! A group is made known as durable only after its synced write returned. The first error of any kind ends everything and poisons the
 //! log; nothing is ever tried again, because after a failed sync nobody knows what the disk holds.
 
 use std::io;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
 
 use crate::chain::Hash;
 use crate::checkpoint::{self, TreeHead};
@@ -76,7 +79,11 @@ pub(crate) struct Rotation {
 /// Buffers on their way back to the writer.
 pub(crate) type Buffers = (Vec<u8>, Vec<Hash>);
 
-/// The disk thread's own.
+/// The log has failed: it knows why.
+#[derive(Debug)]
+pub(crate) struct Failed;
+
+/// The disk, as whoever writes has it.
 #[derive(Debug)]
 pub(crate) struct Disk {
     pub(crate) shared: Arc<Shared>,
@@ -88,38 +95,59 @@ pub(crate) struct Disk {
     pub(crate) epoch_file: Arc<dyn File>,
     pub(crate) segment_bytes: u64,
     pub(crate) ahead: Option<Ahead>,
-    pub(crate) jobs: Receiver<Job>,
     pub(crate) buffers: SyncSender<Buffers>,
 }
 
-impl Disk {
+/// The thread that does what is handed over.
+#[derive(Debug)]
+pub(crate) struct DiskThread {
+    pub(crate) disk: Arc<Mutex<Disk>>,
+    pub(crate) jobs: Receiver<Job>,
+}
+
+impl DiskThread {
     /// Does jobs until the last one, the first error, or until the writer is gone.
-    pub(crate) fn run(mut self) {
-        self.ahead = Some(Ahead::begin(Arc::clone(&self.storage), self.segment_bytes));
+    pub(crate) fn run(self) {
+        let shared = {
+            let mut disk = self.disk.lock();
+            disk.ahead = Some(Ahead::begin(Arc::clone(&disk.storage), disk.segment_bytes));
+            Arc::clone(&disk.shared)
+        };
         while let Ok(job) = self.jobs.recv() {
-            let (result, last) = match job {
-                Job::Group(job) => {
-                    let last = job.last;
-                    (self.write_group(*job), last)
-                }
-                Job::Checkpoint(head) => (self.write_checkpoint(&head), false),
-                Job::Reserve { held } => {
-                    self.keep_reserve(held);
-                    (Ok(()), false)
-                }
-            };
-            if let Err((what, source)) = result {
-                self.shared.fail(what, source);
-                break;
-            }
-            let mut queue = self.shared.queue.lock();
-            queue.in_flight -= 1;
-            drop(queue);
-            self.shared.writer_wakes.notify_one();
+            let Ok(last) = self.disk.lock().perform(job) else { break };
+            shared.job_done();
             if last {
                 break;
             }
         }
+    }
+}
+
+impl Drop for DiskThread {
+    /// Nothing is filled ahead any more once the thread has ended and the log's lock is given back.
+    fn drop(&mut self) {
+        self.disk.lock().ahead = None;
+    }
+}
+
+impl Disk {
+    /// Does one job; whether it was the last one. An error is the log's failure.
+    pub(crate) fn perform(&mut self, job: Job) -> Result<bool, Failed> {
+        let (result, last) = match job {
+            Job::Group(job) => {
+                let last = job.last;
+                (self.write_group(*job), last)
+            }
+            Job::Checkpoint(head) => (self.write_checkpoint(&head), false),
+            Job::Reserve { held } => {
+                self.keep_reserve(held);
+                (Ok(()), false)
+            }
+        };
+        result.map(|()| last).map_err(|(what, source)| {
+            self.shared.fail(what, source);
+            Failed
+        })
     }
 
     fn write_group(&mut self, job: GroupJob) -> Result<(), (&'static str, io::Error)> {

@@ -3,7 +3,7 @@
 //! Sequence numbers are given out under the queue's lock, so an entry's number is its place in the queue; the log's own entries
 //! go through the same lock. The queue is bounded in entries and bytes; full means that [`Log::append`] blocks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::{fmt, io};
@@ -13,12 +13,12 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::chain::Hash;
 use crate::clock::Clock;
 use crate::durable::Durable;
-use crate::entry::{Draft, PAYLOAD_BYTES_MAX, Stamp};
+use crate::entry::{Draft, PAYLOAD_BYTES_MAX, Stamp, times_of};
 use crate::error::{AppendError, Failure, TryAppendError};
 use crate::kind;
 use crate::note::VerifierKey;
 use crate::options::{Options, RECEIPTS_PER_QUEUE_ENTRY};
-use crate::queue::Queue;
+use crate::queue::{ENTRIES_PER_WAKE, Queue};
 use crate::space::{SharedSpace, Space};
 
 /// Proof for a client that its entry is in the log: whoever holds it is a witness of the log up to there.
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     /// One past the last sequence number given out; follows [`Queue::next_seq`] for those who do not hold the lock.
     appended: AtomicU64,
     pub(crate) writer_wakes: Condvar,
+    /// Entries wait for the end of a turn while the writer sleeps: nobody looks at how long. Written under the queue's lock.
+    is_unwatched: AtomicBool,
     space: Condvar,
     durable: Durable,
     failure: OnceLock<Failure>,
@@ -75,6 +77,7 @@ pub(crate) struct Shared {
     latest_checkpoint: Mutex<Option<Arc<str>>>,
     queue_entries_max: usize,
     queue_bytes_max: usize,
+    group_window_ns: u64,
 }
 
 /// What [`Stats`] is made of.
@@ -107,6 +110,7 @@ impl Shared {
             queue: Mutex::new(Queue::new(durable)),
             appended: AtomicU64::new(durable),
             writer_wakes: Condvar::new(),
+            is_unwatched: AtomicBool::new(false),
             space: Condvar::new(),
             durable: Durable::new(log_id, durable, ring),
             failure: OnceLock::new(),
@@ -116,6 +120,7 @@ impl Shared {
             latest_checkpoint: Mutex::new(None),
             queue_entries_max: options.queue_entries_max,
             queue_bytes_max: options.queue_bytes_max,
+            group_window_ns: options.group_window_ns,
         }
     }
 
@@ -138,9 +143,45 @@ impl Shared {
         *self.latest_checkpoint.lock() = Some(note.into());
     }
 
-    /// Tells those who wait for space that entries were taken out.
+    /// Tells those who wait for space that entries were taken out. The writer has them now, and looks at how long they wait.
     pub(crate) fn space_freed(&self) {
         self.space.notify_all();
+    }
+
+    /// Notes, under the queue's lock, that the writer has taken all that waits and looks at how long it does.
+    pub(crate) fn taken(&self, _queue: &mut Queue) {
+        self.is_unwatched.store(false, Ordering::Release);
+    }
+
+    /// Takes note that a job of the disk is done, and wakes the writer if it has something to do with a disk that is idle.
+    pub(crate) fn job_done(&self) {
+        let mut queue = self.queue.lock();
+        queue.in_flight -= 1;
+        if queue.awaits_disk || queue.waiting.entries() > 0 {
+            self.wake_writer(&mut queue);
+        } else {
+            queue.wake_at = 1;
+        }
+    }
+
+    fn wake_writer(&self, queue: &mut Queue) {
+        // Once is enough: the writer sets the mark again before it sleeps.
+        queue.wake_at = usize::MAX;
+        self.is_unwatched.store(false, Ordering::Release);
+        self.writer_wakes.notify_one();
+    }
+
+    /// Wakes the writer if entries wait for the end of a turn and nobody looks at how long: somebody waits for them now.
+    ///
+    /// The first entries of a turn do not wake the writer, which could do nothing with them before the turn ends. So that nobody waits
+    /// longer than the window while a turn goes on, whoever waits sees to it.
+    pub(crate) fn see_to(&self) {
+        if self.is_unwatched.load(Ordering::Acquire) {
+            let mut queue = self.queue.lock();
+            if self.is_unwatched.load(Ordering::Acquire) {
+                self.wake_writer(&mut queue);
+            }
+        }
     }
 
     /// Makes a group's entries known as durable and tells everybody.
@@ -223,10 +264,14 @@ impl Drop for Turn {
         let mut queue = shared.queue.lock();
         queue.turns = queue.turns.saturating_sub(1);
         queue.turn_ended |= queue.next_seq > self.next_seq;
-        if queue.turns == 0 && queue.turn_ended && queue.in_flight == 0 {
-            // The writer sets the mark again before it sleeps.
-            queue.wake_at = usize::MAX;
-            shared.writer_wakes.notify_one();
+        if queue.turns > 0 || !queue.turn_ended {
+            return;
+        }
+        if queue.in_flight == 0 {
+            shared.wake_writer(&mut queue);
+        } else {
+            // The end of the disk's job wakes it.
+            shared.is_unwatched.store(false, Ordering::Release);
         }
     }
 }
@@ -278,6 +323,10 @@ impl Log {
             if shared.has_space(&queue, bytes) {
                 return shared.enqueue(&mut queue, &draft);
             }
+            if shared.is_unwatched.load(Ordering::Acquire) {
+                // A turn that fills the queue does not end before there is room.
+                shared.wake_writer(&mut queue);
+            }
             shared.space.wait(&mut queue);
         }
     }
@@ -301,19 +350,31 @@ impl Log {
     /// # Errors
     /// [`TryAppendError::Full`] with the draft, or why it would not be taken with waiting either.
     pub fn try_append(&self, draft: Draft) -> Result<u64, TryAppendError> {
-        let shared = self.shared();
-        let bytes = check(&draft).map_err(TryAppendError::Refused)?;
-        let mut queue = shared.queue.lock();
-        shared.check_open(&queue).map_err(TryAppendError::Refused)?;
-        if !shared.has_space(&queue, bytes) {
-            return Err(TryAppendError::Full(Box::new(draft)));
+        match self.try_append_copy(&draft) {
+            Ok(Some(seq)) => Ok(seq),
+            Ok(None) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(error) => Err(TryAppendError::Refused(error)),
         }
-        shared.enqueue(&mut queue, &draft).map_err(TryAppendError::Refused)
+    }
+
+    /// As [`Log::try_append`], of a draft whose memory stays the caller's; `None` while the queue is full.
+    ///
+    /// # Errors
+    /// [`AppendError`], as [`Log::append`].
+    pub fn try_append_copy(&self, draft: &Draft) -> Result<Option<u64>, AppendError> {
+        let shared = self.shared();
+        let bytes = check(draft)?;
+        let mut queue = shared.queue.lock();
+        shared.check_open(&queue)?;
+        if !shared.has_space(&queue, bytes) {
+            return Ok(None);
+        }
+        shared.enqueue(&mut queue, draft).map(Some)
     }
 
     /// Says that several entries are coming that belong together: until the [`Turn`] is dropped no group is closed between them, unless it
-    /// is full or its window is over; after that one is closed at once, without waiting for others. So what depends on all of them waits
-    /// for one synced write. Only speed depends on it.
+    /// is full or somebody waits ([`Log::wait_durable`], [`Log::is_durable`]) and its window is over; after that one is closed at once,
+    /// without waiting for others. So what depends on all of them waits for one synced write. Only speed depends on it.
     #[must_use = "the turn ends when this is dropped"]
     pub fn turn(&self) -> Turn {
         let mut queue = self.shared().queue.lock();
@@ -327,6 +388,17 @@ impl Log {
         self.shared().durable.size()
     }
 
+    /// Whether an entry is durable. If it is not, it will be no later than if somebody waited for it with [`Log::wait_durable`]; who waits
+    /// by asking again, or for a callback of [`Log::on_durable`], asks this first.
+    #[must_use]
+    pub fn is_durable(&self, seq: u64) -> bool {
+        let is_durable = self.durable() > seq;
+        if !is_durable {
+            self.shared().see_to();
+        }
+        is_durable
+    }
+
     /// Blocks until an entry is durable.
     ///
     /// # Errors
@@ -337,6 +409,7 @@ impl Log {
         if shared.appended.load(Ordering::Acquire) <= seq {
             return Err(AppendError::NoSuchEntry(seq));
         }
+        shared.see_to();
         let failed = || shared.failure().cloned().map(AppendError::Failed);
         shared.durable.wait(seq, failed)?;
         shared.durable.receipt(seq).ok_or(AppendError::NoSuchEntry(seq))
@@ -440,12 +513,22 @@ impl Shared {
             return Err(AppendError::Link(previous));
         }
         let seq = self.push(queue, draft);
-        if queue.waiting.entries() >= queue.wake_at {
-            // Once is enough: the writer sets the mark again before it sleeps.
-            queue.wake_at = usize::MAX;
-            self.writer_wakes.notify_one();
+        let entries = queue.waiting.entries();
+        if entries >= queue.wake_at {
+            if queue.turns > 0 && entries < ENTRIES_PER_WAKE && !self.is_window_over(queue) {
+                self.is_unwatched.store(true, Ordering::Release);
+            } else {
+                self.wake_writer(queue);
+            }
         }
         Ok(seq)
+    }
+
+    /// Whether the first entry that waits has waited for as long as a group does.
+    fn is_window_over(&self, queue: &Queue) -> bool {
+        let began_ns = |entry| times_of(entry).1;
+        let ends = queue.waiting.front().map(began_ns).zip(queue.waiting.last().map(began_ns));
+        ends.is_some_and(|(first_ns, last_ns)| last_ns.saturating_sub(first_ns) >= self.group_window_ns)
     }
 }
 

@@ -7,7 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::disk::Disk;
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskThread};
 use crate::error::OpenError;
 use crate::init::random_bytes;
 use crate::layout::LOCK;
@@ -94,15 +96,17 @@ fn start(
         epoch_file: opened.epoch_file,
         segment_bytes: options.segment_bytes,
         ahead: None,
-        jobs: jobs_in,
         buffers,
     };
+    let disk = Arc::new(Mutex::new(disk));
+    let disk_thread = DiskThread { disk: Arc::clone(&disk), jobs: jobs_in };
     let writer = Writer::new(WriterParts {
         shared: Arc::clone(&shared),
         options,
         key: opened.key,
         boot_id: opened.boot_id,
         jobs,
+        disk,
         buffers: buffers_in,
         head: opened.head,
         fill: opened.fill,
@@ -110,7 +114,7 @@ fn start(
         storage,
     });
     let guard = Guard { shared: Arc::clone(&shared), lock: Some(lock) };
-    let disk = spawn("audit-disk", guard, move || disk.run()).map_err(io)?;
+    let disk = spawn("audit-disk", guard, move || disk_thread.run()).map_err(io)?;
     let guard = Guard { shared: Arc::clone(&shared), lock: None };
     let writer = spawn("audit-writer", guard, move || writer.run()).map_err(io)?;
     Ok(Log::from_parts(shared, vec![writer, disk]))

@@ -10,6 +10,9 @@ use crate::entry::{Draft, Stamp, encode};
 const KEPT_BYTES: usize = 1 << 20;
 const KEPT_ENTRIES: usize = 4_096;
 
+/// While the disk is busy or a turn goes on, the writer is woken for this many entries at a time, to hash them early without a wake-up each.
+pub(crate) const ENTRIES_PER_WAKE: usize = 64;
+
 /// The queue in front of the writer, and what wakes it.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -21,8 +24,10 @@ pub(crate) struct Queue {
     pub(crate) rotate: bool,
     /// Groups handed to the disk and not yet durable.
     pub(crate) in_flight: usize,
-    /// The writer sleeps until this many entries wait.
+    /// The writer sleeps until this many entries wait; while a turn goes on it may sleep on, see [`crate::log::Shared::see_to`].
     pub(crate) wake_at: usize,
+    /// The writer has something to do as soon as a job of the disk is done.
+    pub(crate) awaits_disk: bool,
     /// The writer and syncer threads have ended.
     pub(crate) ended: bool,
     /// Turns that submitters are in: more entries of theirs are coming.
@@ -41,6 +46,7 @@ impl Queue {
             rotate: false,
             in_flight: 0,
             wake_at: 1,
+            awaits_disk: false,
             ended: false,
             turns: 0,
             turn_ended: false,
@@ -79,6 +85,12 @@ impl Waiting {
     pub(crate) fn front(&self) -> Option<&[u8]> {
         let length = *self.lengths.get(self.left.0)?;
         self.bytes.get(self.left.1..self.left.1 + length)
+    }
+
+    /// The last entry.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        let length = self.lengths.last().filter(|_| self.entries() > 0)?;
+        self.bytes.get(self.bytes.len() - length..)
     }
 
     /// Lets the first entry leave.
@@ -125,10 +137,11 @@ mod tests {
             let entry = waiting.front().unwrap();
             assert_eq!(entry.len(), draft.entry_bytes());
             assert!(entry.ends_with(&draft.payload));
+            assert_eq!(waiting.last().unwrap().len(), drafts[49].entry_bytes());
             bytes -= entry.len();
             waiting.pop();
         }
-        assert_eq!((waiting.front(), waiting.entries(), waiting.bytes()), (None, 0, 0));
+        assert_eq!((waiting.front(), waiting.last(), waiting.entries(), waiting.bytes()), (None, None, 0, 0));
         waiting.pop();
         waiting.clear();
         assert_eq!((waiting.front(), waiting.entries()), (None, 0));

@@ -2,15 +2,18 @@
 //!
 //! A group closes when it is full (bytes, entries), when its oldest entry has waited for the group window, or as soon as the disk
 //! is free and the group holds as many entries as the last one released: then everybody who was waiting has spoken again, and
-//! waiting longer buys nothing. While a group is being synced the next one is collected and hashed. At most one is being written.
+//! waiting longer buys nothing. While a group is being synced the next one is collected and hashed. At most one is being written,
+//! by the disk thread, or, if it is small and nothing was handed over, by this one.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::chain::Hash;
 use crate::checkpoint::TreeHead;
-use crate::disk::{Buffers, GroupJob, Job, Rotation};
+use crate::disk::{Buffers, Disk, Failed, GroupJob, Job, Rotation};
 use crate::entry::{Draft, kind_of, times_of};
 use crate::error::Failure;
 use crate::group::{Fill, GroupBuilder, Head};
@@ -18,15 +21,16 @@ use crate::kind::{self, Kind};
 use crate::log::Shared;
 use crate::note::SigningKey;
 use crate::options::Options;
-use crate::queue::{Queue, Waiting};
+use crate::queue::{ENTRIES_PER_WAKE, Queue, Waiting};
 use crate::segment::{Seal, SealReason, SegmentHeader};
 use crate::space::Space;
 use crate::storage::Storage;
 
 /// Groups handed over and not yet durable: one being written, one closed behind it.
 const HANDED_OVER_MAX: usize = 2;
-/// While the disk is busy the writer is woken for this many entries at a time, to hash them early without a wake-up each.
-const ENTRIES_PER_WAKE: usize = 64;
+/// A group of so few entries is written by the writer itself when the disk is idle: handing it over costs more than
+/// hashing meanwhile could save.
+const ALONE_ENTRIES_MAX: usize = 16;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -62,6 +66,8 @@ pub(crate) struct Writer {
     key: Arc<SigningKey>,
     boot_id: [u8; 16],
     jobs: SyncSender<Job>,
+    /// For what the writer does itself, while nothing is handed over.
+    disk: Arc<Mutex<Disk>>,
     buffers: Receiver<Buffers>,
     head: Head,
     base: Base,
@@ -95,6 +101,7 @@ pub(crate) struct WriterParts {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) boot_id: [u8; 16],
     pub(crate) jobs: SyncSender<Job>,
+    pub(crate) disk: Arc<Mutex<Disk>>,
     pub(crate) buffers: Receiver<Buffers>,
     pub(crate) head: Head,
     pub(crate) fill: Fill,
@@ -120,6 +127,7 @@ impl Writer {
             key: parts.key,
             boot_id: parts.boot_id,
             jobs: parts.jobs,
+            disk: parts.disk,
             buffers: parts.buffers,
             base: Base { head: parts.head.clone() },
             head: parts.head,
@@ -164,6 +172,7 @@ impl Writer {
         self.queue_own_entries(&mut queue, now_ns);
         self.rotate |= std::mem::take(&mut queue.rotate);
         if self.take(&mut queue) {
+            shared.taken(&mut queue);
             drop(queue);
             shared.space_freed();
             return Ok(false);
@@ -314,16 +323,17 @@ impl Writer {
         if entries > 0 && idle_disk {
             wait_ns = wait_ns.min(since(self.group_began_ns, self.options.group_window_ns));
         }
-        if entries == 0 && idle_disk && self.head.frontier.size() > self.checkpointed {
+        let owes_checkpoint = !idle_disk && self.checkpoint_due(now_ns);
+        if entries == 0 && !owes_checkpoint && self.head.frontier.size() > self.checkpointed {
             wait_ns = wait_ns.min(since(self.pace.last_checkpoint_ns, self.options.checkpoint_interval_ns));
         }
         queue.wake_at = match (idle_disk, entries) {
-            // The end of a turn wakes it.
-            _ if queue.turns > 0 => ENTRIES_PER_WAKE,
             (true, 0) => 1,
-            (true, _) => self.released.saturating_sub(entries).max(1),
-            (false, _) => ENTRIES_PER_WAKE,
+            (true, _) if queue.turns == 0 => self.released.saturating_sub(entries).max(1),
+            // The end of the turn wakes it, or the disk.
+            _ => ENTRIES_PER_WAKE,
         };
+        queue.awaits_disk = !idle_disk && (entries > 0 || owes_checkpoint);
         // One nanosecond at least: a deadline that has just passed is dealt with in the next round.
         shared.writer_wakes.wait_for(queue, Duration::from_nanos(wait_ns.max(1)));
     }
@@ -358,12 +368,19 @@ impl Writer {
             if let Some(failure) = shared.failure() {
                 return Err(failure.into());
             }
-            queue.wake_at = usize::MAX;
+            (queue.wake_at, queue.awaits_disk) = (usize::MAX, true);
             shared.writer_wakes.wait(&mut queue);
         }
         queue.in_flight += 1;
+        let is_alone = queue.in_flight == 1 && close == Close::Due && self.released <= ALONE_ENTRIES_MAX;
         drop(queue);
-        self.jobs.send(Job::Group(Box::new(job))).map(|()| last).map_err(|_| Gone)
+        let job = Job::Group(Box::new(job));
+        if is_alone && !due {
+            self.disk.lock().perform(job).map_err(|Failed| Gone)?;
+            shared.job_done();
+            return Ok(last);
+        }
+        self.jobs.send(job).map(|()| last).map_err(|_| Gone)
     }
 
     /// Seals the open segment at the base of the closed group and makes the header of the next, which starts with that group.

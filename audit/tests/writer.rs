@@ -87,6 +87,86 @@ fn who_waits_within_a_turn_waits_no_longer_than_the_window() {
 }
 
 #[test]
+fn who_asks_or_waits_while_turns_of_others_go_on_waits_no_longer_than_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    let log = Log::open(folder.path(), options()).unwrap();
+    for round in 0..200_u32 {
+        let _turn = log.turn();
+        let seq = log.append(draft(b"of somebody else")).unwrap();
+        if round % 2 == 0 {
+            while !log.is_durable(seq) {
+                std::thread::yield_now();
+            }
+        } else {
+            std::thread::scope(|scope| {
+                scope.spawn(|| log.wait_durable(seq).unwrap());
+            });
+        }
+        assert!(log.durable() > seq);
+    }
+    log.stop().unwrap();
+}
+
+#[test]
+fn a_turn_that_appends_for_longer_than_the_window_is_written_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    let log = Log::open(folder.path(), options()).unwrap();
+    let _turn = log.turn();
+    let first = log.append(draft(b"first")).unwrap();
+    // Nobody waits by a call that the log could see.
+    while log.durable() <= first {
+        log.append(draft(b"more")).unwrap();
+        std::thread::yield_now();
+    }
+    log.stop().unwrap();
+}
+
+#[test]
+fn a_turn_of_more_entries_than_the_queue_holds_goes_through() {
+    let folder = tempfile::tempdir().unwrap();
+    init_log(folder.path());
+    let small = Options { queue_entries_max: 4, group_entries_max: 4, ..options() };
+    let log = Log::open(folder.path(), small).unwrap();
+    for _ in 0..50 {
+        let turn = log.turn();
+        let last = (0..30_u8).fold(0, |_, number| log.append(draft(&[number])).unwrap());
+        drop(turn);
+        assert_eq!(log.wait_durable(last).unwrap().seq, last);
+    }
+    log.stop().unwrap();
+}
+
+#[test]
+fn small_and_large_groups_by_turns_stand_in_the_log_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let initialised = init_log(folder.path());
+    let log = Log::open(folder.path(), options()).unwrap();
+    let mut appended = Vec::new();
+    for round in 0..300_u32 {
+        let turn = log.turn();
+        // The writer writes the small ones by itself and hands the others over.
+        let count = [1, 40, 3, 200, 2][round as usize % 5];
+        for number in 0..count {
+            let payload = [round.to_le_bytes(), u32::to_le_bytes(number)].concat();
+            appended.push((log.append(draft(&payload)).unwrap(), payload));
+        }
+        drop(turn);
+        if round % 3 == 0 {
+            log.wait_durable(appended.last().unwrap().0).unwrap();
+        }
+    }
+    log.stop().unwrap();
+    let entries: Vec<_> = reader::entries(folder.path()).unwrap().map(Result::unwrap).collect();
+    for (seq, payload) in appended {
+        assert_eq!(entries[usize::try_from(seq).unwrap()].payload, payload);
+    }
+    let report = verify_with(folder.path(), &key_and_k0(&initialised));
+    assert_eq!((report.verdict, report.first_bad), (Verdict::Verified, None));
+}
+
+#[test]
 fn many_submitters_share_groups_segments_rotate_and_the_reader_returns_every_entry() {
     let folder = tempfile::tempdir().unwrap();
     let initialised = init_log(folder.path());

@@ -34,7 +34,7 @@ pub use restore::{RestoreError, Restored, restore};
 pub use snapshot::SnapshotError;
 pub use withdraw::{Mass, Withdrawn, dead_man_due};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sealfeed_audit::{StateHash, sha256_of};
@@ -44,7 +44,7 @@ use crate::journal::event::{self, SyntheticInput};
 use crate::journal::{Event, OrderTrail};
 use crate::types::{
     CancelOrder, CancelReason, ClientOrderId, Code, Epoch, Execution, ExecutionKind, Instrument,
-    InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OwnerId, Price, Principal, Quantity,
+    InstrumentId, Instruments, NewOrder, OrderId, OrderKind, OrderMap, OwnerId, Price, Principal, Quantity,
     ReplaceOrder, Sequence, Side, TimeInForce, UnixNanos,
 };
 use crate::venue::{OrderIndex, RESTING_ORDERS_MAX_DEFAULT, RULES, RestingOrder, Venue, VenueEvent};
@@ -89,7 +89,7 @@ pub struct Engine {
     owners: Owners,
     positions: Positions,
     kills: KillSwitches,
-    orders: HashMap<OrderId, OrderRecord>,
+    orders: OrderMap<OrderRecord>,
     /// Clients' orders that rest or may still trade, by owner.
     open: BTreeMap<OwnerId, BTreeSet<OrderId>>,
     /// Where the orders of the synthetic market rest. A client's order is in `orders`.
@@ -149,7 +149,7 @@ impl Engine {
             owners: Owners::default(),
             positions: Positions::default(),
             kills: KillSwitches::default(),
-            orders: HashMap::new(),
+            orders: OrderMap::default(),
             open: BTreeMap::new(),
             synthetic: HashMap::new(),
             answers: Answers::default(),
@@ -491,12 +491,12 @@ impl Engine {
         };
         let names_cause = is_canceled_by_name(execution) || is_replaced(execution);
         let event = event::Execution {
-            principal: principal.to_string(),
-            cl_ord_id: record.client_order_id.to_string(),
+            principal: principal.name_shared().into(),
+            cl_ord_id: record.client_order_id.into(),
             order_id: execution.order.0,
-            symbol: instrument.symbol.to_string(),
-            exec: name_of(kind_of(execution)).to_owned(),
-            side: execution.side.as_str().to_owned(),
+            symbol: instrument.symbol.into(),
+            exec: name_of(kind_of(execution)).into(),
+            side: execution.side.as_str().into(),
             price: price.nanos(),
             quantity: quantity.nanos(),
             trade_id,
@@ -504,10 +504,10 @@ impl Engine {
             cumulative: execution.cumulative.nanos(),
             report: seq.get(),
             reason: match execution.kind {
-                ExecutionKind::Canceled { reason } => reason.as_str().to_owned(),
-                _ => String::new(),
+                ExecutionKind::Canceled { reason } => reason.as_str().into(),
+                _ => event::Text::default(),
             },
-            cause: cause.name.filter(|_| names_cause).map(|name| name.to_string()).unwrap_or_default(),
+            cause: cause.name.filter(|_| names_cause).map(event::Text::from).unwrap_or_default(),
             taker: is_taker(execution, cause),
             firm_report: firm_seq.get(),
         };

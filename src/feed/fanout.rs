@@ -107,6 +107,16 @@ impl Fanout {
         self.tell(queue, Item::Message { reader: queue.reader(), message });
     }
 
+    /// Writes a text to one reader, straight into what leaves for its shard.
+    pub fn write(&mut self, queue: &OutboundQueue, encode: impl FnOnce(&mut Vec<u8>)) {
+        let shard = self.shard(queue);
+        let Shard { inbox, delivery } = &mut self.shards[shard];
+        delivery.write(queue.reader(), encode);
+        if delivery.bytes.len() >= DELIVERY_BYTES {
+            inbox.deliver(delivery);
+        }
+    }
+
     /// Sends framed messages to one reader.
     pub fn piece(&mut self, queue: &OutboundQueue, frames: Bytes, messages: u64, ticket: Ticket) {
         self.tell(queue, Item::Piece { reader: queue.reader(), frames, messages, ticket });
@@ -228,6 +238,7 @@ mod tests {
         fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &reader);
         fanout.publish(&publication(1, "a"));
         fanout.send(&reader, text("fill"));
+        fanout.write(&reader, |bytes| bytes.extend_from_slice(b"answer"));
         fanout.publish(&publication(1, "b"));
         fanout.finish(&reader, Ending::SLOW, None);
         fanout.flush();
@@ -238,7 +249,8 @@ mod tests {
                 Item::Join { stream: stream(1), reader: 5, seq: 0, terms: TERMS },
                 Item::Frames { stream: stream(1), bytes: 0..3, messages: 1, last: 1 },
                 Item::Message { reader: 5, message: text("fill") },
-                Item::Frames { stream: stream(1), bytes: 3..6, messages: 1, last: 1 },
+                Item::Text { reader: 5, bytes: 3..9 },
+                Item::Frames { stream: stream(1), bytes: 9..12, messages: 1, last: 1 },
                 Item::Finish { reader: 5, ending: Ending::SLOW, notice: None },
             ]
         );

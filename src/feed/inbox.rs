@@ -81,6 +81,13 @@ pub enum Item {
         /// JSON text.
         message: Bytes,
     },
+    /// A text message to one reader that nobody else gets or keeps.
+    Text {
+        /// Who.
+        reader: ReaderId,
+        /// JSON text, not framed: where in the bytes of the delivery.
+        bytes: Range<usize>,
+    },
     /// Messages to one reader that are framed already.
     Piece {
         /// Who.
@@ -117,7 +124,7 @@ pub enum Item {
 /// What a shard is told at once.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// Frames, behind one another.
+    /// Frames, and texts to single readers, behind one another.
     pub bytes: Vec<u8>,
     /// What is to be done, in this order.
     pub items: Vec<Item>,
@@ -141,6 +148,13 @@ impl Delivery {
         }
     }
 
+    /// Appends a text to one reader, as `encode` writes it.
+    pub fn write(&mut self, reader: ReaderId, encode: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        encode(&mut self.bytes);
+        self.items.push(Item::Text { reader, bytes: start..self.bytes.len() });
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -162,6 +176,9 @@ impl Delivery {
             Item::Frames { stream, bytes, messages, last } => {
                 let bytes = bytes.start + offset..bytes.end + offset;
                 Item::Frames { stream, bytes, messages, last }
+            }
+            Item::Text { reader, bytes } => {
+                Item::Text { reader, bytes: bytes.start + offset..bytes.end + offset }
             }
             other => other,
         }));
@@ -298,20 +315,22 @@ mod tests {
             batch.publish(stream(1), 2 * n + 2, FrameKind::Text, b"b");
             batch.publish(stream(2), 7, FrameKind::Text, b"c");
             batch.items.push(Item::Join { stream: stream(1), reader: n, seq: 0, terms: TERMS });
+            batch.write(n, |text| text.extend_from_slice(b"{}"));
             inbox.deliver(&mut batch);
             assert!(batch.is_empty());
         }
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         let mut taken = Delivery::default();
         inbox.take(&mut taken);
-        assert_eq!(taken.bytes, b"\x81\x01a\x81\x01b\x81\x01c".repeat(3));
+        assert_eq!(taken.bytes, b"\x81\x01a\x81\x01b\x81\x01c{}".repeat(3));
         let frames = |stream, bytes, messages, last| Item::Frames { stream, bytes, messages, last };
         let expected = (0..3).flat_map(|n: u64| {
-            let start = 9 * usize::try_from(n).unwrap();
+            let start = 11 * usize::try_from(n).unwrap();
             [
                 frames(stream(1), start..start + 6, 2, 2 * n + 2),
                 frames(stream(2), start + 6..start + 9, 1, 7),
                 Item::Join { stream: stream(1), reader: n, seq: 0, terms: TERMS },
+                Item::Text { reader: n, bytes: start + 9..start + 11 },
             ]
         });
         assert_eq!(taken.items, expected.collect::<Vec<_>>());

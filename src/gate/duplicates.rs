@@ -7,9 +7,8 @@ use std::collections::{HashMap, VecDeque};
 
 use sealfeed_wire::Code;
 
-use super::owners::OwnerMap;
 use crate::types::{
-    DuplicateLimit, InstrumentId, OwnerId, Price, Quantity, Side, TimeArithmetic as _, UnixNanos,
+    DuplicateLimit, InstrumentId, OwnerId, OwnerMap, Price, Quantity, Side, TimeArithmetic as _, UnixNanos,
 };
 
 /// Most orders of one owner that are remembered at once: about 300 kB when full.

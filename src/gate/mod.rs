@@ -15,7 +15,6 @@ pub mod duplicates;
 mod fill;
 mod firm_rate;
 pub mod freshness;
-mod owners;
 mod publish;
 pub mod rate;
 pub mod replay;
@@ -38,11 +37,10 @@ use sealfeed_wire::{Code, OrderCancel, OrderNew, OrderType, Scaled, Stp, TimeInF
 use crate::config::OrdersConfig;
 use crate::types::{
     CancelOrder, CancelReason, ClientOrderId, Entitlement, Instrument, InstrumentId, Instruments, NewOrder,
-    OrderId, OrderKind, OwnerId, Price, Quantity, SelfTrade, Side, TimeInForce, UnixNanos,
+    OrderId, OrderKind, OwnerId, OwnerMap, Price, Quantity, SelfTrade, Side, TimeInForce, UnixNanos,
 };
 use duplicates::{Duplicates, Look};
 use firm_rate::FirmRates;
-use owners::OwnerMap;
 use risk::Proposal;
 
 /// Fewest rate limiters at which idle ones are looked for.

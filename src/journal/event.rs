@@ -9,11 +9,13 @@ mod declare;
 mod inputs;
 #[cfg(test)]
 mod tests;
+mod text;
 mod values;
 
 use serde::{Deserialize, Serialize};
 
 pub use inputs::{PaperInput, SyntheticInput};
+pub use text::Text;
 pub use values::{Bytes, DeliveredRange, ListedInstrument};
 
 /// What an entry has room for from the start; most are smaller.
@@ -163,9 +165,9 @@ events! {
     /// A signed order message was authentic and fresh and passed every check; the input of the venue.
     266 "order" + 2 Order {
         /// Who.
-        principal: String,
+        principal: Text,
         /// `order.new`, `order.cancel`, `order.replace`, `order.mass_cancel` or `order.dead_man`.
-        op: String,
+        op: Text,
         /// The order it makes, changes or cancels; 0 where it is about no single one.
         order_id: u64,
         /// Time stamp as signed, nanoseconds.
@@ -175,7 +177,7 @@ events! {
         /// MAC as sent.
         mac: [u8; 32],
         /// Body, byte for byte as signed.
-        body: String,
+        body: Text,
         /// When we received it, nanoseconds.
         received: u64,
         /// When the venue took it, nanoseconds.
@@ -212,17 +214,17 @@ events! {
     /// An execution report: what happened to an order.
     268 "execution" + 4 Execution {
         /// Whose order.
-        principal: String,
+        principal: Text,
         /// The owner's name for it.
-        cl_ord_id: String,
+        cl_ord_id: Text,
         /// The venue's name for it.
         order_id: u64,
         /// Instrument.
-        symbol: String,
+        symbol: Text,
         /// `new`, `partial_fill`, `fill`, `canceled`, `replaced`, `expired`.
-        exec: String,
+        exec: Text,
         /// `buy` or `sell`.
-        side: String,
+        side: Text,
         /// Price of the fill, or the order's new one, in 1e-9; 0 if it is neither.
         price: i64,
         /// Quantity of the fill, or the order's new one in all, in 1e-9; 0 if it is neither.
@@ -236,9 +238,9 @@ events! {
         /// Its number in the private stream of the principal.
         report: u64,
         /// Why it was cancelled; empty for everything else, and where an older program wrote it.
-        reason: String,
+        reason: Text,
         /// The client's name of the message that cancelled or replaced it; empty if none did.
-        cause: String,
+        cause: Text,
         /// Whether the fill took liquidity.
         taker: bool,
         /// Its number in the stream of all reports of the principal's firm; 0 where an older program wrote it.

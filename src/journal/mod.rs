@@ -15,15 +15,14 @@ pub mod tape;
 mod trail;
 mod witness;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sealfeed_audit::clock::ClockWatch;
 use sealfeed_audit::witness::watch::Watch;
-use sealfeed_audit::{
-    AppendError, Clock, Draft, Hash, Log, Receipt, StateHash, TapeLink, TryAppendError, Turn, kind,
-};
+use sealfeed_audit::{AppendError, Clock, Draft, Hash, Log, Receipt, StateHash, TapeLink, Turn, kind};
 use tokio::sync::watch;
 
 pub use clock::ClockReading;
@@ -76,6 +75,14 @@ struct Watches {
     _clock: ClockWatch,
     _witnesses: Option<Watch>,
 }
+
+thread_local! {
+    /// Memory of the payload that this thread recorded last, for the next one.
+    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Memory of a larger payload is given back.
+const PAYLOAD_BYTES_KEPT_MAX: usize = 4_096;
 
 /// Version of the payloads that are the log's own kinds: digests of the state, links to the tape.
 pub const SCHEMA: u16 = 1;
@@ -247,7 +254,9 @@ impl Journal {
             if *receiver.borrow_and_update() > sequence {
                 return Ok(());
             }
-            if self.log.failure().is_some() {
+            // Whoever waits says so: the receiver alone does not. Its news come a moment after the log's own.
+            let is_durable = self.log.is_durable(sequence);
+            if is_durable || self.log.failure().is_some() {
                 // The log answers at once now; its own error says why.
                 return self.wait_durable(sequence).map(|_| ());
             }
@@ -264,7 +273,7 @@ impl Journal {
     /// [`JournalError::Log`] if the log failed before it was.
     pub fn is_durable(&self, sequence: u64) -> Result<bool, JournalError> {
         // The log itself, because its news comes to the others a moment later.
-        if self.log.durable() > sequence {
+        if self.log.is_durable(sequence) {
             return Ok(true);
         }
         // The log answers at once now; its own error says why.
@@ -292,18 +301,24 @@ impl Journal {
     }
 
     fn draft(&self, event: &Event) -> Result<Draft, JournalError> {
-        let payload = event.encode().map_err(|error| {
+        let payload = event.encode_into(PAYLOAD.take()).map_err(|error| {
             self.shutdown.stop(StopReason::LogFailed(error.to_string()));
             JournalError::Encode(error)
         })?;
         Ok(Draft { kind: event.kind(), schema: event.schema(), session: None, order: None, payload })
     }
 
-    fn append(&self, draft: Draft) -> Result<u64, JournalError> {
-        let appended = match self.log.try_append(draft) {
-            Err(TryAppendError::Full(draft)) => blocking(|| self.log.append(*draft)),
-            Err(TryAppendError::Refused(error)) => Err(error),
-            Ok(sequence) => Ok(sequence),
+    fn append(&self, mut draft: Draft) -> Result<u64, JournalError> {
+        let appended = match self.log.try_append_copy(&draft) {
+            Ok(Some(sequence)) => {
+                draft.payload.clear();
+                if draft.payload.capacity() <= PAYLOAD_BYTES_KEPT_MAX {
+                    PAYLOAD.set(draft.payload);
+                }
+                Ok(sequence)
+            }
+            Ok(None) => blocking(|| self.log.append(draft)),
+            Err(error) => Err(error),
         };
         let sequence = appended.map_err(|error| self.failed(error))?;
         self.recorded.fetch_max(sequence + 1, Ordering::Release);

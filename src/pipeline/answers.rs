@@ -11,20 +11,22 @@ pub(super) struct Envelope {
     /// The request's name.
     pub(super) id: Option<RequestId>,
     /// State of the limits it was counted against.
-    pub(super) rate_limits: Vec<RateLimit>,
+    pub(super) rate_limits: [Option<RateLimit>; 2],
 }
 
 impl Envelope {
-    /// The reply as JSON, with the receipt.
-    pub(super) fn encode(self, answer: &Answer, receipt: &Receipt) -> Vec<u8> {
+    /// Appends the reply as JSON, with the receipt.
+    pub(super) fn encode(self, answer: &Answer, receipt: &Receipt, text: &mut Vec<u8>) {
         let receipt = Some(to_wire(receipt));
         let Self { id, rate_limits } = self;
+        let rate_limits = rate_limits.into_iter().flatten().collect();
         let cl_ord_id = answer.client_order_id;
         if let Outcome::Refused(code) = answer.outcome {
             let cl_ord_id = Some(cl_ord_id);
-            return encoded(&ErrorReply { cl_ord_id, receipt, rate_limits, ..ErrorReply::new(id, code) });
+            let refusal = ErrorReply { cl_ord_id, receipt, rate_limits, ..ErrorReply::new(id, code) };
+            return refusal.encode(text);
         }
-        encoded(&OrderReply {
+        let reply = OrderReply {
             id,
             cl_ord_id,
             orig_cl_ord_id: answer.target,
@@ -36,7 +38,8 @@ impl Envelope {
                 Outcome::MassCanceled(count) => Some(count),
                 Outcome::Accepted(_) | Outcome::Canceled(_) | Outcome::Refused(_) => None,
             },
-        })
+        };
+        reply.encode(text);
     }
 }
 

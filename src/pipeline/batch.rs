@@ -10,6 +10,9 @@ use crate::execute::Answer;
 use crate::feed::{Ending, Orders, OutboundQueue, Publication, StreamId, Terms, Ticket};
 use crate::types::Sequence;
 
+/// Memory that an empty batch keeps.
+const OUTPUTS_KEPT_MAX: usize = 4_096;
+
 /// Outputs of one turn, in order, and the entry they all wait for.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -22,6 +25,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Empties it, to be filled again.
+    pub(super) fn clear(&mut self) {
+        let Self { after, outputs, publications } = self;
+        *after = None;
+        outputs.clear();
+        outputs.shrink_to(OUTPUTS_KEPT_MAX);
+        publications.clear();
+    }
+
     /// Notes that the outputs depend on this entry.
     pub(super) fn depends_on(&mut self, sequence: u64) {
         self.after = self.after.max(Some(sequence));

@@ -8,6 +8,7 @@ use sealfeed_audit::reader::{Entry, entries};
 use sealfeed_wire::{KeyedMac, Nonce, Op, OrderKey, SignedOp, request};
 use tempfile::TempDir;
 
+use super::batch::Batch;
 use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};

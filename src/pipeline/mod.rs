@@ -60,8 +60,6 @@ use crate::shutdown::{Shutdown, StopReason};
 use crate::source::SourceBatch;
 use crate::types::{Channel, Code, Entitlement, InstrumentId, Principal, Sequence, Symbol};
 
-use batch::Batch;
-
 /// Commands that may wait at once.
 const COMMANDS_MAX: usize = 4_096;
 /// Source batches that may wait at once.
@@ -361,7 +359,7 @@ impl Driver {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut is_stopping = false;
         loop {
-            let mut batch = Batch::default();
+            let mut batch = self.release.batch();
             let result = tokio::select! {
                 biased;
                 _ = &mut stopped, if !is_stopping => {

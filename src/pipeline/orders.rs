@@ -120,13 +120,15 @@ impl Core {
     }
 
     fn envelope(&self, message: &Message<'_>) -> Envelope {
-        Envelope { id: message.id.clone(), rate_limits: self.rate_limits(message) }
+        Envelope { id: message.id.clone(), rate_limits: self.limits(message) }
     }
 
     pub(super) fn rate_limits(&self, message: &Message<'_>) -> Vec<RateLimit> {
-        let mut limits = message.session.rate_limits();
-        limits.extend(self.gate.order_rate(message.owner, message.now));
-        limits
+        self.limits(message).into_iter().flatten().collect()
+    }
+
+    fn limits(&self, message: &Message<'_>) -> [Option<RateLimit>; 2] {
+        [message.session.message_rate(), self.gate.order_rate(message.owner, message.now)]
     }
 
     /// The venue refused what was sealed as its input: for good, or, with a retryable code, for now.
@@ -249,13 +251,13 @@ pub(super) fn order_event(
 ) -> event::Order {
     let order = &message.order;
     event::Order {
-        principal: message.session.principal.to_string(),
-        op: order.op().as_str().to_owned(),
+        principal: message.session.principal.name_shared().into(),
+        op: order.op().as_str().into(),
         order_id: id.map_or(0, |id| id.0),
         ts: order.ts().0,
         nonce: order.nonce().0,
         mac: order.mac().unwrap_or_default(),
-        body: order.body().to_string(),
+        body: order.body().into(),
         received: order.received().0,
         admitted: message.now.0,
         sig: signature(order),

@@ -8,9 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sealfeed_audit::Receipt;
+use sealfeed_wire::reply::Encode as _;
 use tokio::time::Instant;
 
-use super::answers::{Envelope, encoded, to_wire};
+use super::answers::to_wire;
 use super::batch::{Batch, Output};
 use crate::execute::Answer;
 use crate::feed::Fanout;
@@ -20,8 +22,11 @@ use crate::shutdown::{Shutdown, StopReason};
 /// Batches that may wait for the log at once.
 const RELEASES_MAX: usize = 64;
 
-/// The way into the release thread.
-pub(super) struct ReleaseSender(SyncSender<Batch>);
+/// The way into the release thread, and the memory of what has left on its way back.
+pub(super) struct ReleaseSender {
+    batches: SyncSender<Batch>,
+    spare: Receiver<Batch>,
+}
 
 /// The release thread has ended.
 pub(super) struct ReleaseGone;
@@ -29,7 +34,12 @@ pub(super) struct ReleaseGone;
 impl ReleaseSender {
     /// Hands over a batch; blocks while too many wait for the log. An empty batch goes nowhere.
     pub(super) fn send(&self, batch: Batch) -> Result<(), ReleaseGone> {
-        if batch.is_empty() { Ok(()) } else { self.0.send(batch).map_err(|_| ReleaseGone) }
+        if batch.is_empty() { Ok(()) } else { self.batches.send(batch).map_err(|_| ReleaseGone) }
+    }
+
+    /// An empty batch, in memory that was used before if there is any.
+    pub(super) fn batch(&self) -> Batch {
+        self.spare.try_recv().unwrap_or_default()
     }
 }
 
@@ -39,16 +49,22 @@ pub(super) fn start(
     shutdown: Shutdown,
     flush_interval: Duration,
 ) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
-    let (sender, receiver) = sync_channel(RELEASES_MAX);
+    let (batches, receiver) = sync_channel(RELEASES_MAX);
+    let (returned, spare) = sync_channel(RELEASES_MAX);
     let thread = std::thread::Builder::new().name("release".into()).spawn(move || {
-        if let Err(error) = run(&receiver, &journal, flush_interval) {
+        if let Err(error) = run(&receiver, &returned, &journal, flush_interval) {
             shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
         }
     })?;
-    Ok((ReleaseSender(sender), thread))
+    Ok((ReleaseSender { batches, spare }, thread))
 }
 
-fn run(batches: &Receiver<Batch>, journal: &Journal, flush_interval: Duration) -> Result<(), JournalError> {
+fn run(
+    batches: &Receiver<Batch>,
+    returned: &SyncSender<Batch>,
+    journal: &Journal,
+    flush_interval: Duration,
+) -> Result<(), JournalError> {
     let mut fanout = Fanout::default();
     // When what is held back leaves, if anything is.
     let mut flush_at: Option<Instant> = None;
@@ -59,14 +75,17 @@ fn run(batches: &Receiver<Batch>, journal: &Journal, flush_interval: Duration) -
         };
         let mut waits = false;
         match received {
-            Ok(batch) => {
+            Ok(mut batch) => {
                 if let Some(sequence) = batch.after {
                     journal.wait_durable(sequence)?;
                 }
                 waits = batch.outputs.iter().all(|output| matches!(output, Output::Publish(_)));
-                for output in batch.outputs {
+                for output in batch.outputs.drain(..) {
                     let_out(output, &mut fanout, journal)?;
                 }
+                batch.clear();
+                // One too many is let go.
+                let _ = returned.try_send(batch);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
@@ -93,13 +112,13 @@ fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(),
         Output::Send { queue, message } => fanout.send(&queue, message),
         Output::Piece { queue, frames, messages, ticket } => fanout.piece(&queue, frames, messages, ticket),
         Output::Answer { queue, answer, envelope } => {
-            let message = answered(&answer, envelope, journal)?;
-            fanout.send(&queue, message.into());
+            let receipt = receipt(&answer, journal)?;
+            fanout.write(&queue, |text| envelope.encode(&answer, receipt, text));
         }
         Output::Status { queue, mut status, answer } => {
             // The answer itself has left before: one queue, first in, first out.
             status.receipt = answer.as_ref().and_then(|answer| answer.receipt.get()).map(to_wire);
-            fanout.send(&queue, encoded(&*status).into());
+            fanout.write(&queue, |text| status.encode(text));
         }
         Output::Finish { queue, ending, notice } => fanout.finish(&queue, ending, notice),
         Output::Forget { queue } => fanout.remove_all(&queue),
@@ -107,13 +126,12 @@ fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(),
     Ok(())
 }
 
-fn answered(answer: &Answer, envelope: Envelope, journal: &Journal) -> Result<Vec<u8>, JournalError> {
-    let receipt = match answer.receipt.get() {
-        Some(receipt) => receipt,
+fn receipt<'a>(answer: &'a Answer, journal: &Journal) -> Result<&'a Receipt, JournalError> {
+    match answer.receipt.get() {
+        Some(receipt) => Ok(receipt),
         None => {
             let receipt = journal.wait_durable(answer.entry)?;
-            answer.receipt.get_or_init(|| receipt)
+            Ok(answer.receipt.get_or_init(|| receipt))
         }
-    };
-    Ok(envelope.encode(answer, receipt))
+    }
 }

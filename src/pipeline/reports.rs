@@ -11,7 +11,7 @@ use super::SessionHandle;
 use super::batch::Batch;
 use crate::execute::{Engine, ReportMessage, ReportStream};
 use crate::feed::{Missed, Ring, RingBounds, RingBudget};
-use crate::types::{Channel, Epoch, OwnerId, Sequence, TimeArithmetic as _, UnixNanos};
+use crate::types::{Channel, Epoch, OwnerId, OwnerMap, Sequence, TimeArithmetic as _, UnixNanos};
 
 /// Private streams: one gap-free sequence of execution reports for each principal, and one for each firm, its drop copy.
 ///
@@ -24,7 +24,7 @@ pub(super) struct Reports {
 
 #[derive(Default)]
 struct Streams {
-    owners: HashMap<OwnerId, PrivateStream>,
+    owners: OwnerMap<PrivateStream>,
     /// Of firms whose drop copy was read, or was told again from the log: where there is none, a report costs no look-up.
     firms: HashMap<Arc<str>, PrivateStream>,
 }

@@ -63,7 +63,12 @@ impl SessionHandle {
     /// State of the rate limits that its requests count against, for replies.
     #[must_use]
     pub fn rate_limits(&self) -> Vec<RateLimit> {
-        self.messages.get("messages").into_iter().collect()
+        self.message_rate().into_iter().collect()
+    }
+
+    /// The first of them.
+    pub(super) fn message_rate(&self) -> Option<RateLimit> {
+        self.messages.get("messages")
     }
 
     /// The session's name: the TLS exporter value of its connection.

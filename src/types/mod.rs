@@ -8,6 +8,7 @@ pub mod entitlement;
 pub mod instrument;
 pub mod market;
 pub mod network;
+pub mod numbered;
 pub mod order;
 mod patterns;
 pub mod principal;
@@ -24,6 +25,7 @@ pub use entitlement::{
 pub use instrument::{Instrument, InstrumentId, Instruments, MarketDepth};
 pub use market::{BookSide, MarketEvent, MarketEventKind, TopLevel};
 pub use network::{Network, NetworkError, one_address};
+pub use numbered::{OrderMap, OwnerMap};
 pub use order::{
     CancelOrder, NewOrder, OrderId, OrderKind, OrderState, OwnerId, ReplaceOrder, SelfTrade, TimeInForce,
 };

@@ -1,15 +1,17 @@
 //! Who a certificate names.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The identity a client certificate proved: `firm/user`.
 ///
 /// Both parts are 1 to 64 characters of `A-Z a-z 0-9 . _ -`; only `identity` makes them from a certificate.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Principal {
     firm: Arc<str>,
-    user: Arc<str>,
+    /// `firm/user`.
+    name: Arc<str>,
 }
 
 /// Longest firm or user name, in bytes.
@@ -19,7 +21,8 @@ impl Principal {
     /// A principal of these two names, or `None` if either breaks the alphabet or the length.
     #[must_use]
     pub fn new(firm: &str, user: &str) -> Option<Self> {
-        (is_name(firm) && is_name(user)).then(|| Self { firm: firm.into(), user: user.into() })
+        (is_name(firm) && is_name(user))
+            .then(|| Self { firm: firm.into(), name: format!("{firm}/{user}").into() })
     }
 
     /// The firm: the certificate's organisation.
@@ -37,13 +40,26 @@ impl Principal {
     /// The user within the firm: the certificate's common name.
     #[must_use]
     pub fn user(&self) -> &str {
-        &self.user
+        self.name.get(self.firm.len() + 1..).unwrap_or_default()
+    }
+
+    /// `firm/user`, to be kept.
+    #[must_use]
+    pub const fn name_shared(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+impl Hash for Principal {
+    /// Of the whole name, which has the firm in it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.firm, self.user)
+        f.write_str(&self.name)
     }
 }
 
@@ -89,6 +105,11 @@ mod tests {
             assert_eq!(Principal::new(hostile, "alice"), None, "{hostile:?}");
             assert_eq!(Principal::new("acme", hostile), None, "{hostile:?}");
         }
-        assert_eq!(Principal::new("acme", "desk-7.a_b").unwrap().to_string(), "acme/desk-7.a_b");
+        let principal = Principal::new("acme", "desk-7.a_b").unwrap();
+        assert_eq!(principal.to_string(), "acme/desk-7.a_b");
+        assert_eq!(
+            (principal.firm(), principal.user(), &**principal.name_shared()),
+            ("acme", "desk-7.a_b", "acme/desk-7.a_b")
+        );
     }
 }

@@ -136,20 +136,20 @@ fn contradict(log: &Path) {
     let journal = Journal::new(opened, Shutdown::new());
     journal
         .record(event::Execution {
-            principal: "acme/bob".to_owned(),
-            cl_ord_id: "never".to_owned(),
+            principal: "acme/bob".into(),
+            cl_ord_id: "never".into(),
             order_id: 1,
-            symbol: "SEAL".to_owned(),
-            exec: "fill".to_owned(),
-            side: "buy".to_owned(),
+            symbol: "SEAL".into(),
+            exec: "fill".into(),
+            side: "buy".into(),
             price: 1,
             quantity: 1,
             trade_id: 1,
             leaves: 0,
             cumulative: 1,
             report: 1,
-            reason: String::new(),
-            cause: String::new(),
+            reason: event::Text::default(),
+            cause: event::Text::default(),
             taker: true,
             firm_report: 1,
         })

@@ -84,11 +84,10 @@ pub fn write(out: &mut Vec<u8>, bytes: &[u8]) {
 /// The digits of `bytes`.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0x0f])
-        .map(|d| char::from(DIGITS[usize::from(d)]))
-        .collect()
+    let mut digits = Vec::new();
+    write(&mut digits, bytes);
+    // Digits are ASCII, so the fallback is never taken.
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 #[cfg(test)]

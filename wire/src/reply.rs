@@ -4,6 +4,7 @@
 //! ([`crate::message::ServerMessage`]), which ignores unknown fields and takes unknown words as unknown.
 
 mod account;
+mod order;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ macro_rules! encode {
     )*};
 }
 
-encode!(Welcome Whoami EntitlementChanged Subscribed Done Pong OrderReply OrderStatus ErrorReply ServerShutdown Refused);
+encode!(Welcome Whoami EntitlementChanged Subscribed Done Pong OrderStatus ErrorReply ServerShutdown Refused);
 
 /// `ok`: done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -198,13 +198,13 @@ impl<F: Fn(Arc<Instruments>, EngineOptions) -> Engine> ReExecution<F> {
 /// What is sealed when the venue refuses an order or cancel.
 fn refusal_of(order: &event::Order, code: Code) -> event::OrderRefused {
     event::OrderRefused {
-        principal: order.principal.clone(),
-        op: order.op.clone(),
+        principal: order.principal.to_string(),
+        op: order.op.to_string(),
         code: code.as_str().to_owned(),
         ts: order.ts,
         nonce: order.nonce,
         mac: order.mac,
-        body: order.body.clone(),
+        body: order.body.to_string(),
         received: order.received,
         sig: order.sig.clone(),
         binds: !code.is_retryable(),

@@ -40,7 +40,15 @@ macro_rules! events {
             /// # Errors
             /// None that the values of an event can cause.
             pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-                match self { $(Self::$kind(event) => postcard::to_extend(event, Vec::with_capacity(ENCODED_BYTES)),)+ }
+                self.encode_into(Vec::with_capacity(ENCODED_BYTES))
+            }
+
+            /// As [`Event::encode`], behind what is in `bytes`.
+            ///
+            /// # Errors
+            /// As [`Event::encode`].
+            pub fn encode_into(&self, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+                match self { $(Self::$kind(event) => postcard::to_extend(event, bytes),)+ }
             }
 
             /// Fields that came with schema 2; 0 for kinds whose payload is as it was at first.

@@ -27,3 +27,18 @@ fn a_delivered_entry_from_before_there_were_delays_in_it_is_read_and_says_nothin
     }
     assert_eq!(read(3, &payload).unwrap(), None, "of a newer program");
 }
+
+#[test]
+fn texts_that_are_kept_elsewhere_are_written_as_any_text_is() {
+    let name = crate::types::ClientOrderId::new("a-1").unwrap();
+    let symbol = crate::types::Symbol::new("SEAL").unwrap();
+    let shared: std::sync::Arc<str> = "acme/bob".into();
+    let texts =
+        [Text::from("order.new"), Text::from(&shared), Text::from(symbol), Text::from(name), Text::default()];
+    for text in texts {
+        let written = postcard::to_allocvec(&text).unwrap();
+        assert_eq!(written, postcard::to_allocvec(&text.to_string()).unwrap());
+        assert_eq!(strict::<Text>(&written).unwrap(), text);
+        assert_eq!(serde_json::to_string(&text).unwrap(), serde_json::to_string(text.as_str()).unwrap());
+    }
+}

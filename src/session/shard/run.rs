@@ -353,6 +353,10 @@ impl Shard {
                 Item::Message { reader, message } => {
                     self.of(reader, |connection, turn| connection.message(&message, turn));
                 }
+                Item::Text { reader, bytes } => {
+                    let text = &delivery.bytes[bytes];
+                    self.of(reader, |connection, turn| connection.message(text, turn));
+                }
                 Item::Piece { reader, frames, messages, ticket } => {
                     self.of(reader, |connection, turn| connection.piece(&frames, messages, ticket, turn));
                 }

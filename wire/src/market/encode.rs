@@ -212,13 +212,13 @@ fn write_levels(out: &mut Vec<u8>, start: &[u8], levels: &[Level], decimals: Boo
 }
 
 /// Appends a key that ends with the opening quote of its value, the value and the closing quote.
-pub(super) fn write_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
+pub(crate) fn write_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     out.extend_from_slice(key);
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-pub(super) fn write_text_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
+pub(crate) fn write_text_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
         Some(text) => write_text(out, b"\"", text),
         None => out.extend_from_slice(b"null"),
@@ -246,7 +246,8 @@ fn write_fill(out: &mut Vec<u8>, fill: Option<&Fill>) {
     write_text_or_null(out, fill.map(|fill| fill.liquidity.as_str().as_bytes()));
 }
 
-fn write_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
+/// Appends `,"receipt":` and a receipt.
+pub(crate) fn write_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
     out.extend_from_slice(b",\"receipt\":{\"log\":\"");
     crate::hex::write(out, &receipt.log.0);
     out.extend_from_slice(b"\",\"seq\":");

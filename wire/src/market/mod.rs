@@ -23,6 +23,7 @@ use crate::value::{Epoch, Sequence, UnixNanos};
 
 pub use decode::MarketMessage;
 pub use encode::{encode_bbo, encode_delta, encode_exec, encode_snapshot, encode_trade};
+pub(crate) use encode::{write_receipt, write_text, write_text_or_null};
 pub use encode_notice::{encode_gap, encode_heartbeat, encode_skipped, encode_slow, encode_stale};
 pub use indication::Indication;
 pub use mbo::{Mbo, MboAction, encode_mbo};
