@@ -93,7 +93,7 @@ pub struct Engine {
     /// Clients' orders that rest or may still trade, by owner.
     open: BTreeMap<OwnerId, BTreeSet<OrderId>>,
     /// Where the orders of the synthetic market rest. A client's order is in `orders`.
-    synthetic: HashMap<OrderId, OrderIndex>,
+    synthetic: OrderMap<OrderIndex>,
     answers: Answers,
     /// Number of each owner's last report.
     reports: BTreeMap<OwnerId, Sequence>,
@@ -151,7 +151,7 @@ impl Engine {
             kills: KillSwitches::default(),
             orders: OrderMap::default(),
             open: BTreeMap::new(),
-            synthetic: HashMap::new(),
+            synthetic: OrderMap::default(),
             answers: Answers::default(),
             reports: BTreeMap::new(),
             firm_reports: BTreeMap::new(),

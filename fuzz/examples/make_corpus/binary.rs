@@ -288,13 +288,13 @@ fn state() {
         display: None,
     };
     let order = Order {
-        principal: "acme/desk7".to_owned(),
-        op: "order.new".to_owned(),
+        principal: "acme/desk7".into(),
+        op: "order.new".into(),
         order_id: 9,
         ts: 1,
         nonce: [3; 16],
         mac: [4; 32],
-        body: "{}".to_owned(),
+        body: "{}".into(),
         received: 2,
         admitted: 3,
         sig: sealfeed::journal::event::Bytes::default(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use sealfeed::journal::Event;
-use sealfeed::journal::event::{Bytes, Certificate, Connect, Execution, Order};
+use sealfeed::journal::event::{Bytes, Certificate, Connect, Execution, Order, Text};
 use sealfeed_audit::bundle::{Given, Proof, Wanted, check, make_wanted};
 use sealfeed_audit::fuzzing::{bundle_of, give_keys, members_of};
 use sealfeed_audit::storage::Storage;
@@ -83,10 +83,10 @@ fn before() -> [Option<Draft>; 4] {
 
 /// The order: bought, and filled.
 fn life() -> [Event; 2] {
-    let principal = "acme/bob".to_owned();
+    let principal: Text = "acme/bob".into();
     let order = Order {
         principal: principal.clone(),
-        op: "order.new".to_owned(),
+        op: "order.new".into(),
         order_id: ORDER,
         ts: 1_790_000_000_000_000_000,
         nonce: [3; 16],
@@ -100,19 +100,19 @@ fn life() -> [Event; 2] {
     };
     let fill = Execution {
         principal,
-        cl_ord_id: "c-1".to_owned(),
+        cl_ord_id: "c-1".into(),
         order_id: ORDER,
-        symbol: "SEAL".to_owned(),
-        exec: "fill".to_owned(),
-        side: "buy".to_owned(),
+        symbol: "SEAL".into(),
+        exec: "fill".into(),
+        side: "buy".into(),
         price: 1_000_000_000,
         quantity: 2_000_000_000,
         trade_id: 1,
         leaves: 0,
         cumulative: 2_000_000_000,
         report: 1,
-        reason: String::new(),
-        cause: String::new(),
+        reason: Text::default(),
+        cause: Text::default(),
         taker: false,
         firm_report: 1,
     };
