@@ -144,9 +144,10 @@ impl Floor {
         meanwhile: impl FnOnce(),
     ) -> Self {
         let Self { policy, clock, change, .. } = self;
-        let (_, folder) = Self::close(self.server, self.viewer, traders).await;
+        let (events, folder) = Self::close(self.server, self.viewer, traders).await;
         meanwhile();
         let mut floor = Self::on(folder, clock, policy, change).await;
+        floor.market_has_opened_again(&events).await;
         let book =
             json!({"op": "subscribe", "id": "book", "channel": "book", "symbols": [QUIET], "depth": 0});
         floor.viewer.send(book.to_string()).await;
@@ -155,6 +156,19 @@ impl Floor {
         }
         floor.watch().await;
         floor
+    }
+
+    /// The members' opening orders are no surprise any more: whatever the state of [`QUIET`], they were taken or refused.
+    async fn market_has_opened_again(&self, before: &[Logged]) {
+        let listed = before.iter().rfind(|event| event.kind == "instruments").unwrap();
+        let list = listed.fields["list"].as_array().unwrap();
+        let number = list.iter().position(|one| one["symbol"] == QUIET).unwrap();
+        let last = before.last().unwrap().seq;
+        let is_opening = |event: &Logged| {
+            let inputs = event.fields["inputs"].as_array().unwrap();
+            event.seq > last && inputs.iter().any(|input| input["New"]["instrument"] == number)
+        };
+        self.server.logged("synthetic", is_opening).await;
     }
 
     /// Stops the server; its log verifies, is executed again, and says what the traders were told.
