@@ -14,7 +14,8 @@ use crate::types::{Execution, ExecutionKind, InstrumentId, OwnerId, Price, Quant
 pub struct Account {
     /// Orders with something open.
     open_orders: u32,
-    positions: BTreeMap<InstrumentId, Position>,
+    /// In the order of instruments. Most principals hold one or a few, and a node of a map has room for eleven.
+    positions: Vec<(InstrumentId, Position)>,
 }
 
 /// All accounts, and the last trade price of every instrument.
@@ -69,7 +70,12 @@ impl Account {
     /// What is held and open in an instrument.
     #[must_use]
     pub fn position(&self, instrument: InstrumentId) -> Position {
-        self.positions.get(&instrument).copied().unwrap_or_default()
+        self.place(instrument).map_or_else(|_| Position::default(), |place| self.positions[place].1)
+    }
+
+    /// Where an instrument's row is, or would be.
+    fn place(&self, instrument: InstrumentId) -> Result<usize, usize> {
+        self.positions.binary_search_by_key(&instrument, |(held, _)| *held)
     }
 
     fn apply(&mut self, execution: &Execution, before: OpenPart, after: OpenPart) {
@@ -78,7 +84,14 @@ impl Account {
             (false, true) => self.open_orders = self.open_orders.saturating_sub(1),
             _ => {}
         }
-        let position = self.positions.entry(execution.instrument).or_default();
+        let place = self.place(execution.instrument).unwrap_or_else(|place| {
+            if self.positions.is_empty() {
+                self.positions.reserve_exact(1);
+            }
+            self.positions.insert(place, (execution.instrument, Position::default()));
+            place
+        });
+        let position = &mut self.positions[place].1;
         position.reopen(execution.side, before, after);
         if let ExecutionKind::Fill { price, quantity, .. } = execution.kind {
             position.fill(execution.side, price, quantity);
@@ -86,7 +99,7 @@ impl Account {
     }
 
     fn end_day(&mut self, marks: &Marks) {
-        self.positions.retain(|instrument, position| {
+        self.positions.retain_mut(|(instrument, position)| {
             position.end_day(marks.get(*instrument));
             !position.is_empty()
         });
@@ -197,10 +210,11 @@ impl Positions {
             }
         }
         for account in self.of_owners.values_mut().chain(self.of_firms.values_mut()) {
-            account.positions = std::mem::take(&mut account.positions)
-                .into_iter()
-                .filter_map(|(instrument, position)| Some((moved(instrument)?, position)))
-                .collect();
+            account.positions = in_order(
+                std::mem::take(&mut account.positions)
+                    .into_iter()
+                    .filter_map(|(instrument, position)| Some((moved(instrument)?, position))),
+            );
         }
     }
 
@@ -261,9 +275,13 @@ impl Positions {
 
 impl Account {
     fn restored(open_orders: u32, rows: impl IntoIterator<Item = Row>) -> Self {
-        let positions = rows.into_iter().map(|row| (row.instrument, row.position)).collect();
-        Self { open_orders, positions }
+        Self { open_orders, positions: in_order(rows.into_iter().map(|row| (row.instrument, row.position))) }
     }
+}
+
+/// Rows in the order of their instruments, one of each: the last.
+fn in_order(rows: impl Iterator<Item = (InstrumentId, Position)>) -> Vec<(InstrumentId, Position)> {
+    rows.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 fn digest_position(bytes: &mut Vec<u8>, position: &Position) {
