@@ -123,8 +123,17 @@ impl Server {
 
     /// Bytes of memory that it holds now.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Of these, what is its own: without the pages of files, the program's code among them, which the first use brings in.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server runs");
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
         number(line.and_then(|line| line.split_whitespace().next())) * 1024
     }
 }
