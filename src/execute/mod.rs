@@ -240,6 +240,11 @@ impl Engine {
         self.owners.find(principal)
     }
 
+    /// Every principal that has a number, with it, in their order.
+    pub fn principals(&self) -> impl Iterator<Item = (OwnerId, &Principal)> {
+        self.owners.numbered()
+    }
+
     /// The principal of a number; `None` for the synthetic market.
     #[must_use]
     pub fn principal(&self, owner: OwnerId) -> Option<&Principal> {

@@ -31,6 +31,11 @@ impl Owners {
         self.names.iter()
     }
 
+    /// The same, each with its number.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (OwnerId, &Principal)> {
+        (0_u32..).step_by(2).map(OwnerId).zip(&self.names)
+    }
+
     /// How many have one.
     pub(super) fn count(&self) -> u64 {
         self.names.len() as u64

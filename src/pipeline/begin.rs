@@ -67,7 +67,7 @@ impl Core {
         let Restored { engine, due, told, snapshot_at, .. } = restored;
         self.engine = engine;
         self.snapshots.at.0 = snapshot_at;
-        self.reports.take_over(told, now);
+        self.reports.take_over(self.engine.principals(), told, now);
         due.into_iter().try_for_each(|due| self.record_due(due))?;
         self.record_opening(true)?;
         let instruments = Arc::clone(&self.instruments);

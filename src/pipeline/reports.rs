@@ -11,7 +11,7 @@ use super::SessionHandle;
 use super::batch::Batch;
 use crate::execute::{Engine, ReportMessage, ReportStream};
 use crate::feed::{Missed, Ring, RingBounds, RingBudget};
-use crate::types::{Channel, Epoch, OwnerId, OwnerMap, Sequence, TimeArithmetic as _, UnixNanos};
+use crate::types::{Channel, Epoch, OwnerId, OwnerMap, Principal, Sequence, TimeArithmetic as _, UnixNanos};
 
 /// Private streams: one gap-free sequence of execution reports for each principal, and one for each firm, its drop copy.
 ///
@@ -60,8 +60,21 @@ impl Reports {
         Self { heartbeat_ns, streams: Streams::default(), rings: RingBudget::new(rings) }
     }
 
-    /// Takes over what a run before told: kept as if its last reader had left at `now`.
-    pub(super) fn take_over(&mut self, told: impl IntoIterator<Item = ReportMessage>, now: UnixNanos) {
+    /// Takes over what a run before told: kept as if its last reader had left at `now`. So is what will be told of the streams of all
+    /// `principals`: readers may be on their way who had all of it, or were told of a stream in which nothing had happened yet.
+    pub(super) fn take_over<'a>(
+        &mut self,
+        principals: impl Iterator<Item = (OwnerId, &'a Principal)>,
+        told: impl IntoIterator<Item = ReportMessage>,
+        now: UnixNanos,
+    ) {
+        for (owner, principal) in principals {
+            for whose in [ReportStream::Owner(owner), ReportStream::Firm(principal.firm_shared())] {
+                let stream = self.streams.of(&whose);
+                stream.left_at = now;
+                stream.ring.get_or_insert_default();
+            }
+        }
         for ReportMessage { stream, text, .. } in told {
             let stream = self.streams.of(&stream);
             stream.left_at = now;
@@ -231,7 +244,11 @@ mod tests {
         assert!(!is_made(&mut reports, &mut batch, "acme", UnixNanos(1)), "nobody ever asked");
         let acme = ReportStream::Firm("acme".into());
         let (seq, text) = (Sequence::default().next(), b"{}".to_vec());
-        reports.take_over([ReportMessage { stream: acme.clone(), seq, text }], UnixNanos(1));
+        reports.take_over(
+            std::iter::empty(),
+            [ReportMessage { stream: acme.clone(), seq, text }],
+            UnixNanos(1),
+        );
         assert!(is_made(&mut reports, &mut batch, "acme", UnixNanos(2)));
         assert!(!is_made(&mut reports, &mut batch, "beta", UnixNanos(2)));
         let held = reports.missed(&acme, Sequence::default(), seq.next());

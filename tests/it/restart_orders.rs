@@ -125,6 +125,32 @@ async fn orders_answers_and_reports_live_through_a_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_subscribed_before_anything_happened_misses_no_report_of_the_run_behind_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let config = configure(folder.path(), &Pki::get().folder, MARKET);
+    let server = ServerProcess::start(&config).unwrap();
+    let bob = Pki::get().client("acme/bob");
+    let mut client = connect(server.address, &bob).await;
+    let begun = reports(&mut client, None).await;
+    assert_eq!(begun["seq"], 0);
+    drop(client);
+    server.signal(Signal::KILL);
+    server.wait();
+
+    let server = ServerProcess::start(&config).unwrap();
+    let mut client = connect(server.address, &bob).await;
+    // What it was not sure about comes first, and only then what it missed.
+    let order = limit("b-1", "buy", "1.00", "5", "gtc");
+    assert_eq!(client.order(SignedOp::OrderNew, &order).await["status"], "accepted");
+    let again = reports(&mut client, Some((&begun["epoch"], 0))).await;
+    assert_eq!((&again["recovered"], &again["seq"]), (&json!(true), &json!(1)), "{again}");
+    assert_eq!(report(&mut client).await, told(1, "b-1", "new"));
+    drop(client);
+    server.signal(Signal::TERM);
+    server.wait();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_answers_and_reports_live_through_a_kill() {
     lives_through(Signal::KILL).await;
 }
