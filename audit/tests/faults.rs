@@ -377,6 +377,8 @@ fn clock_steps_change_neither_order_nor_verdict() {
 
 /// Verifications of one log, which grows all the while; `SEALFEED_LIVE_LOGS` says of how many logs.
 const VERIFICATIONS: u64 = 150;
+/// Appended while one of them goes on, at most.
+const ENTRIES_PER_VERIFICATION: u64 = 250;
 
 #[test]
 fn verify_while_appending_raises_no_false_alarm() {
@@ -394,10 +396,16 @@ fn verify_a_live_log() -> u64 {
     let initialised = init_log(folder.path());
     let quick = Options { epoch_interval_ns: 5_000_000, checkpoint_interval_ns: 1_000_000, ..options() };
     let log = Log::open(folder.path(), quick).unwrap();
-    let done = AtomicBool::new(false);
+    let (done, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     let seen = std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0u64.. {
+                // Unbounded, it could outgrow what is verified by more each time.
+                while number >= begun.load(Ordering::Relaxed) * ENTRIES_PER_VERIFICATION
+                    && !done.load(Ordering::Relaxed)
+                {
+                    std::thread::yield_now();
+                }
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
@@ -412,6 +420,7 @@ fn verify_a_live_log() -> u64 {
         let judge = || {
             let mut seen = 0;
             for _ in 0..VERIFICATIONS {
+                begun.fetch_add(1, Ordering::Relaxed);
                 let report = verify(folder.path(), &key_and_k0(&initialised), &mut |_| {}).unwrap();
                 if report.verdict != Verdict::Verified || !report.live || report.entries < seen {
                     return Err(Box::new(report));
