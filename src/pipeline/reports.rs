@@ -24,8 +24,8 @@ pub(super) struct Reports {
 
 #[derive(Default)]
 struct Streams {
+    /// Those that are read or were not long ago, and for as long behind a start those of all principals and firms. Of others no report is encoded.
     owners: OwnerMap<PrivateStream>,
-    /// Of firms whose drop copy was read, or was told again from the log: where there is none, a report costs no look-up.
     firms: HashMap<Arc<str>, PrivateStream>,
 }
 
@@ -33,8 +33,7 @@ struct Streams {
 struct PrivateStream {
     last_sent: UnixNanos,
     readers: Vec<Arc<SessionHandle>>,
-    /// There as long as reports are encoded.
-    ring: Option<Ring>,
+    ring: Ring,
     /// When the last reader left.
     left_at: UnixNanos,
 }
@@ -70,15 +69,13 @@ impl Reports {
     ) {
         for (owner, principal) in principals {
             for whose in [ReportStream::Owner(owner), ReportStream::Firm(principal.firm_shared())] {
-                let stream = self.streams.of(&whose);
-                stream.left_at = now;
-                stream.ring.get_or_insert_default();
+                self.streams.of(&whose).left_at = now;
             }
         }
         for ReportMessage { stream, text, .. } in told {
             let stream = self.streams.of(&stream);
             stream.left_at = now;
-            stream.ring.get_or_insert_default().push(&text.into(), &mut self.rings);
+            stream.ring.push(&text.into(), &mut self.rings);
         }
     }
 
@@ -90,7 +87,9 @@ impl Reports {
         batch: &mut Batch,
         encode: impl FnOnce() -> Vec<u8>,
     ) {
-        self.streams.owners.entry(owner).or_default().tell(&mut self.rings, now, batch, encode);
+        if let Some(stream) = self.streams.owners.get_mut(&owner) {
+            stream.tell(&mut self.rings, now, batch, encode);
+        }
     }
 
     /// As [`Reports::tell_owner`], in the drop copy of the owner's firm.
@@ -112,13 +111,11 @@ impl Reports {
         if !stream.readers.iter().any(|reader| reader.number == session.number) {
             stream.readers.push(Arc::clone(session));
         }
-        stream.ring.get_or_insert_default();
     }
 
     /// What of a stream, whose last message is at `at`, came behind `after`.
     pub(super) fn missed(&self, whose: &ReportStream, after: Sequence, at: Sequence) -> Missed {
-        let ring = self.streams.find(whose).and_then(|stream| stream.ring.as_ref());
-        ring.map_or(Missed::NotHeld, |ring| ring.missed(after, at))
+        self.streams.find(whose).map_or(Missed::NotHeld, |stream| stream.ring.missed(after, at))
     }
 
     /// Ends a session's subscription on a private channel; whether there was one.
@@ -137,20 +134,22 @@ impl Reports {
         leave(owners.values_mut().chain(firms.values_mut()), session, now);
     }
 
-    /// Sends heartbeats on streams that have readers and were idle, and keeps no longer what nobody has read for long.
+    /// Sends heartbeats on streams that have readers and were idle, and forgets those that nobody has read for long.
     pub(super) fn heartbeats(&mut self, engine: &Engine, now: UnixNanos, batch: &mut Batch) {
         let Self { heartbeat_ns, streams: Streams { owners, firms }, rings } = self;
-        for (owner, stream) in owners {
-            if stream.is_silent(*heartbeat_ns, rings, now) {
+        owners.retain(|owner, stream| {
+            if stream.is_silent(*heartbeat_ns, now) {
                 stream.beat(key(Channel::Orders, engine.epoch()), engine.last_report(*owner), now, batch);
             }
-        }
-        for (firm, stream) in firms {
-            if stream.is_silent(*heartbeat_ns, rings, now) {
+            stream.is_kept(rings, now)
+        });
+        firms.retain(|firm, stream| {
+            if stream.is_silent(*heartbeat_ns, now) {
                 let key = key(Channel::DropCopy, engine.epoch());
                 stream.beat(key, engine.last_firm_report(firm), now, batch);
             }
-        }
+            stream.is_kept(rings, now)
+        });
     }
 }
 
@@ -186,23 +185,24 @@ impl PrivateStream {
         encode: impl FnOnce() -> Vec<u8>,
     ) {
         self.last_sent = now;
-        if let Some(ring) = &mut self.ring {
-            // Kept for long: without the room that was left behind its end.
-            let message = Bytes::copy_from_slice(&encode());
-            ring.push(&message, rings);
-            self.send(&message, batch);
-        }
+        // Kept for long: without the room that was left behind its end.
+        let message = Bytes::copy_from_slice(&encode());
+        self.ring.push(&message, rings);
+        self.send(&message, batch);
     }
 
-    /// Whether its readers are due a sign of life. What nobody has read for long is given up.
-    fn is_silent(&mut self, heartbeat_ns: u64, rings: &mut RingBudget, now: UnixNanos) -> bool {
-        if self.readers.is_empty()
-            && now.since(self.left_at) >= rings.keep_ns()
-            && let Some(mut ring) = self.ring.take()
-        {
-            ring.clear(rings);
-        }
+    /// Whether its readers are due a sign of life.
+    fn is_silent(&self, heartbeat_ns: u64, now: UnixNanos) -> bool {
         !self.readers.is_empty() && now.since(self.last_sent) >= heartbeat_ns
+    }
+
+    /// Whether it is read, or was not long ago; if not, the room of its messages is given back.
+    fn is_kept(&mut self, rings: &mut RingBudget, now: UnixNanos) -> bool {
+        let is_kept = !self.readers.is_empty() || now.since(self.left_at) < rings.keep_ns();
+        if !is_kept {
+            self.ring.clear(rings);
+        }
+        is_kept
     }
 
     fn beat(&mut self, stream: StreamKey, seq: Sequence, now: UnixNanos, batch: &mut Batch) {
