@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::inbox::{Delivery, Inbox, Item, ReaderId, Terms};
+use super::ending::Ending;
+use super::inbox::{Delivery, Inbox, Inboxes, Item, ReaderId, Terms};
 use super::orders::Orders;
-use super::queue::{Ending, OutboundQueue};
 use super::stream::{Publication, StreamId};
 use super::ticket::Ticket;
 use crate::types::Sequence;
@@ -19,13 +19,14 @@ use crate::types::Sequence;
 const DELIVERY_BYTES: usize = 64 * 1024;
 
 /// Subscribers by shard and stream, and what is about to leave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fanout {
+    inboxes: Inboxes,
+    /// By place.
     shards: Vec<Shard>,
     /// By stream: places of shards, and how many readers each has. Those with none are not listed.
     by_stream: Vec<Vec<(usize, usize)>>,
-    /// The streams of every reader: one set for all, since most have one stream.
-    by_reader: BTreeSet<(ReaderId, StreamId)>,
+    readers: Readers,
 }
 
 #[derive(Debug)]
@@ -34,21 +35,43 @@ struct Shard {
     delivery: Delivery,
 }
 
+/// Who reads what. The pipeline knows that and is believed; builds with assertions check it, and only they hold anything here.
+#[derive(Debug, Default)]
+struct Readers(BTreeSet<(ReaderId, StreamId)>);
+
+impl Readers {
+    fn join(&mut self, reader: ReaderId, stream: StreamId) {
+        if cfg!(debug_assertions) {
+            assert!(self.0.insert((reader, stream)), "{reader} reads {stream:?} already");
+        }
+    }
+
+    fn hold(&self, reader: ReaderId, stream: StreamId) {
+        if cfg!(debug_assertions) {
+            assert!(self.0.contains(&(reader, stream)), "{reader} does not read {stream:?}");
+        }
+    }
+
+    fn leave(&mut self, reader: ReaderId, stream: StreamId) {
+        if cfg!(debug_assertions) {
+            assert!(self.0.remove(&(reader, stream)), "{reader} does not read {stream:?}");
+        }
+    }
+}
+
 impl Fanout {
     /// An empty table.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(inboxes: Inboxes) -> Self {
+        let shard = |inbox: &Arc<Inbox>| Shard { inbox: Arc::clone(inbox), delivery: Delivery::default() };
+        let shards = inboxes.iter().map(shard).collect();
+        Self { inboxes, shards, by_stream: Vec::new(), readers: Readers::default() }
     }
 
-    /// Lets `queue` get everything that is published to `stream` from now on, behind message `seq`. Subscribing again
-    /// changes nothing.
-    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, terms: Terms, queue: &OutboundQueue) {
-        let reader = queue.reader();
-        if !self.by_reader.insert((reader, stream)) {
-            return;
-        }
-        let shard = self.shard(queue);
+    /// Lets a reader that does not read it get everything that is published to `stream` from now on, behind message `seq`.
+    pub fn subscribe(&mut self, stream: StreamId, seq: Sequence, terms: Terms, reader: ReaderId) {
+        self.readers.join(reader, stream);
+        let shard = self.inboxes.shard_of(reader);
         if self.by_stream.len() <= stream.index() {
             self.by_stream.resize_with(stream.index() + 1, Vec::new);
         }
@@ -60,33 +83,27 @@ impl Fanout {
         self.shards[shard].delivery.items.push(Item::Join { stream, reader, seq: seq.get(), terms });
     }
 
-    /// Lets a subscriber that was left behind go on behind message `seq`. Who is not subscribed any more stays so.
-    pub fn rejoin(&mut self, stream: StreamId, seq: Sequence, queue: &OutboundQueue) {
-        let reader = queue.reader();
-        if self.by_reader.contains(&(reader, stream)) {
-            self.tell(queue, Item::Rejoin { stream, reader, seq: seq.get() });
-        }
+    /// Lets a reader that was left behind go on behind message `seq`.
+    pub fn rejoin(&mut self, stream: StreamId, seq: Sequence, reader: ReaderId) {
+        self.readers.hold(reader, stream);
+        self.tell(reader, Item::Rejoin { stream, reader, seq: seq.get() });
     }
 
-    /// Ends that. A queue that was not subscribed stays so.
-    pub fn unsubscribe(&mut self, stream: StreamId, queue: &OutboundQueue) {
-        let reader = queue.reader();
-        if !self.by_reader.remove(&(reader, stream)) {
-            return;
-        }
-        let shard = self.shard(queue);
-        self.forget(stream, shard);
-        self.shards[shard].delivery.items.push(Item::Leave { stream, reader });
+    /// Ends that for a reader that reads it.
+    pub fn unsubscribe(&mut self, stream: StreamId, reader: ReaderId) {
+        self.forget(stream, reader);
+        self.tell(reader, Item::Leave { stream, reader });
     }
 
-    /// Ends all subscriptions of a queue, whose session has ended; its shard knows that.
-    pub fn remove_all(&mut self, queue: &OutboundQueue) {
-        let (shard, reader) = (self.shard(queue), queue.reader());
-        let streams: Vec<_> =
-            self.by_reader.range((reader, StreamId::MIN)..=(reader, StreamId::MAX)).copied().collect();
-        for subscription in streams {
-            self.by_reader.remove(&subscription);
-            self.forget(subscription.1, shard);
+    /// The same for one whose session has ended; its shard knows that.
+    pub fn forget(&mut self, stream: StreamId, reader: ReaderId) {
+        self.readers.leave(reader, stream);
+        let shard = self.inboxes.shard_of(reader);
+        let Some(shards) = self.by_stream.get_mut(stream.index()) else { return };
+        let Some(place) = shards.iter().position(|(place, _)| *place == shard) else { return };
+        shards[place].1 -= 1;
+        if shards[place].1 == 0 {
+            shards.swap_remove(place);
         }
     }
 
@@ -103,33 +120,33 @@ impl Fanout {
     }
 
     /// Sends a message to one reader.
-    pub fn send(&mut self, queue: &OutboundQueue, message: Bytes) {
-        self.tell(queue, Item::Message { reader: queue.reader(), message });
+    pub fn send(&mut self, reader: ReaderId, message: Bytes) {
+        self.tell(reader, Item::Message { reader, message });
     }
 
     /// Writes a text to one reader, straight into what leaves for its shard.
-    pub fn write(&mut self, queue: &OutboundQueue, encode: impl FnOnce(&mut Vec<u8>)) {
-        let shard = self.shard(queue);
+    pub fn write(&mut self, reader: ReaderId, encode: impl FnOnce(&mut Vec<u8>)) {
+        let shard = self.inboxes.shard_of(reader);
         let Shard { inbox, delivery } = &mut self.shards[shard];
-        delivery.write(queue.reader(), encode);
+        delivery.write(reader, encode);
         if delivery.bytes.len() >= DELIVERY_BYTES {
             inbox.deliver(delivery);
         }
     }
 
     /// Sends framed messages to one reader.
-    pub fn piece(&mut self, queue: &OutboundQueue, frames: Bytes, messages: u64, ticket: Ticket) {
-        self.tell(queue, Item::Piece { reader: queue.reader(), frames, messages, ticket });
+    pub fn piece(&mut self, reader: ReaderId, frames: Bytes, messages: u64, ticket: Ticket) {
+        self.tell(reader, Item::Piece { reader, frames, messages, ticket });
     }
 
     /// Sends the orders that rest in the instrument of a stream to one reader.
-    pub fn orders(&mut self, stream: StreamId, orders: Orders, notice: Option<Bytes>, queue: &OutboundQueue) {
-        self.tell(queue, Item::Orders { stream, reader: queue.reader(), orders, notice });
+    pub fn orders(&mut self, stream: StreamId, orders: Orders, notice: Option<Bytes>, reader: ReaderId) {
+        self.tell(reader, Item::Orders { stream, reader, orders, notice });
     }
 
     /// Ends a reader's connection after everything before.
-    pub fn finish(&mut self, queue: &OutboundQueue, ending: Ending, notice: Option<Bytes>) {
-        self.tell(queue, Item::Finish { reader: queue.reader(), ending, notice });
+    pub fn finish(&mut self, reader: ReaderId, ending: Ending, notice: Option<Bytes>) {
+        self.tell(reader, Item::Finish { reader, ending, notice });
     }
 
     /// Lets everything leave. Waits for shards that have too much to do.
@@ -139,34 +156,16 @@ impl Fanout {
         }
     }
 
-    /// How many queues get this stream.
+    /// How many readers get this stream.
     #[must_use]
     pub fn subscribers(&self, stream: StreamId) -> usize {
         let shards = self.by_stream.get(stream.index()).into_iter().flatten();
         shards.map(|(_, readers)| readers).sum()
     }
 
-    fn tell(&mut self, queue: &OutboundQueue, item: Item) {
-        let shard = self.shard(queue);
+    fn tell(&mut self, reader: ReaderId, item: Item) {
+        let shard = self.inboxes.shard_of(reader);
         self.shards[shard].delivery.items.push(item);
-    }
-
-    /// The place of a queue's shard; there are about as many shards as processors.
-    fn shard(&mut self, queue: &OutboundQueue) -> usize {
-        let known = self.shards.iter().position(|shard| Arc::ptr_eq(&shard.inbox, queue.inbox()));
-        known.unwrap_or_else(|| {
-            self.shards.push(Shard { inbox: Arc::clone(queue.inbox()), delivery: Delivery::default() });
-            self.shards.len() - 1
-        })
-    }
-
-    fn forget(&mut self, stream: StreamId, shard: usize) {
-        let Some(shards) = self.by_stream.get_mut(stream.index()) else { return };
-        let Some(place) = shards.iter().position(|(place, _)| *place == shard) else { return };
-        shards[place].1 -= 1;
-        if shards[place].1 == 0 {
-            shards.swap_remove(place);
-        }
     }
 }
 
@@ -204,13 +203,12 @@ mod tests {
 
     #[test]
     fn a_shard_gets_its_readers_streams_once_and_nobody_elses() {
-        let mut fanout = Fanout::new();
         let (one, two) = (inbox(), inbox());
-        let readers = [(&one, 1), (&one, 2), (&two, 3)].map(|(at, n)| OutboundQueue::new(Arc::clone(at), n));
-        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[0]);
-        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[1]);
-        fanout.subscribe(stream(7), Sequence::ZERO, TERMS, &readers[2]);
+        let mut fanout = Fanout::new(Inboxes::new([Arc::clone(&two), Arc::clone(&one)]));
+        let readers = [1, 3, 2];
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, readers[0]);
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, readers[1]);
+        fanout.subscribe(stream(7), Sequence::ZERO, TERMS, readers[2]);
         assert_eq!(fanout.subscribers(stream(1)), 2);
         for (instrument, text) in [(1, "{a"), (7, "b"), (9, "c")] {
             fanout.publish(&publication(instrument, text));
@@ -223,7 +221,7 @@ mod tests {
             first.items,
             [
                 Item::Join { stream: stream(1), reader: 1, seq: 0, terms: TERMS },
-                Item::Join { stream: stream(1), reader: 2, seq: 0, terms: TERMS },
+                Item::Join { stream: stream(1), reader: 3, seq: 0, terms: TERMS },
                 Item::Frames { stream: stream(1), bytes: 0..4, messages: 1, last: 1 },
             ]
         );
@@ -231,16 +229,16 @@ mod tests {
 
     #[test]
     fn messages_to_a_reader_keep_their_place_among_those_of_its_streams() {
-        let (mut fanout, inbox) = (Fanout::new(), inbox());
-        let reader = OutboundQueue::new(Arc::clone(&inbox), 5);
+        let (inbox, reader) = (inbox(), 5);
+        let mut fanout = Fanout::new(Inboxes::new([Arc::clone(&inbox)]));
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
-        fanout.send(&reader, text("snapshot"));
-        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &reader);
+        fanout.send(reader, text("snapshot"));
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, reader);
         fanout.publish(&publication(1, "a"));
-        fanout.send(&reader, text("fill"));
-        fanout.write(&reader, |bytes| bytes.extend_from_slice(b"answer"));
+        fanout.send(reader, text("fill"));
+        fanout.write(reader, |bytes| bytes.extend_from_slice(b"answer"));
         fanout.publish(&publication(1, "b"));
-        fanout.finish(&reader, Ending::SLOW, None);
+        fanout.finish(reader, Ending::SLOW, None);
         fanout.flush();
         assert_eq!(
             taken(&inbox).items,
@@ -258,20 +256,21 @@ mod tests {
 
     #[test]
     fn after_the_last_reader_of_a_shard_left_nothing_more_comes() {
-        let (mut fanout, inbox) = (Fanout::new(), inbox());
-        let readers = [1, 2].map(|reader| OutboundQueue::new(Arc::clone(&inbox), reader));
-        readers.iter().for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, TERMS, reader));
-        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, &readers[1]);
-        fanout.unsubscribe(stream(0), &readers[0]);
-        fanout.unsubscribe(stream(0), &readers[0]);
+        let inbox = inbox();
+        let mut fanout = Fanout::new(Inboxes::new([Arc::clone(&inbox)]));
+        let readers = [1, 2];
+        readers.into_iter().for_each(|reader| fanout.subscribe(stream(0), Sequence::ZERO, TERMS, reader));
+        fanout.subscribe(stream(1), Sequence::ZERO, TERMS, readers[1]);
+        fanout.unsubscribe(stream(0), readers[0]);
         assert_eq!(fanout.subscribers(stream(0)), 1);
-        fanout.remove_all(&readers[1]);
+        fanout.forget(stream(0), readers[1]);
+        fanout.forget(stream(1), readers[1]);
         fanout.publish(&publication(0, "a"));
         fanout.publish(&publication(1, "b"));
         fanout.flush();
         let taken = taken(&inbox);
         assert!(taken.bytes.is_empty());
         assert_eq!(taken.items.last(), Some(&Item::Leave { stream: stream(0), reader: 1 }));
-        assert!(fanout.by_reader.is_empty() && fanout.by_stream.iter().all(Vec::is_empty));
+        assert!(fanout.by_stream.iter().all(Vec::is_empty));
     }
 }

@@ -5,14 +5,15 @@
 //! [`INBOX_ITEMS_MAX`] the releasing thread waits, since a shard never waits for anybody and only lacks time.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use sealfeed_wire::OnSlow;
 
+use super::ending::Ending;
 use super::frame::{FrameKind, push_frame};
 use super::orders::Orders;
-use super::queue::Ending;
 use super::stream::StreamId;
 use super::ticket::Ticket;
 
@@ -283,9 +284,42 @@ impl Inbox {
     }
 }
 
+/// The inboxes of all shards, and so which shard has which reader.
+#[derive(Clone, Debug)]
+pub struct Inboxes(Arc<[Arc<Inbox>]>);
+
+impl Inboxes {
+    /// Those of the shards in their order.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn new(shards: impl IntoIterator<Item = Arc<Inbox>>) -> Self {
+        let inboxes: Arc<[Arc<Inbox>]> = shards.into_iter().collect();
+        assert!(!inboxes.is_empty(), "a server has a shard");
+        Self(inboxes)
+    }
+
+    /// The place of the shard that has this reader.
+    #[must_use]
+    pub fn shard_of(&self, reader: ReaderId) -> usize {
+        usize::try_from(reader % self.0.len() as u64).unwrap_or_default()
+    }
+
+    /// Where the shard of this reader is told things.
+    #[must_use]
+    pub fn of(&self, reader: ReaderId) -> &Arc<Inbox> {
+        &self.0[self.shard_of(reader)]
+    }
+
+    /// All of them, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Inbox>> {
+        self.0.iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;

@@ -21,11 +21,6 @@ pub const STREAMS_PER_INSTRUMENT: u32 = KINDS * 2;
 pub struct StreamId(u32);
 
 impl StreamId {
-    /// The first one in a table indexed by stream.
-    pub(super) const MIN: Self = Self(0);
-    /// The last one that there could be.
-    pub(super) const MAX: Self = Self(u32::MAX);
-
     /// The stream at a place, for tests of what does not know instruments.
     #[cfg(test)]
     pub(crate) const fn from_index(index: u32) -> Self {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sealfeed_wire::reply::OrderStatus;
 
+use super::SessionHandle;
 use super::answers::Envelope;
 use crate::execute::Answer;
-use crate::feed::{Ending, Orders, OutboundQueue, Publication, StreamId, Terms, Ticket};
+use crate::feed::{Ending, Orders, Publication, ReaderId, StreamId, Terms, Ticket};
 use crate::types::Sequence;
 
 /// Memory that an empty batch keeps.
@@ -40,14 +41,14 @@ impl Batch {
     }
 
     /// Sends an encoded message to one session.
-    pub(super) fn send(&mut self, queue: &Arc<OutboundQueue>, message: impl Into<Bytes>) {
-        self.outputs.push(Output::Send { queue: Arc::clone(queue), message: message.into() });
+    pub(super) fn send(&mut self, session: &SessionHandle, message: impl Into<Bytes>) {
+        self.outputs.push(Output::Send { reader: session.number, message: message.into() });
     }
 
     /// Ends a session after everything before, with `notice` as its last message.
-    pub(super) fn finish(&mut self, queue: &Arc<OutboundQueue>, ending: Ending, notice: Option<Vec<u8>>) {
+    pub(super) fn finish(&mut self, session: &SessionHandle, ending: Ending, notice: Option<Vec<u8>>) {
         let notice = notice.map(Bytes::from);
-        self.outputs.push(Output::Finish { queue: Arc::clone(queue), ending, notice });
+        self.outputs.push(Output::Finish { reader: session.number, ending, notice });
     }
 
     /// Moves the publications behind the outputs so far.
@@ -72,8 +73,8 @@ pub(super) enum Output {
         seq: Sequence,
         /// How it is read.
         terms: Terms,
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
     },
     /// From here on, a session that was left behind gets a stream again.
     Rejoin {
@@ -81,8 +82,8 @@ pub(super) enum Output {
         stream: StreamId,
         /// Number of its last message before.
         seq: Sequence,
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
     },
     /// All orders that rest in an instrument to one session, and what was published since.
     Orders {
@@ -92,27 +93,27 @@ pub(super) enum Output {
         orders: Orders,
         /// A notice behind it, if there is one.
         notice: Option<Bytes>,
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
     },
     /// From here on, it does not.
     Unsubscribe {
         /// Which stream.
         stream: StreamId,
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
     },
     /// One message to one session.
     Send {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
         /// The message.
         message: Bytes,
     },
     /// Framed messages to one session.
     Piece {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
         /// Whole frames.
         frames: Bytes,
         /// How many.
@@ -122,8 +123,8 @@ pub(super) enum Output {
     },
     /// The answer to an order; its receipt is known only when its entry is durable.
     Answer {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
         /// What is answered, and on which entry it stands.
         answer: Arc<Answer>,
         /// How: the request's name and the state of the limits.
@@ -131,8 +132,8 @@ pub(super) enum Output {
     },
     /// The answer to `order.status`, complete but for the receipt: the first answer may still wait for its own.
     Status {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
         /// What is said.
         status: Box<OrderStatus>,
         /// The first answer; `None` if the identifier was never seen.
@@ -140,16 +141,18 @@ pub(super) enum Output {
     },
     /// After everything before it, the session ends.
     Finish {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Whose.
+        reader: ReaderId,
         /// How.
         ending: Ending,
         /// Its last message, if it gets one.
         notice: Option<Bytes>,
     },
-    /// The session is gone: all its subscriptions end.
+    /// The session is gone, and does not get a stream any more.
     Forget {
-        /// Whose queue.
-        queue: Arc<OutboundQueue>,
+        /// Which stream.
+        stream: StreamId,
+        /// Whose.
+        reader: ReaderId,
     },
 }

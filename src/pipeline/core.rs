@@ -236,13 +236,13 @@ impl Core {
             Command::Logout { session, id, cancel_orders } => {
                 self.logged_out.insert(session.number, cancel_orders);
                 batch.send(
-                    &session.queue,
+                    &session,
                     encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
                 );
                 let ending = Ending { close: CloseCode::Normal, reason: None };
-                batch.finish(&session.queue, ending, None);
+                batch.finish(&session, ending, None);
             }
-            Command::Finish { session, ending, notice } => batch.finish(&session.queue, ending, notice),
+            Command::Finish { session, ending, notice } => batch.finish(&session, ending, notice),
             Command::Resync { session, stream, subscription, after } => {
                 self.resync(&session, (stream, subscription), after, now, batch)?;
             }
@@ -402,13 +402,15 @@ impl Core {
         batch: &mut Batch,
     ) -> Result<(), JournalError> {
         self.end_retelling(session)?;
-        for stream in self.subscriptions.remove_session(session.number) {
-            self.leave(stream, now);
+        for ended in self.subscriptions.remove_session(session.number) {
+            self.leave(ended.stream, now);
+            if ended.was_live() {
+                batch.outputs.push(Output::Forget { stream: ended.stream, reader: session.number });
+            }
         }
         self.moves.forget(session.number);
         self.reports.forget(session, now);
         self.publisher_gone(session, now, batch)?;
-        batch.outputs.push(Output::Forget { queue: Arc::clone(&session.queue) });
         self.journal.record_in(&session.trail, event).map(drop)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use arc_swap::ArcSwap;
 use proptest::prelude::*;
 use sealfeed_audit::reader::{Entry, entries};
 use sealfeed_wire::{KeyedMac, Nonce, Op, OrderKey, SignedOp, request};
@@ -14,9 +13,9 @@ use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::replay::{How, Report, Verdict, reexecute, reexecute_with};
 use crate::execute::replay::{Output as Expected, follow};
 use crate::execute::{Engine, EngineOptions, Outcome, ReportMessage, ReportStream, RestoreError, restore};
-use crate::feed::{Encoding, Inbox, OutboundQueue};
-use crate::gate::{PublishedRate, SessionGate};
-use crate::journal::{self, Event, SessionTrail};
+use crate::feed::{Encoding, Inbox};
+use crate::gate::SessionGate;
+use crate::journal::{self, Event};
 use crate::source::{Member, OrderSlot, SyntheticOrder, SyntheticTerms};
 use crate::types::{
     BookDecimals, Entitlement, Epoch, Instrument, InstrumentId, Instruments, MarketDepth, OrderKind,
@@ -179,17 +178,9 @@ fn session(firm: &str, user: &str) -> (SessionGate, OrderKey, Arc<SessionHandle>
     let key = OrderKey::from_bytes([7; 32]);
     let rights = OrderRights::unbounded("traders", SymbolPatterns::new(["*"]), 1_000);
     let gate = SessionGate::new(principal.clone(), id, &key, None, None, &SessionLimits::default());
-    let handle = SessionHandle {
-        number: 1,
-        principal,
-        entitlement: ArcSwap::from_pointee(Entitlement { orders: Some(rights), ..Entitlement::default() }),
-        encoding: Encoding::Json,
-        resume_bytes_max: 1_000,
-        messages: PublishedRate::default(),
-        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
-        trail: SessionTrail::new(id),
-        is_revoked: std::sync::atomic::AtomicBool::new(false),
-    };
+    let entitlement = Arc::new(Entitlement { orders: Some(rights), ..Entitlement::default() });
+    let inbox = Arc::new(Inbox::new(|| {}));
+    let handle = SessionHandle::new((1, id), principal, entitlement, Encoding::Json, 1_000, inbox);
     (gate, key, Arc::new(handle))
 }
 

@@ -129,14 +129,12 @@ impl Core {
             refused: Vec::new(),
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(&session.queue, encoded(&reply));
+        batch.send(session, encoded(&reply));
         match (resume, resumed) {
-            (_, Some(Ok(missed))) => {
-                missed.into_iter().for_each(|message| batch.send(&session.queue, message))
-            }
+            (_, Some(Ok(missed))) => missed.into_iter().for_each(|message| batch.send(session, message)),
             (Some(point), Some(Err(_))) => {
                 let lost = gap(key(request.channel, epoch), point, at);
-                lost.into_iter().for_each(|message| batch.send(&session.queue, message));
+                lost.into_iter().for_each(|message| batch.send(session, message));
             }
             _ => {}
         }

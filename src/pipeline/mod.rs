@@ -52,7 +52,7 @@ use sealfeed_wire::{ClientOrderId, RequestId, Subscribe};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::feed::{Delivered, Ending, StreamId, Ticket};
+use crate::feed::{Delivered, Ending, Inboxes, StreamId, Ticket};
 use crate::gate::{AuthenticRequest, NonceFill};
 use crate::journal::event::Disconnect;
 use crate::journal::{Journal, JournalError};
@@ -298,7 +298,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the two threads. Market data waits for at most `flush_interval` for more of it.
+    /// Starts the two threads. What leaves is put into the `inboxes`; market data waits for at most `flush_interval` for more of it.
     ///
     /// # Errors
     /// The operating system refuses a thread.
@@ -307,14 +307,14 @@ impl Pipeline {
         journal: Journal,
         clock: Clock,
         shutdown: Shutdown,
-        flush_interval: Duration,
+        (flush_interval, inboxes): (Duration, Inboxes),
     ) -> std::io::Result<Self> {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let nonces = core.nonce_fill();
         let (sources, source_receiver) = mpsc::channel(SOURCE_BATCHES_MAX);
         let (stop, stopped) = oneshot::channel();
         core.begin_reading(&commands, &clock)?;
-        let (release_sender, release) = release::start(journal, shutdown.clone(), flush_interval)?;
+        let (release_sender, release) = release::start(journal, shutdown.clone(), flush_interval, inboxes)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let mut driver = Driver { core, clock, release: release_sender, shutdown };
         let thread = std::thread::Builder::new().name("pipeline".into()).spawn(move || {

@@ -192,7 +192,7 @@ impl Core {
             }
         }
         notice.changed = changed.into_iter().map(|(channel, symbols)| Changed { channel, symbols }).collect();
-        batch.send(&session.queue, encoded(&notice));
+        batch.send(session, encoded(&notice));
         for ((channel, _), granted) in begun {
             self.begin_streams(session, channel, granted.into_iter().map(|(_, one)| one), batch)?;
         }

@@ -185,7 +185,7 @@ impl Core {
         batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
         self.engine.set_dead_man(owner, dead_man_due(admitted.timeout_ms(), now));
         batch.send(
-            &message.session.queue,
+            message.session,
             encoded(&Done {
                 id: message.id.clone(),
                 token_expires: None,
@@ -242,7 +242,7 @@ impl Core {
                 place.send(ReloadRequest { session, id, entry });
             }
             None => batch.send(
-                &message.session.queue,
+                message.session,
                 encoded(&Done {
                     id: message.id.clone(),
                     token_expires: None,

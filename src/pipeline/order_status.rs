@@ -46,11 +46,7 @@ impl Core {
                 status.reason = Some(code.into());
             }
         }
-        batch.outputs.push(Output::Status {
-            queue: Arc::clone(&session.queue),
-            status: Box::new(status),
-            answer,
-        });
+        batch.outputs.push(Output::Status { reader: session.number, status: Box::new(status), answer });
     }
 
     fn describe(&self, id: OrderId, status: &mut OrderStatus) {

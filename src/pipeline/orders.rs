@@ -116,7 +116,7 @@ impl Core {
         };
         let answer = self.engine.bind(message.owner, answer);
         let envelope = self.envelope(message);
-        batch.outputs.push(Output::Answer { queue: Arc::clone(&message.session.queue), answer, envelope });
+        batch.outputs.push(Output::Answer { reader: message.session.number, answer, envelope });
     }
 
     fn envelope(&self, message: &Message<'_>) -> Envelope {
@@ -182,7 +182,7 @@ impl Core {
             cl_ord_id: message.order.decoded().ok().and_then(DecodedBody::client_order_id),
             ..ErrorReply::new(message.id.clone(), refused.code)
         };
-        batch.send(&message.session.queue, encoded(&reply));
+        batch.send(message.session, encoded(&reply));
     }
 
     fn record_refusal(
@@ -230,7 +230,7 @@ impl Core {
         };
         batch.depends_on(self.journal.record_in(&message.session.trail, event)?);
         batch.outputs.push(Output::Answer {
-            queue: Arc::clone(&message.session.queue),
+            reader: message.session.number,
             answer,
             envelope: self.envelope(message),
         });

@@ -119,7 +119,7 @@ impl Core {
             }
         }
         batch.send(
-            &message.session.queue,
+            message.session,
             encoded(&Done {
                 id: message.id.clone(),
                 token_expires: None,

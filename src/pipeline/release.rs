@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::answers::to_wire;
 use super::batch::{Batch, Output};
 use crate::execute::Answer;
-use crate::feed::Fanout;
+use crate::feed::{Fanout, Inboxes};
 use crate::journal::{Journal, JournalError};
 use crate::shutdown::{Shutdown, StopReason};
 
@@ -48,11 +48,12 @@ pub(super) fn start(
     journal: Journal,
     shutdown: Shutdown,
     flush_interval: Duration,
+    inboxes: Inboxes,
 ) -> std::io::Result<(ReleaseSender, JoinHandle<()>)> {
     let (batches, receiver) = sync_channel(RELEASES_MAX);
     let (returned, spare) = sync_channel(RELEASES_MAX);
     let thread = std::thread::Builder::new().name("release".into()).spawn(move || {
-        if let Err(error) = run(&receiver, &returned, &journal, flush_interval) {
+        if let Err(error) = run(&receiver, &returned, &journal, flush_interval, inboxes) {
             shutdown.stop(StopReason::LogFailed(crate::telemetry::chain(&error)));
         }
     })?;
@@ -64,8 +65,9 @@ fn run(
     returned: &SyncSender<Batch>,
     journal: &Journal,
     flush_interval: Duration,
+    inboxes: Inboxes,
 ) -> Result<(), JournalError> {
-    let mut fanout = Fanout::default();
+    let mut fanout = Fanout::new(inboxes);
     // When what is held back leaves, if anything is.
     let mut flush_at: Option<Instant> = None;
     loop {
@@ -105,23 +107,23 @@ fn run(
 fn let_out(output: Output, fanout: &mut Fanout, journal: &Journal) -> Result<(), JournalError> {
     match output {
         Output::Publish(publication) => fanout.publish(&publication),
-        Output::Subscribe { stream, seq, terms, queue } => fanout.subscribe(stream, seq, terms, &queue),
-        Output::Rejoin { stream, seq, queue } => fanout.rejoin(stream, seq, &queue),
-        Output::Orders { stream, orders, notice, queue } => fanout.orders(stream, orders, notice, &queue),
-        Output::Unsubscribe { stream, queue } => fanout.unsubscribe(stream, &queue),
-        Output::Send { queue, message } => fanout.send(&queue, message),
-        Output::Piece { queue, frames, messages, ticket } => fanout.piece(&queue, frames, messages, ticket),
-        Output::Answer { queue, answer, envelope } => {
+        Output::Subscribe { stream, seq, terms, reader } => fanout.subscribe(stream, seq, terms, reader),
+        Output::Rejoin { stream, seq, reader } => fanout.rejoin(stream, seq, reader),
+        Output::Orders { stream, orders, notice, reader } => fanout.orders(stream, orders, notice, reader),
+        Output::Unsubscribe { stream, reader } => fanout.unsubscribe(stream, reader),
+        Output::Send { reader, message } => fanout.send(reader, message),
+        Output::Piece { reader, frames, messages, ticket } => fanout.piece(reader, frames, messages, ticket),
+        Output::Answer { reader, answer, envelope } => {
             let receipt = receipt(&answer, journal)?;
-            fanout.write(&queue, |text| envelope.encode(&answer, receipt, text));
+            fanout.write(reader, |text| envelope.encode(&answer, receipt, text));
         }
-        Output::Status { queue, mut status, answer } => {
+        Output::Status { reader, mut status, answer } => {
             // The answer itself has left before: one queue, first in, first out.
             status.receipt = answer.as_ref().and_then(|answer| answer.receipt.get()).map(to_wire);
-            fanout.write(&queue, |text| status.encode(text));
+            fanout.write(reader, |text| status.encode(text));
         }
-        Output::Finish { queue, ending, notice } => fanout.finish(&queue, ending, notice),
-        Output::Forget { queue } => fanout.remove_all(&queue),
+        Output::Finish { reader, ending, notice } => fanout.finish(reader, ending, notice),
+        Output::Forget { stream, reader } => fanout.forget(stream, reader),
     }
     Ok(())
 }

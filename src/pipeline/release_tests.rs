@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::batch::{Batch, Output};
 use super::release::{self, ReleaseSender};
 use super::tests::journal;
-use crate::feed::{Delivery, Encoding, Inbox, Item, OutboundQueue, Publication, StreamId, Terms};
+use crate::feed::{Delivery, Encoding, Inbox, Inboxes, Item, Publication, ReaderId, StreamId, Terms};
 use crate::journal::Journal;
 use crate::shutdown::Shutdown;
 use crate::types::Sequence;
@@ -23,10 +23,12 @@ struct Bench {
     thread: std::thread::JoinHandle<()>,
     inbox: Arc<Inbox>,
     woken: std::sync::mpsc::Receiver<()>,
-    queue: Arc<OutboundQueue>,
     journal: Journal,
     _folder: TempDir,
 }
+
+/// The one reader.
+const READER: ReaderId = 1;
 
 fn stream() -> StreamId {
     StreamId::from_index(0)
@@ -37,18 +39,18 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let shutdown = Shutdown::new();
         let journal = journal(&folder, &shutdown);
-        let (sender, thread) = release::start(journal.clone(), shutdown, flush_interval).unwrap();
         let (wake, woken) = std::sync::mpsc::sync_channel(64);
         let inbox = Arc::new(Inbox::new(move || {
             let _ = wake.try_send(());
         }));
-        let queue = Arc::new(OutboundQueue::new(Arc::clone(&inbox), 1));
-        let bench = Self { sender, thread, inbox, woken, queue, journal, _folder: folder };
+        let inboxes = Inboxes::new([Arc::clone(&inbox)]);
+        let (sender, thread) = release::start(journal.clone(), shutdown, flush_interval, inboxes).unwrap();
+        let bench = Self { sender, thread, inbox, woken, journal, _folder: folder };
         let joined = Output::Subscribe {
             stream: stream(),
             seq: Sequence::ZERO,
             terms: Terms { subscription: 1, on_slow: OnSlow::Disconnect },
-            queue: Arc::clone(&bench.queue),
+            reader: READER,
         };
         bench.turn(joined);
         assert_eq!(bench.arrived().items.len(), 1, "a subscription does not wait");
@@ -72,7 +74,7 @@ impl Bench {
     }
 
     fn reply(&self) {
-        self.turn(Output::Send { queue: Arc::clone(&self.queue), message: Bytes::from_static(b"{}") });
+        self.turn(Output::Send { reader: READER, message: Bytes::from_static(b"{}") });
     }
 
     /// What the shard finds when it is woken.

@@ -61,7 +61,7 @@ impl Core {
             Ok(()) => encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
             Err(code) => encoded(&ErrorReply::new(id, code)),
         };
-        batch.send(&session.queue, answer);
+        batch.send(session, answer);
     }
 }
 

@@ -214,7 +214,7 @@ impl PrivateStream {
 
     fn send(&self, message: &Bytes, batch: &mut Batch) {
         for reader in &self.readers {
-            batch.send(&reader.queue, message.clone());
+            batch.send(reader, message.clone());
         }
     }
 }

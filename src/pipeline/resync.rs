@@ -35,7 +35,7 @@ impl Core {
         let orders = if is_behind { feed.orders(stream, now, 0) } else { Ok(None) };
         let Ok(orders) = orders else {
             // Without them it cannot go on, and it was told of no loss yet: it comes back and begins anew.
-            batch.finish(&session.queue, Ending::SLOW, None);
+            batch.finish(session, Ending::SLOW, None);
             return Ok(());
         };
         let place = Delivered { stream, first: 0, last: 0 };
@@ -56,13 +56,13 @@ impl Core {
             let encode = if has_state { encode_skipped } else { encode_gap };
             encode(&mut notice, &gap);
             let messages = [Bytes::from(notice)].into_iter().chain(present.state);
-            messages.for_each(|message| batch.send(&session.queue, message));
+            messages.for_each(|message| batch.send(session, message));
             match orders {
                 Some(orders) => self.send_orders(session, stream, orders, present.stale, batch)?,
-                None => present.stale.into_iter().for_each(|stale| batch.send(&session.queue, stale)),
+                None => present.stale.into_iter().for_each(|stale| batch.send(session, stale)),
             }
         }
-        batch.outputs.push(Output::Rejoin { stream, seq: present.seq, queue: Arc::clone(&session.queue) });
+        batch.outputs.push(Output::Rejoin { stream, seq: present.seq, reader: session.number });
         Ok(())
     }
 }

@@ -173,7 +173,7 @@ impl Core {
         let (piece, last, is_end) = match retelling {
             Retelling::Read { piece, last, is_end } => (piece, last, is_end),
             Retelling::Lost { ending } => {
-                batch.finish(&session.queue, ending, None);
+                batch.finish(session, ending, None);
                 return Ok(());
             }
         };
@@ -181,15 +181,15 @@ impl Core {
         // What came before has left: its ticket has come back.
         (retold.left, retold.sent) = (retold.sent, last);
         if let Some(Piece { frames, messages, ticket }) = piece {
-            let queue = Arc::clone(&session.queue);
-            batch.outputs.push(Output::Piece { queue, frames, messages, ticket });
+            let reader = session.number;
+            batch.outputs.push(Output::Piece { reader, frames, messages, ticket });
         }
         if is_end && self.relieves(session, key, retold, batch)? {
             return Ok(());
         }
         retold.attempts = if is_end { retold.attempts + 1 } else { 0 };
         if retold.attempts > ATTEMPTS_MAX {
-            batch.finish(&session.queue, Ending::because(Code::SesPositionLost), None);
+            batch.finish(session, Ending::because(Code::SesPositionLost), None);
         }
         self.subscriptions.set_retold(session.number, key, retold);
         if is_end {
@@ -217,8 +217,8 @@ impl Core {
             _ => return Ok(false),
         };
         let seq = messages.iter().fold(sent, |seq, _| seq.next());
-        messages.into_iter().for_each(|message| batch.send(&session.queue, message));
-        batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
+        messages.into_iter().for_each(|message| batch.send(session, message));
+        batch.outputs.push(Output::Subscribe { stream, seq, terms, reader: session.number });
         self.subscriptions.end_retold(session.number, key);
         if let Some(recoveries) = &self.retellings.recoveries {
             recoveries.end(retold.number);

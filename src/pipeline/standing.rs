@@ -16,7 +16,8 @@ use crate::types::{Channel, Instrument, InstrumentId, UnixNanos};
 /// Streams of every session.
 #[derive(Default)]
 pub(super) struct Subscriptions {
-    by_session: HashMap<u64, OfSession>,
+    /// Grows a node at a time: what a hash table leaves behind when it doubles is as large as what it holds.
+    by_session: BTreeMap<u64, OfSession>,
     /// Subscriptions that are not live yet: what they miss is being read.
     retold: HashMap<u64, BTreeMap<Key, Retold>>,
     /// Instruments whose number in DBN records a session has been told; the first one came behind the metadata.
@@ -40,6 +41,13 @@ pub(super) struct Ended {
     pub(super) stream: StreamId,
     /// What was being read for it.
     pub(super) retold: Option<Retold>,
+}
+
+impl Ended {
+    /// Its reader got what was published, and not what was read for it alone.
+    pub(super) const fn was_live(&self) -> bool {
+        self.retold.is_none()
+    }
 }
 
 /// Streams of one session; never none.
@@ -201,16 +209,18 @@ impl Subscriptions {
         self.of(session).map(|(key, _)| key).filter(|key| key.0 == channel).collect()
     }
 
-    /// Forgets a session; returns its streams.
-    pub(super) fn remove_session(&mut self, session: u64) -> Vec<StreamId> {
-        self.retold.remove(&session);
+    /// Forgets a session; returns what stood.
+    pub(super) fn remove_session(&mut self, session: u64) -> Vec<Ended> {
+        let retold = self.retold.remove(&session).unwrap_or_default();
         let mapped: Vec<_> = self.mapped_of(session).collect();
         for one in mapped {
             self.mapped.remove(&one);
         }
         let removed = self.by_session.remove(&session);
         self.count -= removed.as_ref().map_or(0, OfSession::len);
-        removed.iter().flat_map(OfSession::iter).map(|(_, one)| one.stream).collect()
+        let ended =
+            |(key, one): (Key, Standing)| Ended { stream: one.stream, retold: retold.get(&key).copied() };
+        removed.iter().flat_map(OfSession::iter).map(ended).collect()
     }
 
     fn mapped_of(&self, session: u64) -> impl Iterator<Item = (u64, InstrumentId)> {
@@ -267,7 +277,8 @@ mod tests {
                     }
                     _ => {
                         let streams: Vec<_> = of(&model).into_iter().map(|(_, stream)| stream).collect();
-                        prop_assert_eq!(subscriptions.remove_session(session), streams);
+                        let removed = subscriptions.remove_session(session);
+                        prop_assert_eq!(removed.iter().map(|one| one.stream).collect::<Vec<_>>(), streams);
                         model.retain(|(one, _), _| *one != session);
                         prop_assert!(!subscriptions.by_session.contains_key(&session));
                     }

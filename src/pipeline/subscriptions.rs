@@ -119,7 +119,7 @@ impl Core {
         for ended in granted.iter_mut().filter_map(|(_, one)| one.replaced.take()) {
             self.end(session, &ended, now, batch)?;
         }
-        batch.send(&session.queue, encoded(&reply));
+        batch.send(session, encoded(&reply));
         self.begin_streams(session, request.channel, granted.into_iter().map(|(_, one)| one), batch)
     }
 
@@ -133,16 +133,16 @@ impl Core {
     ) -> Result<(), JournalError> {
         for granted in granted {
             let Granted { live: seq, joined: stream, terms, messages, orders, stale, found, .. } = granted;
-            messages.into_iter().for_each(|message| batch.send(&session.queue, message));
+            messages.into_iter().for_each(|message| batch.send(session, message));
             match orders {
                 Some(orders) => self.send_orders(session, stream, orders, stale, batch)?,
-                None => stale.into_iter().for_each(|stale| batch.send(&session.queue, stale)),
+                None => stale.into_iter().for_each(|stale| batch.send(session, stale)),
             }
             if let Some(found) = found {
                 self.retell(session, (channel, self.instrument_of(stream)), terms, *found, seq);
                 continue;
             }
-            batch.outputs.push(Output::Subscribe { stream, seq, terms, queue: Arc::clone(&session.queue) });
+            batch.outputs.push(Output::Subscribe { stream, seq, terms, reader: session.number });
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Core {
     ) -> Result<(), JournalError> {
         let (first, seq) = (orders.snapshot.seq().next(), orders.snapshot.seq());
         let last = orders.since.iter().fold(seq, |seq, _| seq.next());
-        batch.outputs.push(Output::Orders { stream, orders, notice, queue: Arc::clone(&session.queue) });
+        batch.outputs.push(Output::Orders { stream, orders, notice, reader: session.number });
         if first > last {
             return Ok(());
         }
@@ -289,7 +289,9 @@ impl Core {
         let handed: Vec<_> = retold.iter().filter_map(Retold::handed_over).collect();
         self.delivered(session, &handed)?;
         self.leave(*stream, now);
-        batch.outputs.push(Output::Unsubscribe { stream: *stream, queue: Arc::clone(&session.queue) });
+        if ended.was_live() {
+            batch.outputs.push(Output::Unsubscribe { stream: *stream, reader: session.number });
+        }
         Ok(())
     }
 
@@ -335,10 +337,7 @@ impl Core {
             symbols: ended,
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
-        batch.send(
-            &session.queue,
-            encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }),
-        );
+        batch.send(session, encoded(&Done { id, token_expires: None, rate_limits: session.rate_limits() }));
         Ok(())
     }
 
@@ -371,7 +370,7 @@ impl Core {
         };
         batch.depends_on(self.journal.record_in(&session.trail, event)?);
         batch.send(
-            &session.queue,
+            session,
             encoded(&ErrorReply { rate_limits: session.rate_limits(), ..ErrorReply::new(id, code) }),
         );
         Ok(())

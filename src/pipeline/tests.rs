@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use arc_swap::ArcSwap;
 use sealfeed_audit::reader::entries;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::{ClockConfig, FeedConfig, LogConfig, OrdersConfig};
 use crate::execute::EngineOptions;
-use crate::feed::{Encoding, Inbox, OutboundQueue};
-use crate::gate::PublishedRate;
-use crate::journal::{self, SessionTrail};
-use crate::types::{Entitlement, Epoch, Instruments, Principal, SessionId};
+use crate::feed::{Encoding, Inbox, Inboxes};
+use crate::journal;
+use crate::types::{Epoch, Instruments, Principal, SessionId};
 
 pub(super) fn journal(folder: &TempDir, shutdown: &Shutdown) -> Journal {
     let mut config = LogConfig::new(&folder.path().join("log"), "pipeline.test/log");
@@ -36,18 +34,13 @@ fn core(journal: &Journal) -> Core {
     Core::new(&options(), journal.clone())
 }
 
+fn inbox() -> Arc<Inbox> {
+    Arc::new(Inbox::new(|| {}))
+}
+
 pub(super) fn session(number: u64) -> Arc<SessionHandle> {
-    Arc::new(SessionHandle {
-        number,
-        principal: Principal::new("acme", "alice").unwrap(),
-        entitlement: ArcSwap::from_pointee(Entitlement::default()),
-        encoding: Encoding::Json,
-        resume_bytes_max: 1_000,
-        messages: PublishedRate::default(),
-        queue: Arc::new(OutboundQueue::new(Arc::new(Inbox::new(|| {})), 1)),
-        trail: SessionTrail::new(SessionId([0; 32])),
-        is_revoked: std::sync::atomic::AtomicBool::new(false),
-    })
+    let (who, principal) = ((number, SessionId([0; 32])), Principal::new("acme", "alice").unwrap());
+    Arc::new(SessionHandle::new(who, principal, Arc::default(), Encoding::Json, 1_000, inbox()))
 }
 
 fn closed(number: u64) -> Command {
@@ -67,9 +60,9 @@ async fn what_was_handed_over_before_the_stop_is_still_done() {
     let folder = TempDir::new().unwrap();
     let shutdown = Shutdown::new();
     let journal = journal(&folder, &shutdown);
+    let ways = (Duration::ZERO, Inboxes::new([inbox()]));
     let pipeline =
-        Pipeline::start(core(&journal), journal.clone(), Clock::System, shutdown.clone(), Duration::ZERO)
-            .unwrap();
+        Pipeline::start(core(&journal), journal.clone(), Clock::System, shutdown.clone(), ways).unwrap();
     // More than one batch, and then the stop at once.
     let ends = 3 * COMMANDS_PER_BATCH_MAX;
     for number in 0..ends {

@@ -224,7 +224,7 @@ impl Reloader {
             context.pipeline.send(Command::Revoke(Box::new(revoked))).await;
             // Behind that, so that the end of none of them reaches the pipeline first and takes its orders out of the entry.
             let ending = Ending::because(Code::SesCertificateRevoked);
-            sessions.iter().for_each(|session| session.queue.close_with(ending));
+            sessions.iter().for_each(|session| session.close_with(ending));
         }
         let sessions_changed = changed.len();
         for (session, entitlement) in changed {

@@ -160,7 +160,9 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     let subscribers = core.subscription_count();
     let system = |what| move |source| StartError::System { what, source };
     let flush_interval = Duration::from_micros(config.feed.flush_interval_us);
-    let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone(), flush_interval)
+    let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
+    let ways = (flush_interval, shards.inboxes().clone());
+    let pipeline = Pipeline::start(core, journal.clone(), clock.clone(), shutdown.clone(), ways)
         .map_err(system("the pipeline's threads"))?;
     let stop_sources = Shutdown::new();
     let outlet = || Outlet {
@@ -170,7 +172,6 @@ pub async fn start(config: &Config, configuration: &[u8], clock: Clock) -> Resul
     };
     let threads = sources.into_iter().map(|source| source.spawn(outlet())).collect::<Result<Vec<_>, _>>();
     let threads = threads.map_err(system("a source's thread"))?;
-    let (shards, mut shard_threads) = session::prepare(shard_count()).map_err(system("a shard"))?;
     let context = Arc::new(context(config, &journal, &pipeline, identity, clock, shutdown, shards));
     shard_threads.start(&context).map_err(system("a shard's thread"))?;
     ops.start(config, &context)?;

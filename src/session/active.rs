@@ -1,10 +1,8 @@
 //! The state that reaches the gate, and how it begins and ends: its entries, its limits in time, its verdict.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use sealfeed_wire::{CloseCode, SessionId};
 
@@ -13,10 +11,9 @@ use super::shard::Arrival;
 use super::tls::TlsStream;
 use super::upgrade::{Refused, Upgrade, protocol};
 use super::{Session, SessionContext, token};
-use crate::feed::{Encoding, Ending, OutboundQueue};
-use crate::gate::PublishedRate;
+use crate::feed::{Encoding, Ending};
 use crate::identity::{Identified, Identity, Token};
-use crate::journal::{JournalError, SessionTrail, event};
+use crate::journal::{JournalError, event};
 use crate::pipeline::SessionHandle;
 use crate::types::{Code, Entitlement, TimeArithmetic as _, UnixNanos};
 
@@ -73,18 +70,15 @@ impl Active {
             .registry
             .begin(&identity, &entitlement.limits)
             .map_err(|code| Refused::new(code, "as many sessions as the entitlement allows"))?;
-        let handle = Arc::new(SessionHandle {
-            number: slot.number,
-            principal: identity.principal.clone(),
-            entitlement: ArcSwap::from(context.registry.entitlements.share(entitlement)),
+        let handle = SessionHandle::new(
+            (slot.number, id),
+            identity.principal.clone(),
+            context.registry.entitlements.share(entitlement),
             encoding,
-            resume_bytes_max: context.limits.now().out_queue_bytes_max / 2,
-            messages: PublishedRate::default(),
-            queue: Arc::new(OutboundQueue::new(context.shards.inbox_of(slot.number), slot.number)),
-            trail: SessionTrail::new(id),
-            is_revoked: AtomicBool::new(false),
-        });
-        Ok(Self { handle, identity, token, presented, slot })
+            context.limits.now().out_queue_bytes_max / 2,
+            Arc::clone(context.shards.inboxes().of(slot.number)),
+        );
+        Ok(Self { handle: Arc::new(handle), identity, token, presented, slot })
     }
 }
 
@@ -114,7 +108,7 @@ impl Session<Active> {
         // The journal has told the server to stop: whose beginning stands in no log gets no `101`.
         let Ok(entry) = self.connected(&upgrade.user_agent, &presented) else { return };
         drop(presented);
-        let Active { handle, identity, token, slot, .. } = self.state;
+        let Active { handle, token, slot, .. } = self.state;
         let parts = match stream.into_parts() {
             Ok(parts) => parts,
             Err(error) => {
@@ -133,11 +127,11 @@ impl Session<Active> {
             tls: parts.tls,
             read,
             handle,
-            identity,
             token,
             ending: verdict,
             is_trusted,
-            slots: (connection_slot, slot),
+            connection_slot,
+            slot,
         };
         context.shards.hand_over(arrival, &context.journal);
     }

@@ -13,9 +13,10 @@ use super::abuse::Faults;
 use super::active::End;
 use super::outbox::Outbox;
 use super::pressure::Level;
+use super::registry::PrincipalSlot;
 use super::websocket::Incoming;
 use super::{SessionContext, token, weights, welcome};
-use crate::gate::{RateExceeded, RateLimiter, SessionGate, SharedRate};
+use crate::gate::{RateExceeded, RateLimiter, SessionGate};
 use crate::identity::{Identified, Token};
 use crate::journal::event;
 use crate::pipeline::{Command, SessionHandle};
@@ -25,7 +26,6 @@ use crate::types::{Code, UnixNanos};
 pub(super) struct Conversation {
     context: Arc<SessionContext>,
     handle: Arc<SessionHandle>,
-    identity: Arc<Identified>,
     /// The token under which it goes on, if any.
     token: Option<Arc<Token>>,
     gate: SessionGate,
@@ -34,8 +34,8 @@ pub(super) struct Conversation {
     faults: Faults,
     /// It keeps its full limits under pressure.
     is_trusted: bool,
-    /// Messages of all sessions of the principal.
-    principal_messages: Arc<SharedRate>,
+    /// Whose it is, and its place among the sessions of its principal.
+    slot: PrincipalSlot,
     control_frames: RateLimiter,
     received: u64,
 }
@@ -69,9 +69,8 @@ impl Conversation {
     pub(super) fn new(
         context: Arc<SessionContext>,
         handle: Arc<SessionHandle>,
-        (identity, token): (Arc<Identified>, Option<Arc<Token>>),
+        (slot, token): (PrincipalSlot, Option<Arc<Token>>),
         is_trusted: bool,
-        principal_messages: Arc<SharedRate>,
     ) -> Self {
         let limits = context.limits.now();
         let control_frames = RateLimiter::per_second(limits.control_frames_per_second);
@@ -82,12 +81,11 @@ impl Conversation {
             key_generation: None,
             faults,
             is_trusted,
-            principal_messages,
             control_frames,
             received: 0,
             context,
             handle,
-            identity,
+            slot,
             token,
         }
     }
@@ -99,7 +97,7 @@ impl Conversation {
 
     /// The certificate's last moment.
     pub(super) fn not_after(&self) -> UnixNanos {
-        self.identity.not_after
+        self.slot.identity().not_after
     }
 
     /// The token under which it goes on, if any.
@@ -166,7 +164,7 @@ impl Conversation {
         let charged = self.gate.charge_message(cost, now);
         self.handle.messages.set(&self.gate.message_rate(now));
         charged.map_err(|exceeded| (Code::SesMessageRate, exceeded))?;
-        let shared = self.principal_messages.take_many(of_principal, cost, now);
+        let shared = self.slot.messages().take_many(of_principal, cost, now);
         shared.map_err(|exceeded| (Code::SesPrincipalMessageRate, exceeded))
     }
 
@@ -203,7 +201,7 @@ impl Conversation {
                 Step::Done
             }
             Op::Whoami => {
-                outbox.message(&welcome::whoami(&self.context, &self.handle, &self.identity, id));
+                outbox.message(&welcome::whoami(&self.context, &self.handle, self.slot.identity(), id));
                 Step::Done
             }
             Op::Subscribe(request) => {
@@ -239,10 +237,10 @@ impl Conversation {
 
     /// Goes on under another token, or under the one before if it is refused.
     fn renew_token(&mut self, id: Option<RequestId>, presented: &str, received: UnixNanos) -> Step {
-        let Self { context, handle, identity, .. } = &*self;
+        let Self { context, handle, slot, .. } = &*self;
         let renewed = context
             .identity
-            .renew_token(self.token(), presented, identity, received)
+            .renew_token(self.token(), presented, slot.identity(), received)
             .map_err(|refusal| (refusal.code, refusal.detail))
             .map(Arc::new)
             .and_then(|token| {
@@ -267,13 +265,13 @@ impl Conversation {
     /// Gives the gate its keys, and follows a change of master secrets: an open session honours the same keys as a new one would.
     fn renew_keys(&mut self) {
         if self.key_generation != Some(self.context.identity.key_generation()) {
-            let keys = self.context.identity.order_keys(&self.identity);
+            let keys = self.context.identity.order_keys(self.slot.identity());
             self.gate.set_keys(
                 self.handle.principal.clone(),
                 self.handle.id(),
                 &keys.current,
                 keys.previous.as_ref(),
-                self.identity.signature_key,
+                self.slot.identity().signature_key,
             );
             self.key_generation = Some(keys.generation);
         }
@@ -295,7 +293,7 @@ impl Conversation {
         let limit = if code == Code::SesMessageRate { "messages" } else { "principal_messages" };
         self.limit(limit, code);
         let (_, of_principal) = self.message_rates();
-        let of_principal = self.principal_messages.state("principal_messages", of_principal, now);
+        let of_principal = self.slot.messages().state("principal_messages", of_principal, now);
         outbox.message(&encoded(&ErrorReply {
             retry_after_ms: Some(exceeded.retry_after_ms),
             rate_limits: vec![self.gate.message_rate(now), of_principal],

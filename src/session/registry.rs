@@ -299,7 +299,7 @@ impl Registry {
                     swept.changed.push((Arc::clone(&entry.handle), other));
                 }
                 // The one before was told so already, and is on its way out.
-                Verdict::Ends(..) if entry.handle.queue.ending().is_some() => {}
+                Verdict::Ends(..) if entry.handle.ending().is_some() => {}
                 Verdict::Ends(ending, why) => {
                     swept.ended += 1;
                     if ending.close == CloseCode::CertificateRevoked {
@@ -308,7 +308,7 @@ impl Registry {
                         if ending.close == CloseCode::TokenEnded {
                             entry.tokened().ended = Some(why);
                         }
-                        entry.handle.queue.close_with(ending);
+                        entry.handle.close_with(ending);
                     }
                 }
             }
@@ -347,7 +347,7 @@ impl State {
             .min_by_key(|entry| entry.handle.number);
         let Some(oldest) = oldest else { return false };
         counts.superseded.insert(oldest.handle.number);
-        oldest.handle.queue.close_with(Ending::because(Code::SesSuperseded));
+        oldest.handle.close_with(Ending::because(Code::SesSuperseded));
         true
     }
 
@@ -409,7 +409,7 @@ impl State {
         let mut token_ended = None;
         if let Some(entry) = entry {
             // What goes with a revoked certificate has gone; orders of a newer one of the same principal must not follow it.
-            let ending = entry.handle.queue.ending();
+            let ending = entry.handle.ending();
             if ending.is_none_or(|ending| ending.close != CloseCode::CertificateRevoked) {
                 self.departed.remember(entry.identity, entry.entitlement);
             }
@@ -511,7 +511,6 @@ impl Drop for ConnectionSlot {
 /// The place of one session of a principal.
 pub(super) struct PrincipalSlot {
     registry: Arc<Registry>,
-    /// Whose it is.
     identity: Arc<Identified>,
     pub(super) number: u64,
     /// Sessions of the principal when it began, this one among them; those that were told to end for newer ones are not.
@@ -520,9 +519,14 @@ pub(super) struct PrincipalSlot {
 }
 
 impl PrincipalSlot {
+    /// Whose it is.
+    pub(super) fn identity(&self) -> &Identified {
+        &self.identity
+    }
+
     /// What the messages of all sessions of the principal count against.
-    pub(super) fn messages(&self) -> Arc<SharedRate> {
-        Arc::clone(&self.messages)
+    pub(super) fn messages(&self) -> &SharedRate {
+        &self.messages
     }
 }
 

@@ -8,7 +8,13 @@ use std::sync::Arc;
 ///
 /// Both parts are 1 to 64 characters of `A-Z a-z 0-9 . _ -`; only `identity` makes them from a certificate.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Principal {
+pub struct Principal(Arc<Names>);
+
+// Each session, order and answer has one (docs/adr/0047).
+const _: () = assert!(size_of::<Principal>() == size_of::<usize>());
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Names {
     firm: Arc<str>,
     /// `firm/user`.
     name: Arc<str>,
@@ -22,44 +28,44 @@ impl Principal {
     #[must_use]
     pub fn new(firm: &str, user: &str) -> Option<Self> {
         (is_name(firm) && is_name(user))
-            .then(|| Self { firm: firm.into(), name: format!("{firm}/{user}").into() })
+            .then(|| Self(Arc::new(Names { firm: firm.into(), name: format!("{firm}/{user}").into() })))
     }
 
     /// The firm: the certificate's organisation.
     #[must_use]
     pub fn firm(&self) -> &str {
-        &self.firm
+        &self.0.firm
     }
 
     /// The firm, to be kept.
     #[must_use]
     pub fn firm_shared(&self) -> Arc<str> {
-        Arc::clone(&self.firm)
+        Arc::clone(&self.0.firm)
     }
 
     /// The user within the firm: the certificate's common name.
     #[must_use]
     pub fn user(&self) -> &str {
-        self.name.get(self.firm.len() + 1..).unwrap_or_default()
+        self.0.name.get(self.0.firm.len() + 1..).unwrap_or_default()
     }
 
     /// `firm/user`, to be kept.
     #[must_use]
-    pub const fn name_shared(&self) -> &Arc<str> {
-        &self.name
+    pub fn name_shared(&self) -> &Arc<str> {
+        &self.0.name
     }
 }
 
 impl Hash for Principal {
     /// Of the whole name, which has the firm in it.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+        self.0.name.hash(state);
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.0.name)
     }
 }
 

@@ -285,7 +285,8 @@ async fn a_full_memory_of_nonces_refuses_until_there_is_room_and_bound_nothing_m
             if reply["type"] == "order" {
                 break reply;
             }
-            assert_error(&reply, "SF-ORD-005");
+            // A quick machine asks more often than a session may.
+            assert!(["SF-ORD-005", "SF-SES-024"].contains(&code(&reply)), "{reply}");
         }
     };
     soon("room in the cache", accepted).await;

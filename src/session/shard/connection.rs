@@ -21,20 +21,22 @@ use rustls::Error as TlsError;
 use rustls::server::UnbufferedServerConnection;
 use sealfeed_wire::CloseCode;
 use sealfeed_wire::reply::ServerShutdown;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::backlog::Backlog;
 use self::seldom::Seldom;
+use super::Arrival;
 use super::deadlines::{Deadlines, Due};
 use super::moment::Moment;
 use super::streams::{Key, Streams, Suspended};
-use super::{Arrival, Slots};
 use crate::feed::{Delivered, Ending, FrameKind, StreamId, Ticket};
 use crate::pipeline::{Command, TrySend};
 use crate::session::SessionContext;
 use crate::session::active::{End, until};
 use crate::session::inbound::{Conversation, Step, encoded};
 use crate::session::outbox::Outbox;
+use crate::session::registry::ConnectionSlot;
 use crate::session::tls::{READ_BYTES, Sealed, Tls};
 use crate::session::websocket::{Incoming, Reader};
 use crate::session::welcome;
@@ -94,7 +96,8 @@ pub(super) struct Connection {
     pub(super) is_waiting_listed: bool,
     /// When the shard's timers will call it.
     pub(super) due_at: Option<Moment>,
-    subscriptions: Vec<Key>,
+    /// Most connections read one stream or two.
+    subscriptions: SmallVec<[Key; 2]>,
     ready: VecDeque<Key>,
     /// Bytes that those have for it, as far as they were announced. A sum that is kept: a client may read thousands of streams.
     behind: usize,
@@ -107,18 +110,18 @@ pub(super) struct Connection {
     sealed_bytes: usize,
     /// Our side of the connection has ended.
     is_shut: bool,
-    _slots: Slots,
+    /// Its place among all connections.
+    _slot: ConnectionSlot,
 }
 
 // Thousands of connections are quiet: what is rarely used stands in `Seldom`, or is made when it is needed (docs/adr/0047).
-const _: () = assert!(size_of::<Connection>() <= size_of::<UnbufferedServerConnection>() + 624);
+const _: () = assert!(size_of::<Connection>() <= size_of::<UnbufferedServerConnection>() + 608);
 
 impl Connection {
     /// Takes over what arrived: the answer to its upgrade leaves together with its welcome.
     pub(super) fn new(arrival: Arrival, context: &Arc<SessionContext>, now: Instant) -> Self {
-        let (is_trusted, messages) = (arrival.is_trusted, arrival.slots.1.messages());
-        let who = (arrival.identity, arrival.token);
-        let conversation = Conversation::new(Arc::clone(context), arrival.handle, who, is_trusted, messages);
+        let who = (arrival.slot, arrival.token);
+        let conversation = Conversation::new(Arc::clone(context), arrival.handle, who, arrival.is_trusted);
         let certificate = until(conversation.not_after(), context.clock.now());
         let limits = context.limits.now();
         let mut reader = Reader::new(limits.message_bytes_max, limits.fragments_max);
@@ -150,7 +153,7 @@ impl Connection {
             is_writable_listed: false,
             is_waiting_listed: false,
             due_at: None,
-            subscriptions: Vec::new(),
+            subscriptions: SmallVec::new(),
             ready: VecDeque::new(),
             behind: 0,
             seldom: Seldom::default(),
@@ -159,7 +162,7 @@ impl Connection {
             backlog: Backlog::new(limits.out_queue_age_max_ms),
             sealed_bytes: 0,
             is_shut: false,
-            _slots: arrival.slots,
+            _slot: arrival.connection_slot,
         }
     }
 
@@ -175,7 +178,7 @@ impl Connection {
 
     /// The ending that was asked for before the shard knew the session.
     pub(super) fn asked_ending(&self) -> Option<Ending> {
-        self.conversation.handle().queue.ending()
+        self.conversation.handle().ending()
     }
 
     /// Nothing is left to be done: it is to be dropped.
@@ -399,10 +402,6 @@ impl Connection {
 
     /// It reads a stream from here on.
     pub(super) fn join(&mut self, key: Key) {
-        if self.subscriptions.is_empty() {
-            // Most connections read one stream.
-            self.subscriptions.reserve_exact(1);
-        }
         self.subscriptions.push(key);
     }
 

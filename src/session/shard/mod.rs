@@ -25,17 +25,14 @@ use tokio::sync::Notify;
 use super::SessionContext;
 use super::registry::{ConnectionSlot, PrincipalSlot};
 use super::tls::Tls;
-use crate::feed::{Ending, Inbox};
-use crate::identity::{self, Identified};
+use crate::feed::{Ending, Inbox, Inboxes};
+use crate::identity;
 use crate::journal::Journal;
 use crate::pipeline::SessionHandle;
 use crate::shutdown::StopReason;
 
 /// The waker's place among the sockets.
 const WAKER: Token = Token(usize::MAX);
-
-/// The places of a connection in the registry: given back when it is dropped.
-type Slots = (ConnectionSlot, PrincipalSlot);
 
 /// A connection on its way to its shard.
 pub(super) struct Arrival {
@@ -48,13 +45,14 @@ pub(super) struct Arrival {
     /// Plain bytes behind the upgrade.
     pub(super) read: Vec<u8>,
     pub(super) handle: Arc<SessionHandle>,
-    pub(super) identity: Arc<Identified>,
     pub(super) token: Option<Arc<identity::Token>>,
     /// How it ends at once, if it does.
     pub(super) ending: Option<Ending>,
     /// It keeps its full limits under pressure.
     pub(super) is_trusted: bool,
-    pub(super) slots: Slots,
+    /// Its places in the registry: given back when they are dropped.
+    pub(super) connection_slot: ConnectionSlot,
+    pub(super) slot: PrincipalSlot,
 }
 
 /// The way into one shard.
@@ -73,6 +71,7 @@ struct Door {
 #[derive(Clone)]
 pub struct Shards {
     doors: Arc<[Arc<Door>]>,
+    inboxes: Inboxes,
     /// Notified when a connection has ended.
     ended: Arc<Notify>,
 }
@@ -112,8 +111,9 @@ pub fn prepare(count: usize) -> io::Result<(Shards, ShardThreads)> {
         });
         seeds.push(Seed { poll, door });
     }
-    let doors = seeds.iter().map(|seed| Arc::clone(&seed.door)).collect();
-    let shards = Shards { doors, ended: Arc::new(Notify::new()) };
+    let doors: Arc<[Arc<Door>]> = seeds.iter().map(|seed| Arc::clone(&seed.door)).collect();
+    let inboxes = Inboxes::new(doors.iter().map(|door| Arc::clone(&door.inbox)));
+    let shards = Shards { doors, inboxes, ended: Arc::new(Notify::new()) };
     Ok((shards.clone(), ShardThreads { shards, seeds, threads: Vec::new() }))
 }
 
@@ -124,13 +124,13 @@ impl Shards {
     }
 
     fn door_of(&self, number: u64) -> &Arc<Door> {
-        let place = usize::try_from(number).unwrap_or_default() % self.doors.len();
-        &self.doors[place]
+        &self.doors[self.inboxes.shard_of(number)]
     }
 
-    /// Where the shard of session `number` is told things.
-    pub(super) fn inbox_of(&self, number: u64) -> Arc<Inbox> {
-        Arc::clone(&self.door_of(number).inbox)
+    /// Where they are told things, by session.
+    #[must_use]
+    pub const fn inboxes(&self) -> &Inboxes {
+        &self.inboxes
     }
 
     /// Gives a connection to its shard. One that has stopped drops it: the server is stopping. The shard is not woken for one that cannot
