@@ -1,4 +1,4 @@
-//! A reader who comes and goes, reads or does not, and knows of every book either what it is or that it has none.
+//! A reader who comes and goes, reads or does not, and knows of every stream either what it says or that it knows nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,28 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Pki, Received, Server};
-use crate::oracle::NaiveBook;
 
 /// Who reads late.
 pub(super) const LATE: &str = "dave";
 
-/// One book of a reader.
-#[derive(Debug)]
-enum Book {
-    /// Subscribed to; the next thing that it gets must be a snapshot.
-    Awaited,
-    /// Followed without a hole, and where it stands: epoch and number of its last message.
-    Live(NaiveBook, String),
+/// What a reader holds of one symbol. It begins with a state and goes on with every change; what cannot follow is an assertion that fails.
+pub(super) trait Followed: std::fmt::Debug {
+    /// Of which channel.
+    const CHANNEL: &'static str;
+    /// With more in a subscription than the symbol.
+    fn asked() -> Value;
+
+    /// Subscribed to: a state has to come first.
+    fn awaited(symbol: &str) -> Self;
+
+    /// Where it stands, epoch and number; `None` while a state is awaited.
+    fn stands(&self) -> Option<(String, u64)>;
+
+    /// Takes a message of its stream that is no notice; whether it was a change.
+    fn take(&mut self, message: &Value) -> bool;
+
+    /// Nothing is missing up to this heartbeat.
+    fn beat(&mut self, message: &Value);
 }
 
 /// What happened to readers, to be counted: a run that meets nothing proves nothing.
@@ -51,13 +61,20 @@ impl Met {
         self.cut_off += other.cut_off;
         self.refused += other.refused;
     }
+
+    /// Whether nothing was left out.
+    pub(super) fn is_everything(&self) -> bool {
+        let over = [self.over_restart, self.late];
+        let all = [self.deltas, self.skipped, self.recovered, self.withdrawn, self.refused];
+        over.iter().chain(&all).all(|count| *count > 0)
+    }
 }
 
 /// One reader.
-pub(super) struct Reader {
+pub(super) struct Reader<F> {
     user: &'static str,
     client: Option<Client>,
-    books: BTreeMap<String, Book>,
+    held: BTreeMap<String, F>,
     on_slow: BTreeMap<String, &'static str>,
     /// Resumptions that are not answered yet: what is asked behind one may be answered before it, and would be undone by it.
     resuming: BTreeSet<String>,
@@ -67,13 +84,13 @@ pub(super) struct Reader {
     pub(super) comes_after_restart: bool,
 }
 
-impl Reader {
+impl<F: Followed> Reader<F> {
     /// One that is not there yet.
-    pub(super) const fn new(user: &'static str) -> Self {
+    pub(super) fn new(user: &'static str) -> Self {
         Self {
             user,
             client: None,
-            books: BTreeMap::new(),
+            held: BTreeMap::new(),
             on_slow: BTreeMap::new(),
             resuming: BTreeSet::new(),
             is_paused: false,
@@ -96,11 +113,6 @@ impl Reader {
         self.client.is_some()
     }
 
-    /// The books that it is subscribed to.
-    pub(super) fn subscribed(&self) -> Vec<String> {
-        if self.is_there() { self.books.keys().cloned().collect() } else { Vec::new() }
-    }
-
     /// Connects, over a socket that holds little, and resumes what it had, or forgets it.
     pub(super) async fn come(&mut self, server: &Server, resumes: bool) {
         assert!(!self.is_there());
@@ -110,15 +122,15 @@ impl Reader {
         self.is_paused = false;
         self.resuming.clear();
         if !resumes {
-            self.books.clear();
+            self.held.clear();
         }
-        for (symbol, book) in std::mem::take(&mut self.books) {
-            let resume = match &book {
-                Book::Live(book, epoch) => json!({ &symbol: {"epoch": epoch, "seq": book.chain.seq} }),
-                Book::Awaited => json!({}),
+        for (symbol, held) in std::mem::take(&mut self.held) {
+            let resume = match held.stands() {
+                Some((epoch, seq)) => json!({ &symbol: {"epoch": epoch, "seq": seq} }),
+                None => json!({}),
             };
             let on_slow = self.on_slow[&symbol];
-            self.books.insert(symbol.clone(), book);
+            self.held.insert(symbol.clone(), held);
             self.ask(&symbol, on_slow, resume).await;
         }
     }
@@ -142,8 +154,9 @@ impl Reader {
     async fn ask(&mut self, symbol: &str, on_slow: &str, resume: Value) {
         let Some(client) = &mut self.client else { return };
         let mut request = json!({
-            "op": "subscribe", "id": symbol, "channel": "book", "symbols": [symbol], "depth": 0, "on_slow": on_slow,
+            "op": "subscribe", "id": symbol, "channel": F::CHANNEL, "symbols": [symbol], "on_slow": on_slow,
         });
+        request.as_object_mut().unwrap().append(F::asked().as_object_mut().unwrap());
         if resume.as_object().is_some_and(|resume| !resume.is_empty()) {
             request["resume"] = resume;
             self.resuming.insert(symbol.to_owned());
@@ -157,7 +170,8 @@ impl Reader {
             return;
         }
         let Some(client) = &mut self.client else { return };
-        let request = json!({"op": "unsubscribe", "id": format!("end {symbol}"), "channel": "book", "symbols": [symbol]});
+        let id = format!("end {symbol}");
+        let request = json!({"op": "unsubscribe", "id": id, "channel": F::CHANNEL, "symbols": [symbol]});
         client.send_if_open(request.to_string()).await;
     }
 
@@ -199,23 +213,9 @@ impl Reader {
         }
     }
 
-    /// The quantity at a price of a live book; 0 if there is none.
-    pub(super) fn bid(&self, symbol: &str, price: &str) -> Option<u64> {
-        let Some(Book::Live(book, _)) = self.books.get(symbol) else { return None };
-        let bids = book.bids();
-        let line = bids.iter().find(|line| line.price == price);
-        Some(line.map_or(0, |line| line.quantity.parse().unwrap()))
-    }
-
-    /// A live book, as price and quantity, bids and asks, best first.
-    pub(super) fn levels(&self, symbol: &str) -> [Vec<(String, String)>; 2] {
-        let Some(Book::Live(book, _)) = self.books.get(symbol) else {
-            panic!("{} has no book of {symbol}", self.user)
-        };
-        let plain = |lines: Vec<crate::oracle::Line>| {
-            lines.into_iter().map(|line| (line.price, line.quantity)).collect::<Vec<_>>()
-        };
-        [plain(book.bids()), plain(book.asks())]
+    /// What it holds of a symbol, if it is subscribed to it.
+    pub(super) fn of(&self, symbol: &str) -> Option<&F> {
+        self.held.get(symbol).filter(|_| self.is_there())
     }
 
     fn take(&mut self, received: Received, met: &mut Met) {
@@ -233,48 +233,33 @@ impl Reader {
 
     fn message(&mut self, message: &Value, met: &mut Met) {
         let symbol = message["symbol"].as_str().unwrap_or_default();
-        let number = |field: &str| message[field].as_u64();
         match message["type"].as_str().unwrap() {
             "subscribed" => self.granted(message, met),
             "entitlement" => self.withdrawn(message, met),
             "ok" => {
                 let ended = message["id"].as_str().and_then(|id| id.strip_prefix("end "));
-                ended.map(|symbol| self.books.remove(symbol));
+                ended.map(|symbol| self.held.remove(symbol));
             }
             // Not subscribed: it was withdrawn just before.
             "error" => assert_eq!(message["code"], "SF-SUB-011", "{message}"),
-            "snapshot" => {
-                let book = self.books.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
-                assert!(
-                    matches!(book, Book::Awaited),
-                    "{}: a snapshot out of the blue: {message}",
-                    self.user
-                );
-                let epoch = message["epoch"].as_str().unwrap().to_owned();
-                *book = Book::Live(NaiveBook::new(0, message), epoch);
-            }
-            "delta" => match self.books.get_mut(symbol) {
-                // The chain asserts that nothing is missing.
-                Some(Book::Live(book, _)) => {
-                    book.apply(message);
-                    met.deltas += 1;
-                }
-                other => panic!("{} has {other:?} and gets {message}", self.user),
-            },
             "skipped" => {
-                let book = self.books.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
-                if let Book::Live(live, _) = book {
-                    assert_eq!(number("from"), Some(live.chain.seq + 1), "{message}");
+                let held = self.held.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
+                if let Some((_, seq)) = held.stands() {
+                    assert_eq!(message["from"], seq + 1, "{message}");
                 }
-                *book = Book::Awaited;
+                *held = F::awaited(symbol);
                 met.skipped += 1;
             }
             "heartbeat" | "stale" => {
-                if let Some(Book::Live(book, _)) = self.books.get(symbol) {
-                    book.chain.beat(message);
+                if let Some(held) = self.held.get_mut(symbol).filter(|held| held.stands().is_some()) {
+                    held.beat(message);
                 }
             }
             "pong" | "slow" | "server_shutdown" => {}
+            _ if message["channel"] == F::CHANNEL => {
+                let held = self.held.get_mut(symbol).unwrap_or_else(|| panic!("not asked for: {message}"));
+                met.deltas += u64::from(held.take(message));
+            }
             other => panic!("{} got {other}: {message}", self.user),
         }
     }
@@ -282,7 +267,7 @@ impl Reader {
     fn granted(&mut self, message: &Value, met: &mut Met) {
         for (symbol, stream) in message["symbols"].as_object().unwrap() {
             self.resuming.remove(symbol);
-            let before = self.books.remove(symbol);
+            let before = self.held.remove(symbol);
             let goes_on = stream["recovered"] == true;
             met.recovered += u64::from(goes_on);
             met.over_restart += u64::from(goes_on && self.comes_after_restart);
@@ -291,32 +276,33 @@ impl Reader {
             if let Some(reason) = stream["reason"].as_str() {
                 *met.lost.entry(reason.to_owned()).or_default() += 1;
             }
-            let book = match before {
-                Some(Book::Live(book, epoch)) if goes_on => {
-                    assert_eq!(stream["epoch"], epoch.as_str(), "{message}");
-                    Book::Live(book, epoch)
+            let held = match before.filter(|_| goes_on) {
+                Some(held) => {
+                    let stood = held.stands().map(|(epoch, _)| epoch);
+                    assert_eq!(stream["epoch"].as_str(), stood.as_deref(), "{message}");
+                    held
                 }
-                _ => {
+                None => {
                     assert!(!goes_on, "nothing was there to go on with: {message}");
-                    Book::Awaited
+                    F::awaited(symbol)
                 }
             };
-            self.books.insert(symbol.clone(), book);
+            self.held.insert(symbol.clone(), held);
         }
         for (symbol, refused) in message["refused"].as_object().unwrap() {
             assert_eq!(refused["code"], "SF-SUB-003", "{message}");
             self.resuming.remove(symbol);
-            self.books.remove(symbol);
+            self.held.remove(symbol);
             met.refused += 1;
         }
     }
 
     fn withdrawn(&mut self, message: &Value, met: &mut Met) {
         for ended in message["ended"].as_array().unwrap() {
-            assert_eq!(ended["channel"], "book", "{message}");
+            assert_eq!(ended["channel"], F::CHANNEL, "{message}");
             for (symbol, refused) in ended["symbols"].as_object().unwrap() {
                 assert_eq!(refused["code"], "SF-SUB-003", "{message}");
-                assert!(self.books.remove(symbol).is_some(), "{message}");
+                assert!(self.held.remove(symbol).is_some(), "{message}");
                 met.withdrawn += 1;
             }
         }
