@@ -14,7 +14,8 @@ pub(super) const LATE: &str = "dave";
 pub(super) trait Followed: std::fmt::Debug {
     /// Of which channel.
     const CHANNEL: &'static str;
-    /// With more in a subscription than the symbol.
+
+    /// What a subscription asks for beside channel and symbol.
     fn asked() -> Value;
 
     /// Subscribed to: a state has to come first.
